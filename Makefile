@@ -1,0 +1,46 @@
+# make demo   set up, export the embedded checkpoint, generate pictures
+# make test   set up, run the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROMPTS := "a red circle" "a yellow star on a striped background" \
+           "a large blue square above a small green triangle" \
+           "a small purple ring to the left of a large orange cross"
+
+.PHONY: setup demo test test-install format-check lint types format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,export,dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/export-all
+	$(BIN)/trt-pipeline generate $(PROMPTS) --bundle engines/shapes \
+		--seed 0 --guidance-scale 4 --output pictures
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-install: setup
+	$(BIN)/python -m pytest -m network
+
+format-check: setup
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) pictures

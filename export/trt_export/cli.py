@@ -1,0 +1,147 @@
+"""The command export-all."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from trt_export.checkpoint import Checkpoint, open_checkpoint
+from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
+from trt_pipeline.bundle import Precision
+from trt_pipeline.console import debug_option, progress, run
+
+
+@click.command(name="export-all", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the bundle.  [default: engines/<name of the model>]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp16", "fp32"]),
+    default="fp16",
+    show_default=True,
+    help="How weights are stored. fp16 also holds half-precision graphs for GPUs; CPUs compute in "
+    "float32 either way.",
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 1024),
+    default=16,
+    show_default=True,
+    help="Most pictures in one call.",
+)
+@click.option(
+    "--max-size",
+    type=click.IntRange(8),
+    help="Largest height and width in pixels.  [default: 4 × the model's own size]",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@debug_option
+def command(
+    model: str | None,
+    out: Path | None,
+    precision: str,
+    max_batch: int,
+    max_size: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Turn MODEL into a bundle that trt-pipeline runs.
+
+    MODEL is a folder in diffusers' layout or a hub id such as CompVis/ldm-text2im-large-256;
+    without it, the small checkpoint that ships with this package is exported. Only new or changed
+    checkpoints are exported, and an interrupted export goes on where it was.
+    """
+    checkpoint = open_checkpoint(model)
+    out = out or Path("engines") / checkpoint.name
+    options = ExportOptions(cast(Precision, precision), max_batch, max_size)
+    if dry_run:
+        summary = _plan(checkpoint, out, options)
+    else:
+        summary = _summary(_export(checkpoint, out, options))
+    click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
+
+
+def main() -> None:
+    """Entry point of export-all."""
+    sys.exit(run(command))
+
+
+def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> ExportReport:
+    with progress(f"export {checkpoint.name}", total=len(STAGES)) as bar:
+        begun = 0
+
+        def watch(stage: str) -> None:
+            nonlocal begun
+            if begun:
+                bar.advance()
+            begun += 1
+            bar.describe(stage)
+
+        return export_checkpoint(checkpoint, out, options, watch)
+
+
+def _plan(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> dict[str, Any]:
+    return {
+        "would_export": str(checkpoint.path),
+        "bundle": str(out),
+        "options": asdict(options),
+        "read_bytes": {
+            path.relative_to(checkpoint.path).as_posix(): path.stat().st_size
+            for path in checkpoint.files
+        },
+        "stages": list(STAGES),
+    }
+
+
+def _summary(report: ExportReport) -> dict[str, Any]:
+    return {
+        "bundle": str(report.bundle.path),
+        "exported": report.exported,
+        "seconds": {name: round(spent, 2) for name, spent in report.seconds.items()},
+        "bytes": {name: file.size for name, file in report.bundle.files.items()},
+        "parity": list(report.parity),
+    }
+
+
+def _table(summary: Mapping[str, Any]) -> str:
+    if "would_export" in summary:
+        return _plan_text(summary)
+    if not summary["exported"]:
+        return f"{summary['bundle']} is up to date; nothing to do."
+    lines = ["graph           arithmetic  output        difference  allowed"]
+    lines += [_parity_line(row) for row in summary["parity"]]
+    lines += ["", "stage                     seconds"]
+    lines += [f"{name:25} {spent:7.1f}" for name, spent in summary["seconds"].items()]
+    lines += ["", "file                                    MB"]
+    lines += [f"{name:35} {size / 1e6:7.1f}" for name, size in summary["bytes"].items()]
+    total_time, total_size = sum(summary["seconds"].values()), sum(summary["bytes"].values())
+    return "\n".join(
+        [*lines, "", f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s"]
+    )
+
+
+def _parity_line(row: Mapping[str, Any]) -> str:
+    return (
+        f"{row['graph']:15} {row['precision']:11} {row['output']:13} "
+        f"{row['difference']:10.1e}  {row['tolerance']:.0e}"
+    )
+
+
+def _plan_text(plan: Mapping[str, Any]) -> str:
+    size = sum(plan["read_bytes"].values())
+    return "\n".join(
+        [
+            f"would export {plan['would_export']} ({size / 1e6:.1f} MB) to {plan['bundle']}",
+            *(f"  {name} = {value}" for name, value in plan["options"].items()),
+            f"  stages: {', '.join(plan['stages'])}",
+        ]
+    )

@@ -1,0 +1,251 @@
+"""The five graphs of a bundle, as PyTorch modules ready for tracing.
+
+What stays constant over the sampling steps leaves the UNet: the cross-attention keys and values
+move to TextEncoder, the time embedding and its projections to TimeEmbedding. Guidance, the
+sampler's update, scaling and rounding move in. engines/README.md lists every input and output.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+
+
+def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:
+    """Every cross-attention layer, in the order in which text_kv holds keys and values."""
+    return [m for m in unet.modules() if isinstance(m, Attention) and m.is_cross_attention]
+
+
+def resnet_blocks(unet: UNet2DConditionModel) -> list[ResnetBlock2D]:
+    """Every ResNet block, in the order in which time_embeds holds their projections."""
+    return [m for m in unet.modules() if isinstance(m, ResnetBlock2D)]
+
+
+class TextEncoder(nn.Module):
+    """input_ids int32 [B, 77] → text_kv [B, 77, K]: keys, then values, layer after layer."""
+
+    def __init__(self, bert: LDMBertModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.encoder = bert.model
+        layers = cross_attentions(unet)
+        self.projections = nn.ModuleList(p for a in layers for p in (a.to_k, a.to_v))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        encoder = self.encoder
+        positions = encoder.embed_positions.weight[: input_ids.shape[1]]
+        # The residual stream stays float32: LDMBert's own forward guards its half-precision
+        # overflow with a data-dependent clamp, which cannot be traced.
+        hidden_states = (encoder.embed_tokens(input_ids) + positions).float()
+        for layer in encoder.layers:
+            normed = layer.self_attn_layer_norm(hidden_states)
+            hidden_states = hidden_states + _bert_attention(layer.self_attn, normed).float()
+            normed = layer.final_layer_norm(hidden_states)
+            hidden_states = (
+                hidden_states + layer.fc2(layer.activation_fn(layer.fc1(normed))).float()
+            )
+        context = encoder.layer_norm(hidden_states)
+        return torch.cat([project(context) for project in self.projections], dim=-1)
+
+
+def _bert_attention(attention: Any, hidden_states: Tensor) -> Tensor:
+    batch, tokens, _ = hidden_states.shape
+
+    def heads(project: nn.Module) -> Tensor:
+        split = project(hidden_states).view(batch, tokens, attention.num_heads, attention.head_dim)
+        return split.transpose(1, 2)
+
+    query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
+    mixed = scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    return attention.out_proj(mixed.reshape(batch, tokens, attention.inner_dim))
+
+
+class TimeEmbedding(nn.Module):
+    """timesteps float32 [N] → time_embeds [N, E], one block's projection after the other."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.sinusoid = unet.time_proj
+        self.embedding = unet.time_embedding
+        self.activation = nn.Identity() if unet.config.resnet_skip_time_act else nn.SiLU()
+        self.projections = nn.ModuleList(block.time_emb_proj for block in resnet_blocks(unet))
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        sinusoid = self.sinusoid(timesteps).to(self.embedding.linear_1.weight.dtype)
+        embedding = self.activation(self.embedding(sinusoid))
+        return torch.cat([project(embedding) for project in self.projections], dim=-1)
+
+
+class Denoiser(nn.Module):
+    """One sampling step: UNet on M rows, guidance to B samples, the sampler's update in float32."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        """Takes the UNet over: its text and time projections are replaced by table slices."""
+        super().__init__()
+        self.unet = unet
+        _slice_text(unet)
+        _slice_time(unet)
+        _plain_upsampling(unet)
+
+    def forward(
+        self,
+        latents: Tensor,
+        history: Tensor,
+        text_kv: Tensor,
+        time_embeds: Tensor,
+        rows: Tensor,
+        guidance: Tensor,
+        coefficients: Tensor,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        sample = latents.index_select(0, rows).to(text_kv.dtype)
+        output = self._unet(sample, time_embeds.index_select(0, rows), text_kv).float()
+        mixed = guidance @ output.flatten(1)
+        p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
+        m0 = p * latents + q * mixed.view_as(latents)
+        m1, m2, m3 = history.unbind(0)
+        update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * noise
+        return update, torch.stack([m0, m1, m2])
+
+    def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> Tensor:
+        """The UNet's own forward; the skip connection gives every upsampling its size, so that
+        heights and widths need not divide by the UNet's total downsampling."""
+        unet = self.unet
+        sample = unet.conv_in(sample)
+        skips = [sample]
+        for block in unet.down_blocks:
+            sample, outputs = block(sample, time_embeds, **_text(block, text_kv))
+            skips += outputs
+        if unet.mid_block is not None:
+            sample = unet.mid_block(sample, time_embeds, **_text(unet.mid_block, text_kv))
+        for block in unet.up_blocks:
+            count = len(block.resnets)
+            skips, used = skips[:-count], tuple(skips[-count:])
+            size = skips[-1].shape[2:] if skips else None
+            sample = block(sample, used, time_embeds, upsample_size=size, **_text(block, text_kv))
+        return unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+
+
+def _text(block: nn.Module, text_kv: Tensor) -> dict[str, Tensor]:
+    takes_text = getattr(block, "has_cross_attention", False)
+    return {"encoder_hidden_states": text_kv} if takes_text else {}
+
+
+class _SlicedText:
+    """Attention processor: keys and values are read from their places in text_kv."""
+
+    def __init__(self, key: slice, value: slice) -> None:
+        self.key = key
+        self.value = value
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object
+    ) -> Tensor:
+        rows, positions = hidden_states.shape[:2]
+        head_dim = attn.inner_dim // attn.heads
+
+        def heads(projected: Tensor) -> Tensor:
+            return projected.view(rows, -1, attn.heads, head_dim).transpose(1, 2)
+
+        query = heads(attn.to_q(hidden_states))
+        key = heads(encoder_hidden_states[..., self.key])
+        value = heads(encoder_hidden_states[..., self.value])
+        mixed = scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        return attn.to_out[0](mixed.transpose(1, 2).reshape(rows, positions, attn.inner_dim))
+
+
+class _SlicedTime(nn.Module):
+    """Stands where a ResNet block projected the time embedding; reads the projection instead."""
+
+    def __init__(self, place: slice) -> None:
+        super().__init__()
+        self.place = place
+
+    def forward(self, time_embeds: Tensor) -> Tensor:
+        return time_embeds[:, self.place]
+
+
+def _slice_text(unet: UNet2DConditionModel) -> None:
+    places = _places(p.out_features for a in cross_attentions(unet) for p in (a.to_k, a.to_v))
+    for attention in cross_attentions(unet):
+        attention.set_processor(_SlicedText(next(places), next(places)))
+        del attention.to_k, attention.to_v
+
+
+def _slice_time(unet: UNet2DConditionModel) -> None:
+    places = _places(block.time_emb_proj.out_features for block in resnet_blocks(unet))
+    for block in resnet_blocks(unet):
+        block.time_emb_proj = _SlicedTime(next(places))
+        block.skip_time_act = True
+    del unet.time_proj, unet.time_embedding
+
+
+def _places(sizes: Iterator[int]) -> Iterator[slice]:
+    start = 0
+    for size in sizes:
+        yield slice(start, start + size)
+        start += size
+
+
+class _Upsample(nn.Module):
+    """Upsample2D without its workarounds for large tensors, whose conditions on the batch size
+    would be traced as limits of the graph."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, hidden_states: Tensor, output_size: torch.Size | None = None) -> Tensor:
+        scale = 2.0 if output_size is None else None
+        resized = interpolate(hidden_states, size=output_size, scale_factor=scale, mode="nearest")
+        return self.conv(resized)
+
+
+def _plain_upsampling(model: nn.Module) -> None:
+    for block in model.modules():
+        upsamplers = getattr(block, "upsamplers", None)
+        if upsamplers is not None:
+            block.upsamplers = nn.ModuleList(_Upsample(u.conv) for u in upsamplers)
+
+
+class Decoder(nn.Module):
+    """latents float32 [B, C, h, w] → image uint8 [B, H, W, 3]."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.post_quant_conv = vae.post_quant_conv
+        self.decoder = vae.decoder
+        _plain_upsampling(vae.decoder)
+        self.scaling_factor: float = vae.config.scaling_factor
+
+    def forward(self, latents: Tensor) -> Tensor:
+        scaled = (latents / self.scaling_factor).to(self.decoder.conv_in.weight.dtype)
+        if self.post_quant_conv is not None:
+            scaled = self.post_quant_conv(scaled)
+        image = self.decoder(scaled).float()
+        pixels = ((image / 2 + 0.5).clamp(0, 1) * 255).round()
+        return pixels.permute(0, 2, 3, 1).to(torch.uint8)
+
+
+class Encoder(nn.Module):
+    """image uint8 [B, H, W, 3] → latents_mean, latents_std float32 [B, C, h, w], scaled."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.encoder = vae.encoder
+        self.quant_conv = vae.quant_conv
+        self.scaling_factor: float = vae.config.scaling_factor
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        moments = self.encoder(pixels.to(self.encoder.conv_in.weight.dtype))
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        mean, log_variance = moments.float().chunk(2, dim=1)
+        std = torch.exp(0.5 * log_variance.clamp(-30, 20))
+        return mean * self.scaling_factor, std * self.scaling_factor

@@ -1,0 +1,188 @@
+"""PyTorch modules from a checkpoint's files, with every weight accounted for."""
+
+import inspect
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
+    LDMBertConfig,
+    LDMBertModel,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trt_export.checkpoint import Checkpoint
+from trt_export.precision import round_weights
+from trt_pipeline.bundle import Precision, ScheduleSpec
+from trt_pipeline.errors import CheckpointError
+
+UNUSED = re.compile(r"to_logits\.(weight|bias)")
+"""LDMBert's output layer: the pipeline reads hidden states only."""
+
+# Weights saved before diffusers 0.12 call an attention block's layers by other names.
+OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
+NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+PLAIN_UNET = {
+    "addition_embed_type": (None,),
+    "center_input_sample": (False,),
+    "class_embed_type": (None,),
+    "dual_cross_attention": (False,),
+    "encoder_hid_dim": (None,),
+    "encoder_hid_dim_type": (None,),
+    "num_class_embeds": (None,),
+    "time_cond_proj_dim": (None,),
+    "time_embedding_act_fn": (None,),
+}
+"""Settings of UNet2DConditionModel that add inputs or steps which the graphs don't have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The three networks of a checkpoint, in float32 and evaluation mode."""
+
+    bert: LDMBertModel
+    unet: UNet2DConditionModel
+    vqvae: AutoencoderKL
+
+
+def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
+    """Build the networks and load their weights, rounded to the precision they will be stored in.
+
+    CheckpointError names what does not fit.
+    """
+
+    def load(component: str, build: Callable[[dict[str, Any]], nn.Module]) -> Any:
+        module = _load(checkpoint, component, build)
+        if precision == "fp16":
+            round_weights(component, module)
+        return module
+
+    return Modules(load("bert", _bert), load("unet", _unet), load("vqvae", _vqvae))
+
+
+def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
+    """The schedule as published; CheckpointError for one whose step is not linear."""
+    path = checkpoint.configs["scheduler"]
+    try:
+        scheduler = DDIMScheduler.from_config(_known(DDIMScheduler, checkpoint, "scheduler"))
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: DDIMScheduler refuses it: {error}.") from None
+    config = scheduler.config
+    for setting in ("clip_sample", "thresholding"):
+        if config[setting]:
+            raise CheckpointError(
+                f"{path}: {setting} is on; only schedules without it are exported."
+            )
+    alphas = scheduler.alphas_cumprod
+    if not len(alphas) or not bool(((alphas > 0) & (alphas <= 1)).all()):
+        raise CheckpointError(f"{path}: its betas give alphas_cumprod outside (0, 1].")
+    return ScheduleSpec(
+        prediction_type=config.prediction_type,
+        steps_offset=config.steps_offset,
+        set_alpha_to_one=config.set_alpha_to_one,
+        timestep_spacing=config.timestep_spacing,
+        alphas_cumprod=tuple(alphas.tolist()),
+    )
+
+
+def _bert(config: dict[str, Any]) -> LDMBertModel:
+    if config.get("max_position_embeddings", 77) != 77:
+        raise ValueError("max_position_embeddings must be 77, as the pipeline pads to it")
+    bert = LDMBertModel(LDMBertConfig.from_dict(config))
+    bert.to_logits = nn.Identity()
+    return bert
+
+
+def _unet(config: dict[str, Any]) -> UNet2DConditionModel:
+    unet = UNet2DConditionModel.from_config(config)
+    for setting, supported in PLAIN_UNET.items():
+        if unet.config[setting] not in supported:
+            raise ValueError(
+                f"{setting} is {unet.config[setting]!r}; only {supported[0]!r} is exported"
+            )
+    return unet
+
+
+def _vqvae(config: dict[str, Any]) -> AutoencoderKL:
+    return AutoencoderKL.from_config(config)
+
+
+def _known(model: Any, checkpoint: Checkpoint, component: str) -> dict[str, Any]:
+    """The settings that a class of today knows: old configurations hold others, since dropped."""
+    known = inspect.signature(model.__init__).parameters
+    config = checkpoint.config(component)
+    return {name: value for name, value in config.items() if name in known}
+
+
+def _load(
+    checkpoint: Checkpoint, component: str, build: Callable[[dict[str, Any]], nn.Module]
+) -> nn.Module:
+    config = checkpoint.config(component)
+    try:
+        with torch.device("meta"):
+            module = build(config)
+    except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint.configs[component]}: {error}.") from None
+    _assign(module, read_weights(checkpoint.weights[component]), checkpoint.weights[component])
+    return module.eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a weight file without running code from it; CheckpointError if that is not possible."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} holds more than tensors, and loading it could run code; refused ({reason}). "
+            "Convert it to safetensors where you trust it."
+        ) from None
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or incomplete ({str(error).splitlines()[0]}). Download it again."
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path} holds no table of tensors. Download it again.")
+    return state
+
+
+def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give every parameter its weight, as float32."""
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    weights = {_current_name(name): t for name, t in state.items() if not UNUSED.match(name)}
+    _check_names(expected, weights, path)
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(weights[name].shape)}, but its configuration "
+                f"asks for {tuple(shape)}."
+            )
+        weights[name] = weights[name].float()
+        if not bool(weights[name].isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers.")
+    module.load_state_dict(weights, strict=False, assign=True)
+
+
+def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    missing, unknown = sorted(expected.keys() - found), sorted(found.keys() - expected)
+    if missing or unknown:
+        listed = [f"{len(missing)} missing (first: {missing[0]})"] if missing else []
+        listed += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
+        raise CheckpointError(
+            f"{path} does not fit its configuration: of {len(expected)} weights, "
+            f"{' and '.join(listed)}."
+        )
+
+
+def _current_name(name: str) -> str:
+    return OLD_ATTENTION.sub(lambda found: f"{found[1]}.{NEW_ATTENTION[found[2]]}.", name)

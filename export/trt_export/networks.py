@@ -1,0 +1,122 @@
+"""Networks: a checkpoint's modules from loading to traced graphs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from trt_export import graphs, to_onnx
+from trt_export.checkpoint import PIPELINE, Checkpoint
+from trt_export.modules import Modules, load_modules
+from trt_export.precision import store_half
+from trt_export.random_inputs import random_inputs
+from trt_export.reference import reference_outputs
+from trt_export.signatures import graph_inputs
+from trt_pipeline.bundle import ModelSpec, Precision, TensorSpec
+from trt_pipeline.errors import CheckpointError
+
+TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
+CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 2, "latent_height": 6, "latent_width": 10}
+"""Tracing must not fix what it saw, so graphs are checked at sizes they were not traced at."""
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Loaded when first used. First reference(), on the modules as loaded; then trace(), which
+    takes them apart."""
+
+    checkpoint: Checkpoint
+    precision: Precision
+
+    @cached_property
+    def modules(self) -> Modules:
+        return load_modules(self.checkpoint, self.precision)
+
+    def model(self) -> ModelSpec:
+        """What the bundle says of the model."""
+        unet, vae = self.modules.unet.config, self.modules.vqvae.config
+        if unet.in_channels != vae.latent_channels or unet.out_channels != unet.in_channels:
+            raise CheckpointError(
+                f"{self.checkpoint.path}: the UNet takes {unet.in_channels} and gives "
+                f"{unet.out_channels} channels, but the VAE has {vae.latent_channels}."
+            )
+        factor = 2 ** (len(vae.block_out_channels) - 1)
+        size = unet.sample_size or 32
+        height, width = (size, size) if isinstance(size, int) else size
+        return ModelSpec(
+            name=self.checkpoint.name,
+            pipeline=PIPELINE,
+            latent_channels=vae.latent_channels,
+            vae_scale_factor=factor,
+            height=height * factor,
+            width=width * factor,
+            scaling_factor=vae.scaling_factor,
+        )
+
+    def reference(self) -> dict[str, tuple[Tensors, Tensors]]:
+        """Graph name → random inputs, and what the untouched modules answer to them."""
+        inputs: dict[str, Tensors] = {
+            name: self._random_inputs(name, specs, CHECKED_SIZES)
+            for name, specs in self._inputs("fp32").items()
+        }
+        outputs = reference_outputs(self.modules, inputs)
+        inputs["denoiser"] = {
+            **inputs["denoiser"],
+            **outputs["text_encoder"],
+            **outputs["time_embedding"],
+        }
+        return {name: (inputs[name], outputs[name]) for name in inputs}
+
+    def trace(self, name: str, bundle: Path) -> None:
+        """Write one graph's ONNX files into a bundle."""
+        specs = self._signatures[name]
+        example = self._random_inputs(name, specs, TRACED_SIZES)
+        to_onnx.save(name, to_onnx.trace(name, self._graphs[name], specs, example), bundle)
+
+    def release(self) -> None:
+        """Give the memory of modules and graphs back."""
+        for loaded in ("modules", "_graphs"):
+            self.__dict__.pop(loaded, None)
+
+    @cached_property
+    def _graphs(self) -> dict[str, nn.Module]:
+        _ = self._signatures  # their widths are read off the layers that the graphs remove
+        modules = self.modules
+        found = {
+            "text_encoder": graphs.TextEncoder(modules.bert, modules.unet),
+            "time_embedding": graphs.TimeEmbedding(modules.unet),
+            "denoiser": graphs.Denoiser(modules.unet),
+            "decoder": graphs.Decoder(modules.vqvae),
+            "encoder": graphs.Encoder(modules.vqvae),
+        }
+        if self.precision == "fp16":
+            for module in found.values():
+                store_half(module)
+        return found
+
+    @cached_property
+    def _signatures(self) -> dict[str, tuple[TensorSpec, ...]]:
+        return self._inputs(self.precision)
+
+    def _inputs(self, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
+        unet = self.modules.unet
+        text = sum(a.to_k.out_features + a.to_v.out_features for a in graphs.cross_attentions(unet))
+        time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
+        return graph_inputs(unet.config.in_channels, text, time, precision)
+
+    def _random_inputs(
+        self, name: str, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]
+    ) -> dict[str, Tensor]:
+        factor = 2 ** (len(self.modules.vqvae.config.block_out_channels) - 1)
+        pixels = {
+            "height": sizes["latent_height"] * factor,
+            "width": sizes["latent_width"] * factor,
+        }
+        batch = sizes["rows"] if name == "text_encoder" else sizes["batch"]
+        return random_inputs(
+            specs, {**sizes, **pixels, "batch": batch}, self.modules.bert.config.vocab_size, seed=0
+        )

@@ -1,0 +1,84 @@
+"""Comparison of exported graphs with what PyTorch answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from trt_pipeline.bundle import GraphSpec, Precision
+from trt_pipeline.errors import ParityError
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
+"""Largest difference allowed, relative to the largest expected number. float32 differs by the order
+of its sums; float16 has eleven bits in every product, and the layers add up."""
+LEVELS: Mapping[Precision, int] = {"fp32": 1, "fp16": 8}
+"""Largest difference allowed between uint8 pixels, of 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far one output of one graph is from PyTorch's."""
+
+    graph: str
+    precision: Precision
+    output: str
+    difference: float
+    """Relative to the largest expected number; levels of 255 for uint8."""
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """NaN never holds."""
+        return self.difference <= self.tolerance
+
+
+def check_parity(
+    name: str,
+    precision: Precision,
+    graph: GraphSpec,
+    bundle: Path,
+    inputs: Arrays,
+    expected: Arrays,
+) -> list[Parity]:
+    """Run a graph in ONNX Runtime on the CPU; ParityError if an output is too far off."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(bundle / graph.path), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {spec.name: inputs[spec.name].astype(spec.dtype) for spec in graph.inputs}
+    outputs = session.run([spec.name for spec in graph.outputs], feed)
+    rows = [
+        compare(name, precision, spec.name, output, expected[spec.name])
+        for spec, output in zip(graph.outputs, outputs, strict=True)
+    ]
+    for row in rows:
+        if not row.holds:
+            raise ParityError(
+                f"{name} ({precision}): {row.output} is {row.difference:.2e} from PyTorch's, "
+                f"but {row.tolerance:.0e} is allowed. Please report it with the checkpoint's name."
+            )
+    return rows
+
+
+def compare(
+    graph: str,
+    precision: Precision,
+    output: str,
+    found: NDArray[np.generic],
+    expected: NDArray[np.generic],
+) -> Parity:
+    """Measure one output against what was expected of it."""
+    if found.shape != expected.shape:
+        return Parity(graph, precision, output, float("nan"), 0)
+    wide = expected.astype(np.float64)
+    difference = float(np.abs(found.astype(np.float64) - wide).max())
+    if found.dtype == np.uint8:
+        return Parity(graph, precision, output, difference, LEVELS[precision])
+    scale = float(np.abs(wide).max()) or 1.0
+    return Parity(graph, precision, output, difference / scale, TOLERANCE[precision])

@@ -1,0 +1,77 @@
+"""What diffusers' own modules answer to random inputs: the measure of every exported graph."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trt_export.graphs import cross_attentions, resnet_blocks
+from trt_export.modules import Modules
+
+Tensors = Mapping[str, Tensor]
+
+
+def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+    """Graph name → its expected outputs.
+
+    inputs holds every graph's random inputs; the denoiser's text_kv and time_embeds are replaced,
+    in place of random numbers, by what text_encoder and time_embedding should give, so that the
+    untouched UNet can compute the expected noise from the text and the timesteps behind them.
+    The modules must be as loaded: graphs.Denoiser takes the UNet apart.
+    """
+    with torch.inference_mode():
+        return {
+            "text_encoder": {"text_kv": _text_kv(modules, inputs["text_encoder"]["input_ids"])},
+            "time_embedding": {"time_embeds": _time_embeds(modules, inputs["time_embedding"])},
+            "denoiser": _denoiser(modules, inputs),
+            "decoder": {"image": _decode(modules, inputs["decoder"]["latents"])},
+            "encoder": _encode(modules, inputs["encoder"]["image"]),
+        }
+
+
+def _text_kv(modules: Modules, input_ids: Tensor) -> Tensor:
+    context = modules.bert(input_ids.long(), return_dict=False)[0]
+    layers = cross_attentions(modules.unet)
+    return torch.cat([p(context) for a in layers for p in (a.to_k, a.to_v)], dim=-1)
+
+
+def _time_embeds(modules: Modules, inputs: Tensors) -> Tensor:
+    unet = modules.unet
+    embedding = unet.time_embedding(unet.time_proj(inputs["timesteps"]))
+    blocks = resnet_blocks(unet)
+    activated = [b if b.skip_time_act else b.nonlinearity for b in blocks]
+    return torch.cat(
+        [
+            block.time_emb_proj(embedding if activation is block else activation(embedding))
+            for block, activation in zip(blocks, activated, strict=True)
+        ],
+        dim=-1,
+    )
+
+
+def _denoiser(modules: Modules, inputs: Mapping[str, Tensors]) -> Tensors:
+    step = inputs["denoiser"]
+    rows = step["rows"].long()
+    context = modules.bert(inputs["text_encoder"]["input_ids"].long(), return_dict=False)[0]
+    timesteps = inputs["time_embedding"]["timesteps"]
+    output = modules.unet(step["latents"][rows], timesteps[rows], context).sample
+    mixed = torch.einsum("bm,mchw->bchw", step["guidance"], output)
+    p, q, a, b0, b1, b2, b3, s = step["coefficients"].T[..., None, None, None]
+    m0 = p * step["latents"] + q * mixed
+    m1, m2, m3 = step["history"]
+    update = a * step["latents"] + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * step["noise"]
+    return {"next_latents": update, "next_history": torch.stack([m0, m1, m2])}
+
+
+def _decode(modules: Modules, latents: Tensor) -> Tensor:
+    vae = modules.vqvae
+    image = vae.decode(latents / vae.config.scaling_factor).sample
+    return ((image / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def _encode(modules: Modules, image: Tensor) -> Tensors:
+    vae = modules.vqvae
+    pixels = image.permute(0, 3, 1, 2).float() / 255 * 2 - 1
+    posterior = vae.encode(pixels).latent_dist
+    scale = vae.config.scaling_factor
+    return {"latents_mean": posterior.mean * scale, "latents_std": posterior.std * scale}

@@ -1,0 +1,38 @@
+"""Inputs and outputs of the graphs."""
+
+from trt_pipeline.bundle import Precision, TensorSpec
+
+OUTPUTS = {
+    "text_encoder": ("text_kv",),
+    "time_embedding": ("time_embeds",),
+    "denoiser": ("next_latents", "next_history"),
+    "decoder": ("image",),
+    "encoder": ("latents_mean", "latents_std"),
+}
+TEXT_TOKENS = 77
+COEFFICIENTS = 8
+
+
+def graph_inputs(
+    latent_channels: int, text_kv: int, time_embeds: int, precision: Precision
+) -> dict[str, tuple[TensorSpec, ...]]:
+    """Inputs of every graph. text_kv and time_embeds are the widths of those two tensors."""
+    arithmetic = "float16" if precision == "fp16" else "float32"
+    latents = ("batch", latent_channels, "latent_height", "latent_width")
+    history = (3, *latents)
+    return {
+        "text_encoder": (TensorSpec("input_ids", "int32", ("batch", TEXT_TOKENS)),),
+        "time_embedding": (TensorSpec("timesteps", "float32", ("steps",)),),
+        "denoiser": (
+            TensorSpec("latents", "float32", latents),
+            TensorSpec("history", "float32", history),
+            TensorSpec("text_kv", arithmetic, ("rows", TEXT_TOKENS, text_kv)),
+            TensorSpec("time_embeds", arithmetic, ("batch", time_embeds)),
+            TensorSpec("rows", "int32", ("rows",)),
+            TensorSpec("guidance", "float32", ("batch", "rows")),
+            TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
+            TensorSpec("noise", "float32", latents),
+        ),
+        "decoder": (TensorSpec("latents", "float32", latents),),
+        "encoder": (TensorSpec("image", "uint8", ("batch", "height", "width", 3)),),
+    }

@@ -1,0 +1,98 @@
+"""WorkFolder: where an export grows until it is whole, so that a killed one can go on."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STAGES = "stages"
+KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """A folder beside the target, named after it. It holds the target's files and one record for
+    every finished stage."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, target: Path, key: str) -> "WorkFolder":
+        """Continue the folder of an earlier run with the same key, or begin an empty one."""
+        path = target.with_name(f".{target.name}.partial")
+        found = path / STAGES / KEY
+        if not (found.is_file() and found.read_text() == key):
+            shutil.rmtree(path, ignore_errors=True)
+            found.parent.mkdir(parents=True)
+            write_synced(found, key.encode())
+        return cls(path)
+
+    @property
+    def scratch(self) -> Path:
+        """Where stages leave what later ones need and the target does not."""
+        return self.path / STAGES
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage finished in this run or an earlier one."""
+        return self._record(stage).is_file()
+
+    def stage(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do a stage unless it is done; its JSON-able result either way."""
+        if self.is_done(name):
+            return json.loads(self._record(name).read_text())
+        result = work()
+        sync_tree(self.path)
+        write_synced(self._record(name), json.dumps(result).encode())
+        return json.loads(self._record(name).read_text())
+
+    def publish(self, target: Path) -> None:
+        """Give the finished files the target's name. What had that name before is removed."""
+        shutil.rmtree(self.path / STAGES)
+        sync_tree(self.path)
+        retired = target.with_name(f".{target.name}.retired")
+        shutil.rmtree(retired, ignore_errors=True)
+        if target.exists():
+            target.rename(retired)
+        self.path.rename(target)
+        _sync_folder(target.parent)
+        shutil.rmtree(retired, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove the folder and what it holds."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _record(self, stage: str) -> Path:
+        return self.path / STAGES / f"{stage}.json"
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file aside, sync it and rename it into place."""
+    aside = path.with_name(f".{path.name}.new")
+    with aside.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.rename(path)
+    _sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file and folder below a folder to disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(parent) / name)
+        _sync_folder(Path(parent))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_sync_folder = _sync

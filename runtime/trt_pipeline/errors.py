@@ -1,0 +1,59 @@
+"""The errors of this project, one tree.
+
+    TrtPipelineError
+    ├── InvalidInputError            an argument of a call or a command (also a ValueError)
+    ├── BundleError                  a folder that is no usable bundle
+    │   ├── BundleVersionError       written by another format version
+    │   └── IntegrityError           a file missing, of another size or another hash
+    ├── CheckpointError              a checkpoint that cannot be exported
+    ├── ParityError                  an exported graph disagrees with PyTorch
+    └── BackendError                 the engine that runs the graphs failed
+        └── MissingDependencyError   an optional package is not installed
+
+Every message says what was wrong, what was expected and what to do.
+"""
+
+
+class TrtPipelineError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    exit_status = 1
+    """What a command that ends with this error returns to the shell."""
+
+
+class InvalidInputError(TrtPipelineError, ValueError):
+    """An argument is outside what is allowed."""
+
+    exit_status = 2
+
+
+class BundleError(TrtPipelineError):
+    """The folder is no bundle, or its manifest does not follow the format."""
+
+    exit_status = 2
+
+
+class BundleVersionError(BundleError):
+    """The bundle was written by another version of the format."""
+
+
+class IntegrityError(BundleError):
+    """A file of the bundle is missing, or is not the one its manifest describes."""
+
+
+class CheckpointError(TrtPipelineError):
+    """The checkpoint is missing, damaged, unsafe or of a kind that is not supported."""
+
+    exit_status = 2
+
+
+class ParityError(TrtPipelineError):
+    """An exported graph gives another result than the PyTorch module it came from."""
+
+
+class BackendError(TrtPipelineError):
+    """A backend could not load or run a graph."""
+
+
+class MissingDependencyError(BackendError):
+    """A package that this call needs is not installed."""
