@@ -37,7 +37,7 @@ PLAIN = Architecture(
 )
 OTHER = Architecture(
     unet={
-        "sample_size": (6, 10),
+        "sample_size": 10,
         "block_out_channels": (24, 48, 72),
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -53,7 +53,7 @@ OTHER = Architecture(
     bert={"encoder_layers": 1, "encoder_attention_heads": 2, "head_dim": 12, "vocab_size": 30530},
     scheduler={"beta_schedule": "scaled_linear", "steps_offset": 1, "set_alpha_to_one": False},
 )
-"""Every choice other than PLAIN's: levels, layers, heads and channels per level, latents, schedule."""
+"""Other than PLAIN in levels, layers, heads and channels per level, latents and schedule."""
 
 
 def make_checkpoint(folder: Path, architecture: Architecture = PLAIN, seed: int = 0) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.checkpoints import OTHER, PLAIN, make_checkpoint
 from trt_export.checkpoint import open_checkpoint
-from trt_export.export import ExportOptions, export_checkpoint
+from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -20,18 +20,32 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def plain_bundle(plain_checkpoint: Path) -> Path:
+def resumed_export(plain_checkpoint: Path) -> ExportReport:
+    """A float32 export that was interrupted before it traced the denoiser, then run again."""
+
+    def interrupt(stage: str) -> None:
+        if stage == "trace denoiser":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _export(plain_checkpoint, ExportOptions("fp32"), interrupt)
     return _export(plain_checkpoint, ExportOptions("fp32"))
 
 
 @pytest.fixture(scope="session")
+def plain_bundle(resumed_export: ExportReport) -> Path:
+    """PLAIN, stored as float32."""
+    return resumed_export.bundle.path
+
+
+@pytest.fixture(scope="session")
 def other_bundle(other_checkpoint: Path) -> Path:
-    return _export(other_checkpoint, ExportOptions("fp16", max_batch=3))
+    """OTHER, stored as float16, for up to three pictures a call."""
+    return _export(other_checkpoint, ExportOptions("fp16", max_batch=3)).bundle.path
 
 
-def _export(checkpoint: Path, options: ExportOptions) -> Path:
+def _export(
+    checkpoint: Path, options: ExportOptions, watch: Watch = lambda _: None
+) -> ExportReport:
     out = checkpoint.with_name("bundle")
-    export_checkpoint(open_checkpoint(str(checkpoint)), out, options)
-    return out
-
-
+    return export_checkpoint(open_checkpoint(str(checkpoint)), out, options, watch)

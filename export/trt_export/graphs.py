@@ -105,9 +105,11 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         sample = latents.index_select(0, rows).to(text_kv.dtype)
         output = self._unet(sample, time_embeds.index_select(0, rows), text_kv).float()
-        mixed = guidance @ output.flatten(1)
+        # A matrix product may sum in another order for another batch; rows of weight 0 add nothing
+        # here, so a sample's picture does not depend on its company.
+        mixed = (guidance[:, :, None, None, None] * output).sum(dim=1)
         p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
-        m0 = p * latents + q * mixed.view_as(latents)
+        m0 = p * latents + q * mixed
         m1, m2, m3 = history.unbind(0)
         update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * noise
         return update, torch.stack([m0, m1, m2])

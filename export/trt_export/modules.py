@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
                 f"{path}: {setting} is on; only schedules without it are exported."
             )
     alphas = scheduler.alphas_cumprod
-    if not len(alphas) or not bool(((alphas > 0) & (alphas <= 1)).all()):
-        raise CheckpointError(f"{path}: its betas give alphas_cumprod outside (0, 1].")
+    if not len(alphas) or not bool(((alphas > 0) & (alphas < 1)).all()):
+        raise CheckpointError(f"{path}: its betas give alphas_cumprod outside 0..1.")
     return ScheduleSpec(
         prediction_type=config.prediction_type,
         steps_offset=config.steps_offset,
@@ -140,7 +141,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be mapped
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(

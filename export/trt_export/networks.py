@@ -44,16 +44,19 @@ class Networks:
                 f"{self.checkpoint.path}: the UNet takes {unet.in_channels} and gives "
                 f"{unet.out_channels} channels, but the VAE has {vae.latent_channels}."
             )
+        if not isinstance(unet.sample_size, int):
+            raise CheckpointError(
+                f"{self.checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
+                "only a whole number is exported."
+            )
         factor = 2 ** (len(vae.block_out_channels) - 1)
-        size = unet.sample_size or 32
-        height, width = (size, size) if isinstance(size, int) else size
         return ModelSpec(
             name=self.checkpoint.name,
             pipeline=PIPELINE,
             latent_channels=vae.latent_channels,
             vae_scale_factor=factor,
-            height=height * factor,
-            width=width * factor,
+            height=unet.sample_size * factor,
+            width=unet.sample_size * factor,
             scaling_factor=vae.scaling_factor,
         )
 

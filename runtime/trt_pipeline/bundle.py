@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-from trt_pipeline.errors import BundleError, BundleVersionError, IntegrityError
+from trt_pipeline.errors import BundleError, BundleVersionError, IntegrityError, InvalidInputError
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -157,8 +157,10 @@ def load_bundle(path: str | os.PathLike[str], verify: Verify = "full") -> Bundle
     """Read a bundle's manifest and check its files.
 
     verify: "full" compares size and sha256 of every file, "manifest" their sizes, "none" nothing.
-    Raises BundleError, BundleVersionError or IntegrityError.
+    Raises BundleError, BundleVersionError, IntegrityError, or InvalidInputError for another verify.
     """
+    if verify not in get_args(Verify):
+        raise InvalidInputError(f"verify must be one of {get_args(Verify)}, got {verify!r}.")
     folder = Path(path)
     bundle = parse_manifest(folder, _read_manifest(folder))
     if verify != "none":
@@ -214,7 +216,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(
-            f"{folder} is no bundle: it has no {MANIFEST}. Make one with: export-all MODEL --out {folder}"
+            f"{folder} is no bundle: it has no {MANIFEST}. "
+            f"Make one with: export-all MODEL --out {folder}"
         ) from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
@@ -263,9 +266,9 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
 
 
 def _precision(value: str) -> Precision:
-    if value == "fp32" or value == "fp16":
-        return value
-    raise ValueError(f"precision {value!r} is neither fp32 nor fp16")
+    if value not in get_args(Precision):
+        raise ValueError(f"precision {value!r} is neither fp32 nor fp16")
+    return cast(Precision, value)
 
 
 def _graph(graph: Mapping[str, Any]) -> GraphSpec:
@@ -289,8 +292,8 @@ def _range(low: int, high: int) -> tuple[int, int]:
 
 def _schedule(schedule: Mapping[str, Any]) -> ScheduleSpec:
     alphas = tuple(float(alpha) for alpha in schedule["alphas_cumprod"])
-    if not alphas or not all(0 < alpha <= 1 for alpha in alphas):
-        raise ValueError("alphas_cumprod must be numbers in (0, 1]")
+    if not alphas or not all(0 < alpha < 1 for alpha in alphas):
+        raise ValueError("alphas_cumprod must be numbers between 0 and 1")
     return ScheduleSpec(**{**schedule, "alphas_cumprod": alphas})
 
 

@@ -66,9 +66,7 @@ def test_sizes_that_do_not_divide_by_the_downsampling_match_diffusers(
     assert np.abs(_levels(np.asarray(found)) - expected).max() <= 2
 
 
-def test_float16_weights_keep_forty_decibels(
-    other_checkpoint: Path, other_bundle: Path
-) -> None:
+def test_float16_weights_keep_forty_decibels(other_checkpoint: Path, other_bundle: Path) -> None:
     theirs = DiffusionPipeline.from_pretrained(other_checkpoint)
     theirs.set_progress_bar_config(disable=True)
     torch.manual_seed(2)

@@ -1,0 +1,53 @@
+"""Prompts to pictures with latent diffusion, without PyTorch.
+
+from trt_pipeline import trt_pipeline
+
+pipe = trt_pipeline("engines/shapes")
+pipe("a red circle", guidance_scale=6, seed=0).images[0].save("circle.png")
+"""
+
+from trt_pipeline.bundle import Bundle, load_bundle
+from trt_pipeline.errors import (
+    BackendError,
+    BundleError,
+    BundleVersionError,
+    CheckpointError,
+    IntegrityError,
+    InvalidInputError,
+    MissingDependencyError,
+    ParityError,
+    TrtPipelineError,
+)
+from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
+from trt_pipeline.pipeline import Pipeline, PipelineInfo, PipelineOutput, trt_pipeline
+from trt_pipeline.tokenizer import PromptTruncatedWarning
+from trt_pipeline.version import package_version
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "BundleVersionError",
+    "CheckpointError",
+    "IntegrityError",
+    "InvalidInputError",
+    "MissingDependencyError",
+    "NoiseStream",
+    "ParityError",
+    "Pipeline",
+    "PipelineInfo",
+    "PipelineOutput",
+    "PromptTruncatedWarning",
+    "SeedNoise",
+    "TorchGenerator",
+    "TrtPipelineError",
+    "__version__",
+    "load_bundle",
+    "trt_pipeline",
+]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return package_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m trt_pipeline` is `trt-pipeline`."""
+
+from trt_pipeline.cli import main
+
+main()

@@ -1,0 +1,35 @@
+"""Checks of single arguments; the error names the argument, its value and what is allowed."""
+
+import math
+import operator
+
+from trt_pipeline.errors import InvalidInputError
+
+
+def integer(name: str, value: object, low: int, high: int) -> int:
+    """An int in low..high; NumPy integers count, bools and floats don't."""
+    allowed = f"{name} must be an integer from {low} to {high}"
+    if isinstance(value, bool):
+        raise InvalidInputError(f"{allowed}, got {value!r}.")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidInputError(f"{allowed}, got {value!r}.") from None
+    if not low <= number <= high:
+        raise InvalidInputError(f"{allowed}, got {number}.")
+    return number
+
+
+def real(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in low..high; NumPy scalars count, bools and strings don't."""
+    bounds = "" if math.isinf(low) else f" from {low:g} to {high:g}"
+    allowed = f"{name} must be a finite number{bounds}"
+    if isinstance(value, bool | str | bytes):
+        raise InvalidInputError(f"{allowed}, got {value!r}.")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInputError(f"{allowed}, got {value!r}.") from None
+    if not (math.isfinite(number) and low <= number <= high):
+        raise InvalidInputError(f"{allowed}, got {number:g}.")
+    return number

@@ -1,0 +1,65 @@
+"""The loop over the sampler's steps: noise to latents."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.backends import Graph
+from trt_pipeline.guidance import Guidance
+from trt_pipeline.noise import NoiseStream
+from trt_pipeline.samplers import SamplerTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The samples that share one call of the denoiser, and what they are denoised towards."""
+
+    samples: slice
+    """Their place in the whole batch."""
+    text_kv: NDArray[Any]
+    """[M, 77, K], the text that each row sees."""
+    guidance: Guidance
+    """rows [M] and matrix [samples, M]."""
+
+
+def denoise(
+    denoiser: Graph,
+    latents: NDArray[np.float32],
+    parts: Sequence[Part],
+    table: SamplerTable,
+    time_embeds: NDArray[Any],
+    noise: NoiseStream,
+    steps: Iterable[int],
+) -> NDArray[np.float32]:
+    """Take latents [B, C, h, w] through the steps of a table.
+
+    Noise is drawn for the whole batch at once, so splitting it into parts changes no sample.
+    time_embeds: [N, E], a row for each step. steps: 0..N-1, possibly wrapped in a progress bar.
+    """
+    latents = latents.copy()
+    history = np.zeros((3, *latents.shape), np.float32)
+    drawn = np.zeros_like(latents)
+    for step in steps:
+        if table.draws_noise:
+            drawn = noise.draw(latents.shape)
+        for part in parts:
+            at = part.samples
+            count = len(part.guidance.matrix)
+            outputs = denoiser.run(
+                {
+                    "latents": latents[at],
+                    "history": np.ascontiguousarray(history[:, at]),
+                    "text_kv": part.text_kv,
+                    "time_embeds": np.tile(time_embeds[step], (count, 1)),
+                    "rows": part.guidance.rows,
+                    "guidance": part.guidance.matrix,
+                    "coefficients": np.tile(table.coefficients[step], (count, 1)),
+                    "noise": drawn[at],
+                }
+            )
+            latents[at] = outputs["next_latents"]
+            history[:, at] = outputs["next_history"]
+    return latents

@@ -1,0 +1,160 @@
+"""Standard normal noise from seeds: the project's own streams and torch's."""
+
+import os
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline import arguments
+from trt_pipeline.errors import InvalidInputError
+
+Shape: TypeAlias = tuple[int, ...]
+Float32s: TypeAlias = NDArray[np.float32]
+
+MAX_SEED = 2**64 - 1
+
+
+@runtime_checkable
+class NoiseStream(Protocol):
+    """Where a call takes its noise from: the latents first, then a draw a step if needed."""
+
+    def draw(self, shape: Shape) -> Float32s:
+        """The stream's next standard normal numbers, [B, C, h, w]."""
+
+
+class SeedNoise:
+    """The noise of one image: Philox4x64-10 and Box-Muller, easy to reproduce in any language.
+
+    Philox (Salmon et al. 2011) has the key (seed, 0) and a 256-bit counter that is increased before
+    each block of four 64-bit outputs, so the first block is that of counter 1. A draw of n numbers
+    takes the next 2·ceil(n / 2) outputs; outputs 2i and 2i+1, r and t, give numbers 2i and 2i+1:
+
+        u = (floor(r / 2^11) + 1) / 2^53        in (0, 1]
+        v = floor(t / 2^11) / 2^53              in [0, 1)
+        sqrt(-2 ln u)·cos(2π v),  sqrt(-2 ln u)·sin(2π v)
+
+    computed in float64 and rounded to float32; an odd n drops the last one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """InvalidInputError unless seed is an integer from 0 to 2^64 - 1."""
+        self.seed = arguments.integer("seed", seed, 0, MAX_SEED)
+        self._bits = np.random.Philox(key=self.seed)
+
+    def draw(self, shape: Shape) -> Float32s:
+        """The stream's next numbers in C order."""
+        count = int(np.prod(shape))
+        pairs = (count + 1) // 2
+        fractions = self._bits.random_raw(2 * pairs).reshape(pairs, 2) >> np.uint64(11)
+        radius = np.sqrt(-2 * np.log((fractions[:, 0] + np.uint64(1)) * 2.0**-53))
+        angle = 2 * np.pi * (fractions[:, 1] * 2.0**-53)
+        normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        return normal.ravel()[:count].reshape(shape).astype(np.float32)
+
+
+class TorchGenerator:
+    """torch's CPU generator, in NumPy: torch.randn's float32 numbers to the last two bits.
+
+    TorchGenerator(s) continues from draw to draw as the generator of torch.manual_seed(s) does.
+    Source: ATen's DistributionTemplates.h (normal_fill) and DistributionsHelper.h.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """InvalidInputError unless -2^63 <= seed < 2^64; its low 32 bits count, as in torch."""
+        self.seed = arguments.integer("seed", seed, -(2**63), MAX_SEED)
+        self._twister = np.random.RandomState(self.seed & 0xFFFFFFFF)
+        self._spare: float | None = None
+
+    def draw(self, shape: Shape) -> Float32s:
+        """What torch.randn(shape) would give next."""
+        count = int(np.prod(shape))
+        if count < 16:
+            values = np.array([self._next() for _ in range(count)], np.float32)
+        else:
+            values = self._fill(count)
+        return values.reshape(shape)
+
+    def _fill(self, count: int) -> Float32s:
+        """Box-Muller on blocks of 16; a shorter tail redraws the last 16."""
+        uniform = self._uniform(count)
+        normal = np.empty(count, np.float32)
+        whole = count // 16 * 16
+        normal[:whole] = _box_muller_16(uniform[:whole])
+        if whole < count:
+            normal[-16:] = _box_muller_16(self._uniform(16))
+        return normal
+
+    def _uniform(self, count: int) -> Float32s:
+        return (self._words(count) & 0xFFFFFF).astype(np.float32) * np.float32(2**-24)
+
+    def _words(self, count: int) -> NDArray[np.uint32]:
+        return self._twister.randint(0, 2**32, size=count, dtype=np.uint32)
+
+    def _next(self) -> float:
+        """One number in float64; every second one is the sine kept from the one before."""
+        if self._spare is not None:
+            value, self._spare = self._spare, None
+            return value
+        angle, u = 2 * np.pi * self._uniform53(), self._uniform53()
+        radius = np.sqrt(-2 * np.log1p(-u))
+        self._spare = float(radius * np.sin(angle))
+        return float(radius * np.cos(angle))
+
+    def _uniform53(self) -> float:
+        high, low = self._words(2).tolist()
+        return float(((high << 32 | low) & (2**53 - 1)) * 2.0**-53)
+
+
+def _box_muller_16(uniform: Float32s) -> Float32s:
+    """In each block of 16, element j < 8 gives the radius and element j + 8 the angle."""
+    radial, angular = uniform.reshape(-1, 2, 8).swapaxes(0, 1)
+    radius = np.sqrt(-2 * np.log(1 - radial))
+    angle = np.float32(2 * np.pi) * angular
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
+
+
+class PerSample:
+    """One stream for each sample of a batch, so that no sample's noise depends on the others."""
+
+    def __init__(self, streams: Sequence[NoiseStream]) -> None:
+        """streams: one a sample, in order."""
+        self._streams = streams
+
+    def draw(self, shape: Shape) -> Float32s:
+        """[B, ...] with sample b drawn from stream b."""
+        return np.concatenate([stream.draw((1, *shape[1:])) for stream in self._streams])
+
+
+def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]:
+    """One seed for each image of a batch.
+
+    An integer s gives s, s + 1, …; a sequence is taken as it is; None starts from a random s.
+    InvalidInputError for seeds outside 0..2^64 - 1 or a sequence of another length.
+    """
+    if isinstance(seed, list | tuple | range | np.ndarray):
+        if len(seed) != batch:
+            raise InvalidInputError(f"seed has {len(seed)} entries for {batch} images.")
+        return tuple(arguments.integer("seed", one, 0, MAX_SEED) for one in seed)
+    first = int.from_bytes(os.urandom(4)) if seed is None else seed
+    first = arguments.integer("seed", first, 0, MAX_SEED + 1 - batch)
+    return tuple(range(first, first + batch))
+
+
+def given_stream(generator: object, batch: int) -> NoiseStream:
+    """The stream of a `generator` argument: one for the whole batch or a list, one a sample."""
+    if isinstance(generator, list | tuple):
+        if len(generator) != batch:
+            raise InvalidInputError(f"generator has {len(generator)} entries for {batch} images.")
+        return PerSample([_checked_stream(one) for one in generator])
+    return _checked_stream(generator)
+
+
+def _checked_stream(generator: object) -> NoiseStream:
+    if not isinstance(generator, NoiseStream):
+        raise InvalidInputError(
+            f"generator is a {type(generator).__module__}.{type(generator).__qualname__}, expected "
+            "TorchGenerator(seed) from trt_pipeline, or a list of them."
+        )
+    return generator

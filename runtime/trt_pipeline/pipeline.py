@@ -1,0 +1,277 @@
+"""Prompts to pictures: the pipeline that a user calls."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trt_pipeline.backends import Backend, open_backend
+from trt_pipeline.bundle import Bundle, Precision, Verify, load_bundle
+from trt_pipeline.cache import ArrayCache
+from trt_pipeline.denoising import Part, denoise
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.guidance import guide
+from trt_pipeline.images import to_pil
+from trt_pipeline.noise import NoiseStream, PerSample, SeedNoise, given_stream, image_seeds
+from trt_pipeline.samplers import SamplerTable, ddim
+from trt_pipeline.tokenizer import Tokenizer, check_prompts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OutputType: TypeAlias = Literal["pil", "np", "latent"]
+OUTPUT_TYPES = ("pil", "np", "latent")
+
+TEXT_CACHE_BYTES = 256 * 2**20
+"""Keys and values of the prompts used last; 7.7 MB each for ldm-text2im-large-256 in float32."""
+TIME_CACHE_BYTES = 128 * 2**20
+"""Time projections of the schedules used last; 4 MB for 50 steps of the same model."""
+
+
+class PipelineOutput(NamedTuple):
+    """The pictures of one call."""
+
+    images: "list[Image] | NDArray[np.float32]"
+    """As output_type says: Pillow images, pixels [B, H, W, 3] in 0..1, or latents [B, C, h, w]."""
+    seeds: tuple[int, ...] | None
+    """The seed of each image, which makes it again; None if a generator gave the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineInfo:
+    """What a pipeline runs, where, and why there."""
+
+    model: str
+    bundle: str
+    """The bundle's folder."""
+    weights: Precision
+    arithmetic: Precision
+    backend: str
+    reason: str
+    """Why this backend was chosen."""
+    device: str
+
+
+def trt_pipeline(
+    bundle: str | os.PathLike[str] | Bundle,
+    *,
+    backend: str | None = None,
+    verify: Verify = "full",
+    threads: int | None = None,
+) -> "Pipeline":
+    """Open a bundle, ready to make pictures.
+
+    backend: onnxruntime; None is the best that can run here.
+    verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
+    threads: for arithmetic on the CPU; None is every CPU this process may use.
+    Raises BundleError, InvalidInputError, BackendError or one of their kinds.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
+    engine, reason = open_backend(loaded, backend, threads)
+    return Pipeline(loaded, engine, reason)
+
+
+class Pipeline:
+    """A text-to-image pipeline; one may serve several threads. Leaving its `with` closes it."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, reason: str = "given") -> None:
+        """Takes the backend over and closes it with the pipeline."""
+        self.bundle = bundle
+        self._backend = backend
+        self._reason = reason
+        self._tokenizer = Tokenizer(bundle.file(bundle.tokenizer.vocab), bundle.tokenizer)
+        self._texts = ArrayCache(TEXT_CACHE_BYTES)
+        self._times = ArrayCache(TIME_CACHE_BYTES)
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 1.0,
+        eta: float = 0.0,
+        generator: NoiseStream | Sequence[NoiseStream] | None = None,
+        latents: ArrayLike | None = None,
+        output_type: OutputType = "pil",
+        return_dict: bool = True,
+        *,
+        seed: int | Sequence[int] | None = None,
+        progress_bar: bool | Callable[[range], Iterable[int]] = True,
+    ) -> PipelineOutput:
+        """Make one picture for each prompt; names and defaults are diffusers'.
+
+        height, width: pixels within the bundle's limits; None is the model's native size.
+        guidance_scale: u + g·(c - u) for any g but 1.0, which costs half.
+        eta: from 0, deterministic DDIM, to 1, DDPM.
+        generator: TorchGenerator(s) draws as diffusers does after torch.manual_seed(s); a list has
+        one a prompt. seed: a picture depends on its own seed only; an integer s gives the prompts
+        s, s + 1, …; None draws random seeds, which the output names.
+        latents: the starting noise [B, C, h, w] instead of the first draw.
+        return_dict: for compatibility; the output is an object and a tuple at once.
+        progress_bar: tqdm, nothing, or a function that wraps the range of steps as tqdm does.
+        InvalidInputError names the argument, its value and what is allowed.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        check_prompts(prompts)
+        shape = self._latents_shape(len(prompts), height, width)
+        table = ddim(self.bundle.schedule, num_inference_steps, eta)
+        noise, seeds = _noise(len(prompts), seed, generator)
+        given = None if latents is None else _given_latents(latents, shape)
+        _check_output_type(output_type)
+
+        parts = self._encode(prompts, guidance_scale)
+        start = noise.draw(shape) if given is None else given
+        denoised = self._denoise(start, parts, table, noise, progress_bar)
+        return PipelineOutput(self._decode(denoised, output_type), seeds)
+
+    @property
+    def info(self) -> PipelineInfo:
+        """What runs here, where, and why."""
+        return PipelineInfo(
+            model=self.bundle.model.name,
+            bundle=str(self.bundle.path),
+            weights=self.bundle.precision,
+            arithmetic=self._backend.precision,
+            backend=self._backend.name,
+            reason=self._reason,
+            device=self._backend.device,
+        )
+
+    def close(self) -> None:
+        """Free the engine; calls after it raise BackendError."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _latents_shape(self, batch: int, height: int | None, width: int | None) -> tuple[int, ...]:
+        model, limits = self.bundle.model, self.bundle.limits
+        factor = model.vae_scale_factor
+        pixels = (
+            _pixels("height", height, model.height, limits.height, factor),
+            _pixels("width", width, model.width, limits.width, factor),
+        )
+        return (batch, model.latent_channels, pixels[0] // factor, pixels[1] // factor)
+
+    def _encode(self, prompts: Sequence[str], guidance_scale: float) -> list[Part]:
+        """Prompts to the text that each denoiser row sees, in parts that the bundle allows."""
+        parts = []
+        for samples in self._split(len(prompts)):
+            mine = prompts[samples]
+            guidance = guide(len(mine), guidance_scale)
+            rows = zip(guidance.rows, guidance.conditional, strict=True)
+            seen = [mine[row] if conditional else "" for row, conditional in rows]
+            parts.append(Part(samples, self._text_kv(seen), guidance))
+        return parts
+
+    def _text_kv(self, prompts: Sequence[str]) -> NDArray[Any]:
+        """[M, 77, K], encoded one by one so that a prompt's never depends on its company."""
+        input_ids = self._tokenizer.encode(prompts)
+        keyed = [(ids.tobytes(), partial(self._run_text, ids)) for ids in input_ids]
+        return np.stack([self._texts.get(key, run) for key, run in keyed])
+
+    def _run_text(self, input_ids: NDArray[np.int32]) -> NDArray[Any]:
+        text_kv: NDArray[Any] = self._run("text_encoder", "text_kv", input_ids=input_ids[None])[0]
+        return text_kv
+
+    def _denoise(
+        self,
+        latents: NDArray[np.float32],
+        parts: Sequence[Part],
+        table: SamplerTable,
+        noise: NoiseStream,
+        progress_bar: bool | Callable[[range], Iterable[int]],
+    ) -> NDArray[np.float32]:
+        times = table.timesteps
+        time_embeds = self._times.get(
+            times.tobytes(), lambda: self._run("time_embedding", "time_embeds", timesteps=times)
+        )
+        steps = _tracked(range(len(times)), progress_bar)
+        denoiser = self._backend.graph("denoiser")
+        return denoise(denoiser, latents, parts, table, time_embeds, noise, steps)
+
+    def _decode(
+        self, latents: NDArray[np.float32], output_type: OutputType
+    ) -> "list[Image] | NDArray[np.float32]":
+        if output_type == "latent":
+            return latents
+        parts = [latents[samples] for samples in self._split(len(latents))]
+        pixels = np.concatenate([self._run("decoder", "image", latents=part) for part in parts])
+        return to_pil(pixels) if output_type == "pil" else np.divide(pixels, 255, dtype=np.float32)
+
+    def _run(self, graph: str, output: str, **tensors: NDArray[Any]) -> NDArray[Any]:
+        return self._backend.graph(graph).run(tensors)[output]
+
+    def _split(self, batch: int) -> list[slice]:
+        """Places of consecutive samples, as many at a time as the bundle allows."""
+        most = self.bundle.limits.batch[1]
+        return [slice(start, min(start + most, batch)) for start in range(0, batch, most)]
+
+
+def _noise(
+    batch: int,
+    seed: int | Sequence[int] | None,
+    generator: NoiseStream | Sequence[NoiseStream] | None,
+) -> tuple[NoiseStream, tuple[int, ...] | None]:
+    if generator is None:
+        seeds = image_seeds(seed, batch)
+        return PerSample([SeedNoise(one) for one in seeds]), seeds
+    if seed is not None:
+        raise InvalidInputError("seed and generator both say where noise comes from; give one.")
+    return given_stream(generator, batch), None
+
+
+def _pixels(name: str, value: int | None, native: int, limits: tuple[int, int], factor: int) -> int:
+    if value is None:
+        return native
+    low, high = limits
+    allowed = f"{name} must be a multiple of {factor} from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InvalidInputError(f"{allowed}, got {value!r}.")
+    if value % factor or not low <= value <= high:
+        raise InvalidInputError(f"{allowed}, got {value}.")
+    return int(value)
+
+
+def _given_latents(latents: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(latents, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"latents are no array of numbers: {error}.") from None
+    if array.shape != shape:
+        raise InvalidInputError(f"latents have shape {array.shape}, expected {shape}.")
+    if not np.isfinite(array).all():
+        raise InvalidInputError("latents hold NaN or infinite numbers, expected finite ones.")
+    return array
+
+
+def _check_output_type(output_type: object) -> None:
+    if output_type not in OUTPUT_TYPES:
+        raise InvalidInputError(
+            f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}."
+        )
+
+
+def _tracked(steps: range, progress_bar: bool | Callable[[range], Iterable[int]]) -> Iterable[int]:
+    if callable(progress_bar):
+        return progress_bar(steps)
+    if not progress_bar:
+        return steps
+    from tqdm import tqdm
+
+    return tqdm(steps)

@@ -1,0 +1,108 @@
+"""Prompts to token ids: BERT WordPiece, equal to transformers' BertTokenizer."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.bundle import TokenizerSpec
+from trt_pipeline.errors import BundleError, InvalidInputError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SHOWN = 80
+"""Characters of cut-off text that a warning shows."""
+
+
+class PromptTruncatedWarning(UserWarning):
+    """A prompt has more tokens than the model reads; its end was cut off."""
+
+
+class Tokenizer:
+    """Tokenizes prompts as the text encoder was trained; safe to share between threads."""
+
+    def __init__(self, vocab: Path, spec: TokenizerSpec) -> None:
+        """vocab: a file with one token a line. BundleError if it can't serve a BERT tokenizer."""
+        from tokenizers import AddedToken, models, normalizers, pre_tokenizers
+        from tokenizers import Tokenizer as Engine
+
+        ids = _read_vocabulary(vocab)
+        self.max_length = spec.max_length
+        self._pad, self._start, self._end = (ids[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
+        self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]"))
+        self._engine.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=spec.tokenize_chinese_chars,
+            strip_accents=spec.strip_accents,
+            lowercase=spec.lowercase,
+        )
+        self._engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._engine.add_special_tokens([AddedToken(t, normalized=False) for t in SPECIAL])
+
+    def encode(self, prompts: Sequence[str]) -> NDArray[np.int32]:
+        """input_ids [B, max_length]: [CLS], the text, [SEP], padding.
+
+        Longer prompts lose their end, with a PromptTruncatedWarning that names it.
+        InvalidInputError unless prompts are one or more strings of valid Unicode.
+        """
+        check_prompts(prompts)
+        input_ids = np.full((len(prompts), self.max_length), self._pad, np.int32)
+        for row, prompt in zip(input_ids, prompts, strict=True):
+            tokens = self._tokens(prompt)
+            row[: len(tokens)] = tokens
+        return input_ids
+
+    def _tokens(self, prompt: str) -> list[int]:
+        encoding = self._engine.encode(prompt)
+        room = self.max_length - 2
+        if len(encoding.ids) > room:
+            _warn_cut(prompt[encoding.offsets[room][0] :], self.max_length)
+        return [self._start, *encoding.ids[:room], self._end]
+
+
+def check_prompts(prompts: object) -> None:
+    """InvalidInputError unless prompts is a list or tuple of one or more encodable strings."""
+    if not isinstance(prompts, list | tuple):
+        raise InvalidInputError(
+            f"prompt must be a string or a list of strings, got {type(prompts).__name__}."
+        )
+    if not prompts:
+        raise InvalidInputError("prompt is an empty list, expected at least one string.")
+    for index, prompt in enumerate(prompts):
+        _check_prompt(index, prompt)
+
+
+def _check_prompt(index: int, prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise InvalidInputError(
+            f"prompt {index} must be a string, got {type(prompt).__name__} {prompt!r:.80}."
+        )
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"prompt {index} holds {prompt[error.start]!r} at position {error.start}, half of a "
+            "surrogate pair: no valid Unicode. Read the text with its true encoding."
+        ) from None
+
+
+def _warn_cut(rest: str, max_length: int) -> None:
+    shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
+    warnings.warn(
+        f"the model reads {max_length} tokens of a prompt; cut off: {shown!r}",
+        PromptTruncatedWarning,
+        stacklevel=7,  # the caller of Pipeline.__call__
+    )
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            ids = {line.rstrip("\n"): number for number, line in enumerate(lines)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is no vocabulary: {error}.") from None
+    missing = [token for token in SPECIAL if token not in ids]
+    if missing:
+        raise BundleError(f"{path} lacks {', '.join(missing)}: no vocabulary of a BERT tokenizer.")
+    return ids

@@ -1,0 +1,172 @@
+"""The export as a whole: what a bundle holds, and what happens on a second or a broken run."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.checkpoints import edit_json
+from trt_export.checkpoint import open_checkpoint
+from trt_export.cli import command
+from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
+from trt_pipeline import console
+from trt_pipeline.bundle import GRAPHS, load_bundle
+from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
+
+
+def again(checkpoint: Path, options: ExportOptions) -> ExportReport:
+    return export_checkpoint(
+        open_checkpoint(str(checkpoint)), checkpoint.with_name("bundle"), options
+    )
+
+
+def test_a_float32_bundle_holds_float32_graphs_only(plain_bundle: Path) -> None:
+    bundle = load_bundle(plain_bundle)
+    assert tuple(bundle.graphs) == GRAPHS
+    assert [tuple(graphs) for graphs in bundle.graphs.values()] == [("fp32",)] * 5
+
+
+def test_a_float16_bundle_holds_both_arithmetics_over_one_weight_file(other_bundle: Path) -> None:
+    graphs = load_bundle(other_bundle).graphs["denoiser"]
+    assert set(graphs) == {"fp16", "fp32"}
+    assert graphs["fp16"].weights == graphs["fp32"].weights
+
+
+def test_the_manifest_describes_the_model(other_bundle: Path) -> None:
+    bundle = load_bundle(other_bundle)
+    assert (bundle.model.latent_channels, bundle.model.vae_scale_factor) == (3, 8)
+    assert (bundle.model.height, bundle.model.width) == (80, 80)
+    assert bundle.model.scaling_factor == 0.5
+    assert bundle.limits.batch == (1, 3)
+    assert bundle.limits.height == (32, 320)
+    assert bundle.schedule.steps_offset == 1
+
+
+def test_tensors_flow_between_graphs_by_name(other_bundle: Path) -> None:
+    graphs = load_bundle(other_bundle).graphs
+    inputs = {tensor.name: tensor for tensor in graphs["denoiser"]["fp16"].inputs}
+    text_kv = graphs["text_encoder"]["fp16"].outputs[0]
+    assert text_kv.name == "text_kv"
+    assert inputs["text_kv"].dtype == text_kv.dtype == "float16"
+    assert inputs["text_kv"].shape[1:] == text_kv.shape[1:]
+    assert inputs["latents"].shape == ("batch", 3, "latent_height", "latent_width")
+    assert inputs["latents"].dtype == "float32"
+
+
+def test_the_provenance_names_every_source_file(plain_checkpoint: Path, plain_bundle: Path) -> None:
+    provenance = load_bundle(plain_bundle).provenance
+    named = {plain_checkpoint / name for name in provenance["files"]}
+    assert named == set(open_checkpoint(str(plain_checkpoint)).files)
+    assert provenance["packages"]["torch"].startswith("2.")
+
+
+def test_no_path_of_this_machine_is_in_a_bundle(plain_bundle: Path) -> None:
+    root = str(Path(__file__).parents[2]).encode()
+    for file in plain_bundle.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert root not in content
+            assert str(plain_bundle).encode() not in content
+
+
+def test_an_interrupted_export_goes_on_with_its_stage(resumed_export: ExportReport) -> None:
+    assert resumed_export.exported
+    assert tuple(resumed_export.seconds) == STAGES
+    assert resumed_export.seconds["trace text_encoder"] < 0.1
+    assert resumed_export.seconds["trace denoiser"] > 0.5
+
+
+def test_every_output_is_checked_and_close(resumed_export: ExportReport) -> None:
+    assert len(resumed_export.parity) == 7
+    relative = [row for row in resumed_export.parity if row["output"] != "image"]
+    assert all(0 < row["difference"] < 1e-4 for row in relative)
+
+
+def test_a_finished_export_leaves_no_work_folder(plain_bundle: Path) -> None:
+    names = {path.name for path in plain_bundle.parent.iterdir()}
+    assert names == {"checkpoint", "bundle", ".bundle.lock"}
+
+
+def test_a_second_run_does_nothing(plain_checkpoint: Path, plain_bundle: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in plain_bundle.rglob("*")}
+    assert not again(plain_checkpoint, ExportOptions("fp32")).exported
+    assert {path: path.stat().st_mtime_ns for path in plain_bundle.rglob("*")} == before
+
+
+def test_a_second_run_says_so_within_two_seconds(
+    plain_checkpoint: Path, plain_bundle: Path
+) -> None:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "trt_export", plain_checkpoint),
+            *("--out", plain_bundle, "--precision", "fp32"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{plain_bundle} is up to date; nothing to do.\n"
+    assert time.perf_counter() - started < 2
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(
+    plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+        export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
+
+
+def test_a_refused_checkpoint_leaves_nothing_behind(plain_checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(plain_checkpoint, tmp_path / "copy"))
+    edit_json(copy / "unet" / "config.json", cross_attention_dim=40)
+    with pytest.raises(CheckpointError):
+        export_checkpoint(open_checkpoint(str(copy)), tmp_path / "out" / "bundle")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".bundle.lock"]
+
+
+def test_a_size_limit_below_the_native_size_is_refused(
+    plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="must be a multiple of 8 that allows the native"):
+        export_checkpoint(
+            open_checkpoint(str(plain_checkpoint)), tmp_path / "bundle", ExportOptions(max_size=32)
+        )
+
+
+def test_a_dry_run_writes_nothing(
+    plain_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(plain_checkpoint), "--out", str(tmp_path / "bundle"), "--dry-run", "--json"]
+    assert console.run(command, arguments) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["stages"] == list(STAGES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["./nowhere"], ["--precision", "int3"], ["--max-batch", "0"]]
+)
+def test_bad_input_ends_with_status_two_and_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.run(command, arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_parity_refuses_what_is_too_far_off(plain_bundle: Path) -> None:
+    from trt_export.parity import check_parity
+
+    graph = load_bundle(plain_bundle).graph("time_embedding", "fp32")
+    inputs = {"timesteps": np.array([1.0, 2.0], np.float32)}
+    wrong = {"time_embeds": np.ones((2, graph.outputs[0].shape[1]), np.float32)}
+    with pytest.raises(ParityError, match=r"time_embedding \(fp32\): time_embeds is .* but 1e-04"):
+        check_parity("time_embedding", "fp32", graph, plain_bundle, inputs, wrong)

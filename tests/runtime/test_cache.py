@@ -1,0 +1,42 @@
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trt_pipeline.cache import ArrayCache
+
+
+def make(value: float, made: list[float]) -> NDArray[np.float32]:
+    made.append(value)
+    return np.full(1, value, np.float32)
+
+
+def test_an_array_is_made_once() -> None:
+    made: list[float] = []
+    cache = ArrayCache(max_bytes=8)
+    for _ in range(2):
+        assert cache.get(b"a", lambda: make(1, made)) == 1
+    assert made == [1]
+
+
+def test_what_was_not_used_for_longest_is_forgotten() -> None:
+    made: list[float] = []
+    cache = ArrayCache(max_bytes=8)
+    for key, value in [(b"a", 1), (b"b", 2), (b"a", 1), (b"c", 3), (b"a", 1), (b"b", 2)]:
+        cache.get(key, partial(make, value, made))
+    assert made == [1, 2, 3, 2]
+
+
+def test_an_array_larger_than_the_cache_is_returned_but_not_held() -> None:
+    made: list[float] = []
+    cache = ArrayCache(max_bytes=2)
+    for _ in range(2):
+        cache.get(b"a", lambda: make(1, made))
+    assert made == [1, 1]
+
+
+def test_a_shared_array_cannot_be_changed() -> None:
+    array = ArrayCache(max_bytes=8).get(b"a", lambda: np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1

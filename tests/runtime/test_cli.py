@@ -1,0 +1,192 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from trt_pipeline import Bundle, console
+from trt_pipeline.cli import cli
+
+QUICK = ("--steps", "2", "--threads", "1", "--no-progress")
+
+
+def generate(bundle: Bundle, *args: object) -> int:
+    return console.run(cli, ["generate", "--bundle", str(bundle.path), *QUICK, *map(str, args)])
+
+
+def settings(path: str | Path) -> dict[str, object]:
+    with Image.open(path) as image:
+        loaded: dict[str, object] = json.loads(image.info["trt-pipeline"])
+        return loaded
+
+
+def test_generate_prints_the_paths_of_numbered_pictures(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pictures"
+    assert generate(bundle, "red", "blue", "--count", 3, "--seed", 5, "-o", out) == 0
+    captured = capsys.readouterr()
+    paths = captured.out.splitlines()
+    assert captured.err == ""
+    assert paths == [str(out / f"0000{number}.png") for number in range(6)]
+    assert [settings(path)["prompt"] for path in paths] == ["red"] * 3 + ["blue"] * 3
+    assert [settings(path)["seed"] for path in paths] == [5, 6, 7, 8, 9, 10]
+
+
+def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    options = ["--guidance-scale", 6, "--eta", 0.3, "--height", 32, "--width", 96, "--seed", 0]
+    assert generate(bundle, "red", *options, "-o", out) == 0
+    assert settings(out) == {
+        "prompt": "red",
+        "seed": 0,
+        "num_inference_steps": 2,
+        "guidance_scale": 6.0,
+        "eta": 0.3,
+        "height": 32,
+        "width": 96,
+        "model": "tiny",
+    }
+
+
+def test_the_same_seed_gives_the_same_file(bundle: Bundle, tmp_path: Path) -> None:
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file in files:
+        generate(bundle, "red", "--seed", 3, "-o", file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_json_is_one_document(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(bundle, "red", "--seed", 3, "-o", tmp_path, "--json") == 0
+    (picture,) = json.loads(capsys.readouterr().out)
+    assert picture["path"] == str(tmp_path / "00000.png")
+    assert picture["seed"] == 3
+
+
+def test_progress_goes_to_stderr(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["generate", "red", "--bundle", bundle.path, "--steps", 2, "-o", tmp_path / "a.png"]
+    assert console.run(cli, [str(arg) for arg in args]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'a.png'}\n"
+    assert "generating 1 pictures: 2/2" in captured.err
+
+
+def test_a_file_is_replaced_only_by_force(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    out.write_text("mine")
+    assert generate(bundle, "red", "-o", out) == 2
+    assert capsys.readouterr().err == f"error: output {out} exists; --force replaces it.\n"
+    assert out.read_text() == "mine"
+    assert generate(bundle, "red", "-o", out, "--force") == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["red", "-o", "a.jpg"], "pictures are .png files"),
+        (["red", "-o", "missing/a.png"], "there is no folder missing"),
+        (["red", "blue", "-o", "a.png"], "is one file for 2 pictures"),
+        (["red", "--steps", "0"], "num_inference_steps must be"),
+        (["red", "--steps", "1001"], "num_inference_steps must be"),
+        (["red", "--height", "60"], "height must be a multiple of 8"),
+        (["red", "--eta", "2"], "eta must be"),
+        (["red", "--seed", "-1"], "seed must be"),
+        (["red", "--guidance-scale", "nan"], "guidance_scale must be"),
+        (["red", "--backend", "cuda"], "'cuda' is unknown"),
+        (["red", "--count", "0"], "--count"),
+        (["red\udc80"], "no valid Unicode"),
+        ([], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_line_status_2_and_no_file(
+    bundle: Bundle,
+    args: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert generate(bundle, *args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_inspect_names_graphs_shapes_and_provenance(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.run(cli, ["inspect", str(bundle.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "denoiser fp32, 0.0 MB" in printed
+    assert "  in   latents float32 [batch, 4, latent_height, latent_width]" in printed
+    assert '"source": "tests"' in printed
+
+
+def test_inspect_json_is_the_manifest(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.run(cli, ["inspect", str(bundle.path), "--json"]) == 0
+    assert capsys.readouterr().out == (bundle.path / "bundle.json").read_text()
+
+
+def test_verify_counts_what_it_checked(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.run(cli, ["verify", str(bundle.path)]) == 0
+    assert capsys.readouterr().out == f"{bundle.path}: 9 files, 0.0 MB, all as listed\n"
+    assert console.run(cli, ["verify", str(bundle.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == 9
+
+
+def test_verify_finds_a_damaged_file(
+    own_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_bundle.path / "vocab.txt").write_text("x")
+    assert console.run(cli, ["verify", str(own_bundle.path)]) == 2
+    assert "vocab.txt has 1 bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.run(cli, ["completion", shell]) == 0
+    assert "_TRT_PIPELINE_COMPLETE" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_command(bundle: Bundle) -> None:
+    command = [sys.executable, "-m", "trt_pipeline", "verify", str(bundle.path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_paths_go_to_stdout_while_a_terminal_shows_the_bar(bundle: Bundle, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    args = ["generate", "red", "--bundle", bundle.path, "--steps", 2, "-o", tmp_path / "a.png"]
+    command = [sys.executable, "-m", "trt_pipeline", *map(str, args)]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True).stdout
+    assert printed.decode() == f"{tmp_path / 'a.png'}\n"
+    assert b"generating" in os.read(ours, 65536)
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_ctrl_c_ends_with_130_and_leaves_whole_pictures(bundle: Bundle, tmp_path: Path) -> None:
+    args = ["generate", "red", "--count", "10000", "--bundle", str(bundle.path), "-o", tmp_path]
+    command = [sys.executable, "-m", "trt_pipeline", *map(str, args), *QUICK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.decode().strip() == "error: interrupted"
+    for path in tmp_path.iterdir():
+        settings(path)

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import pytest
+
+from trt_pipeline import Bundle
+
+BLOCK = """
+import sys
+BLOCKED = {"torch", "transformers", "diffusers", "onnx", "trt_export"}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+"""
+
+
+def python(code: str, *args: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code, *args]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_picture_needs_none_of_the_export_packages(bundle: Bundle) -> None:
+    code = """
+from trt_pipeline import trt_pipeline
+with trt_pipeline(sys.argv[1], threads=1) as pipe:
+    output = pipe("a red circle", num_inference_steps=2, guidance_scale=6, eta=0.3, seed=0)
+print(output.images[0].size, BLOCKED & sys.modules.keys())
+"""
+    assert python(BLOCK + code, str(bundle.path)) == "(64, 64) set()\n"
+
+
+@pytest.mark.parametrize("module", ["trt_pipeline", "trt_pipeline.cli", "trt_pipeline.console"])
+def test_an_import_loads_no_engine(module: str) -> None:
+    code = f"import {module}, sys; print({{'onnxruntime', 'tokenizers'}} & sys.modules.keys())"
+    assert python(BLOCK + code) == "set()\n"
+
+
+def test_the_import_is_quick() -> None:
+    code = """
+import time
+start = time.process_time()
+import trt_pipeline
+print(time.process_time() - start)
+"""
+    assert any(float(python(code)) < 0.3 for _ in range(5))

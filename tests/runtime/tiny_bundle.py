@@ -1,0 +1,171 @@
+"""A genuine bundle small enough for every test: real ONNX graphs whose result one can work out.
+
+text_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
+row is latents / 2 + mean(text_kv) + mean(time_embeds). A pixel is a latent, eight times enlarged.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, parser
+
+from trt_pipeline.bundle import (
+    MANIFEST,
+    Bundle,
+    FileSpec,
+    GraphSpec,
+    Limits,
+    ModelSpec,
+    Precision,
+    ScheduleSpec,
+    TensorSpec,
+    TokenizerSpec,
+    file_sha256,
+    manifest_json,
+)
+
+VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
+EMBEDDING = np.linspace(-1, 1, 3 * len(VOCABULARY), dtype=np.float32).reshape(-1, 3)
+ALPHAS_CUMPROD = tuple(np.cumprod(1 - np.linspace(0.00085, 0.012, 1000)).tolist())
+
+HEADER = '<ir_version: 10, opset_import: ["": 20]>'
+
+GRAPHS = {
+    "text_encoder": """
+        text_encoder (int32[batch, 77] input_ids) => (float[batch, 77, 3] text_kv) {
+            text_kv = Gather <axis = 0> (weight, input_ids)
+        }""",
+    "time_embedding": """
+        time_embedding (float[steps] timesteps) => (float[steps, 2] time_embeds) {
+            axis = Constant <value_ints = [1]> ()
+            column = Unsqueeze (timesteps, axis)
+            time_embeds = Mul (column, weight)
+        }""",
+    "denoiser": """
+        denoiser (
+            float[batch, 4, latent_height, latent_width] latents,
+            float[3, batch, 4, latent_height, latent_width] history,
+            float[rows, 77, 3] text_kv,
+            float[batch, 2] time_embeds, int32[rows] rows, float[batch, rows] guidance,
+            float[batch, 8] coefficients, float[batch, 4, latent_height, latent_width] noise
+        ) => (
+            float[batch, 4, latent_height, latent_width] next_latents,
+            float[3, batch, 4, latent_height, latent_width] next_history
+        ) {
+            last_axes = Constant <value_ints = [1, 2]> ()
+            text = ReduceMean <keepdims = 1> (text_kv, last_axes)
+            last_axis = Constant <value_ints = [1]> ()
+            times = ReduceMean <keepdims = 1> (time_embeds, last_axis)
+            two_axes = Constant <value_ints = [2, 3]> ()
+            time_columns = Unsqueeze (times, two_axes)
+            time = Gather <axis = 0> (time_columns, rows)
+            text_columns = Unsqueeze (text, last_axis)
+            x = Gather <axis = 0> (latents, rows)
+            half = Mul (x, weight)
+            with_text = Add (half, text_columns)
+            output = Add (with_text, time)
+            flat = Flatten (output)
+            mixed = MatMul (guidance, flat)
+            shape = Shape (latents)
+            prediction = Reshape (mixed, shape)
+            columns = Unsqueeze (coefficients, two_axes)
+            p, q, a, b0, b1, b2, b3, s = Split <axis = 1, num_outputs = 8> (columns)
+            first = Constant <value_ints = [0]> ()
+            kept, kept2, dropped = Split <axis = 0, num_outputs = 3> (history)
+            m1 = Squeeze (kept, first)
+            m2 = Squeeze (kept2, first)
+            m3 = Squeeze (dropped, first)
+            px = Mul (p, latents)
+            qe = Mul (q, prediction)
+            m0 = Add (px, qe)
+            ax = Mul (a, latents)
+            b0m0 = Mul (b0, m0)
+            b1m1 = Mul (b1, m1)
+            b2m2 = Mul (b2, m2)
+            b3m3 = Mul (b3, m3)
+            sz = Mul (s, noise)
+            next_latents = Sum (ax, b0m0, b1m1, b2m2, b3m3, sz)
+            newest = Unsqueeze (m0, first)
+            next_history = Concat <axis = 0> (newest, kept, kept2)
+        }""",
+    "decoder": """
+        decoder (
+            float[batch, 4, latent_height, latent_width] latents
+        ) => (uint8[batch, height, width, 3] image) {
+            start = Constant <value_ints = [0]> ()
+            end = Constant <value_ints = [3]> ()
+            axis = Constant <value_ints = [1]> ()
+            colours = Slice (latents, start, end, axis)
+            scales = Constant <value_floats = [1.0, 1.0, 8.0, 8.0]> ()
+            enlarged = Resize <mode = "nearest"> (colours, , scales)
+            scaled = Mul (enlarged, weight)
+            shifted = Add (scaled, weight)
+            low = Constant <value_float = 0.0> ()
+            high = Constant <value_float = 255.0> ()
+            clipped = Clip (shifted, low, high)
+            rounded = Round (clipped)
+            bytes = Cast <to = 2> (rounded)
+            image = Transpose <perm = [0, 2, 3, 1]> (bytes)
+        }""",
+}
+
+WEIGHTS = {
+    "text_encoder": EMBEDDING,
+    "time_embedding": np.full((1, 2), 0.001, np.float32),
+    "denoiser": np.array(0.5, np.float32),
+    "decoder": np.array(64, np.float32),
+}
+
+LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
+
+
+def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
+    """Write the bundle and return its manifest."""
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    graphs: dict[str, dict[Precision, GraphSpec]] = {
+        name: {"fp32": _write_graph(folder, name)} for name in GRAPHS
+    }
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    bundle = Bundle(
+        path=folder,
+        model=ModelSpec("tiny", "LDMTextToImagePipeline", 4, 8, 64, 64, 0.18215),
+        precision="fp32",
+        graphs=graphs,
+        limits=limits,
+        schedule=ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD),
+        tokenizer=TokenizerSpec("vocab.txt", 77, True, None, True),
+        provenance={"source": "tests"},
+        files={
+            path.relative_to(folder).as_posix(): FileSpec(path.stat().st_size, file_sha256(path))
+            for path in paths
+        },
+    )
+    (folder / MANIFEST).write_text(manifest_json(bundle))
+    return bundle
+
+
+def _write_graph(folder: Path, name: str) -> GraphSpec:
+    model = parser.parse_model(HEADER + GRAPHS[name])
+    model.graph.initializer.append(numpy_helper.from_array(WEIGHTS[name], "weight"))
+    onnx.checker.check_model(model)
+    onnx.save_model(
+        model,
+        folder / "onnx" / f"{name}.onnx",
+        save_as_external_data=True,
+        location=f"{name}.weights",
+        size_threshold=0,
+    )
+    return GraphSpec(
+        path=f"onnx/{name}.onnx",
+        weights=f"onnx/{name}.weights",
+        inputs=tuple(_tensor(value) for value in model.graph.input),
+        outputs=tuple(_tensor(value) for value in model.graph.output),
+    )
+
+
+def _tensor(value: onnx.ValueInfoProto) -> TensorSpec:
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    return TensorSpec(value.name, dtype, tuple(d.dim_param or d.dim_value for d in kind.shape.dim))
