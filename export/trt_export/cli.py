@@ -76,15 +76,15 @@ def main() -> None:
 
 
 def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> ExportReport:
-    with progress(f"export {checkpoint.name}", total=len(STAGES)) as bar:
-        begun = 0
+    with progress(f"export {checkpoint.name}", total=sum(STAGES.values())) as bar:
+        before = 0
 
         def watch(stage: str) -> None:
-            nonlocal begun
-            if begun:
-                bar.advance()
-            begun += 1
+            nonlocal before
+            if before:
+                bar.advance(before)
             bar.describe(stage)
+            before = STAGES.get(stage, 0)
 
         return export_checkpoint(checkpoint, out, options, watch)
 

@@ -43,7 +43,20 @@ VOCAB = "tokenizer/vocab.txt"
 FOLDERS = ("onnx", "tokenizer")
 MIN_LATENTS = 4
 """Smallest height and width of latents."""
-STAGES = ("reference", *(f"{step} {name}" for step in ("trace", "check") for name in GRAPHS))
+STAGES = {
+    "reference": 10,
+    "trace text_encoder": 12,
+    "trace time_embedding": 2,
+    "trace denoiser": 45,
+    "trace decoder": 9,
+    "trace encoder": 8,
+    "check text_encoder": 5,
+    "check time_embedding": 1,
+    "check denoiser": 6,
+    "check decoder": 1,
+    "check encoder": 1,
+}
+"""The stages in their order, and roughly how many hundredths of the time each takes."""
 
 Watch = Callable[[str], None]
 """Called with a stage's name before the stage begins."""

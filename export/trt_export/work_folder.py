@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STAGES = "stages"
+RECORDS = "stages"
 KEY = "key"
 
 
@@ -23,7 +23,7 @@ class WorkFolder:
     def open(cls, target: Path, key: str) -> "WorkFolder":
         """Continue the folder of an earlier run with the same key, or begin an empty one."""
         path = target.with_name(f".{target.name}.partial")
-        found = path / STAGES / KEY
+        found = path / RECORDS / KEY
         if not (found.is_file() and found.read_text() == key):
             shutil.rmtree(path, ignore_errors=True)
             found.parent.mkdir(parents=True)
@@ -33,7 +33,7 @@ class WorkFolder:
     @property
     def scratch(self) -> Path:
         """Where stages leave what later ones need and the target does not."""
-        return self.path / STAGES
+        return self.path / RECORDS
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage finished in this run or an earlier one."""
@@ -50,7 +50,7 @@ class WorkFolder:
 
     def publish(self, target: Path) -> None:
         """Give the finished files the target's name. What had that name before is removed."""
-        shutil.rmtree(self.path / STAGES)
+        shutil.rmtree(self.path / RECORDS)
         sync_tree(self.path)
         retired = target.with_name(f".{target.name}.retired")
         shutil.rmtree(retired, ignore_errors=True)
@@ -65,7 +65,7 @@ class WorkFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _record(self, stage: str) -> Path:
-        return self.path / STAGES / f"{stage}.json"
+        return self.path / RECORDS / f"{stage}.json"
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
 import click
@@ -124,11 +125,11 @@ class Progress(Protocol):
 
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Progress]:
-    """Show progress on stderr: a bar with the time left on a terminal, plain lines elsewhere.
+    """Show progress on stderr: plain lines, or a bar on a terminal where rich is installed.
 
     total: what advance() counts up to; None where it is unknown.
     """
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and find_spec("rich")):
         yield _PlainProgress(description, total)
         return
     from rich.console import Console

@@ -76,7 +76,7 @@ def test_no_path_of_this_machine_is_in_a_bundle(plain_bundle: Path) -> None:
 
 def test_an_interrupted_export_goes_on_with_its_stage(resumed_export: ExportReport) -> None:
     assert resumed_export.exported
-    assert tuple(resumed_export.seconds) == STAGES
+    assert tuple(resumed_export.seconds) == tuple(STAGES)
     assert resumed_export.seconds["trace text_encoder"] < 0.1
     assert resumed_export.seconds["trace denoiser"] > 0.5
 

@@ -1,0 +1,63 @@
+"""The full-size twin, from random weights to a picture. Takes 6 GB of disk twice and minutes."""
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from trt_export.precision import round_weights
+from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {"num_inference_steps": 2, "guidance_scale": 6.0, "eta": 0.3, "height": 64, "width": 64}
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full") / "twin"
+    subprocess.run([sys.executable, "-m", "trt_export.twin", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seconds_and_bundle(twin: Path) -> tuple[float, Path]:
+    bundle = twin.with_name("bundle")
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "trt_export", twin, "--out", bundle]
+    subprocess.run(command, check=True)
+    return time.perf_counter() - started, bundle
+
+
+def test_the_export_takes_at_most_ten_minutes_and_12_gib(
+    seconds_and_bundle: tuple[float, Path],
+) -> None:
+    seconds, bundle = seconds_and_bundle
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    size = sum(file.size for file in load_bundle(bundle, verify="manifest").files.values())
+    print(f"exported in {seconds:.0f} s, {peak:.1f} GiB at most, bundle of {size / 1e9:.2f} GB")
+    assert seconds < 600
+    assert peak < 12
+    assert size < 3.1e9
+
+
+def test_two_steps_match_diffusers(twin: Path, seconds_and_bundle: tuple[float, Path]) -> None:
+    prompt = "a painting of a squirrel eating a burger"
+    theirs = DiffusionPipeline.from_pretrained(twin)
+    theirs.set_progress_bar_config(disable=True)
+    for component in ("bert", "unet", "vqvae"):
+        round_weights(component, getattr(theirs, component))
+    torch.manual_seed(0)
+    expected = theirs(prompt, output_type="np", **SETTINGS).images
+    del theirs
+    with trt_pipeline(seconds_and_bundle[1]) as ours:
+        found = ours(prompt, generator=TorchGenerator(0), output_type="np", **SETTINGS).images
+    difference = np.abs(np.round(np.asarray(found) * 255) - np.round(expected * 255))
+    assert (difference <= 1).mean() >= 0.999
+    assert difference.max() <= 2
