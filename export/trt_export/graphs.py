@@ -244,7 +244,7 @@ class Encoder(nn.Module):
         self.scaling_factor: float = vae.config.scaling_factor
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = image.float().permute(0, 3, 1, 2) / 127.5 - 1  # TensorRT transposes no uint8
         moments = self.encoder(pixels.to(self.encoder.conv_in.weight.dtype))
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
