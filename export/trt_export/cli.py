@@ -10,9 +10,25 @@ from typing import Any, cast
 import click
 
 from trt_export.checkpoint import Checkpoint, open_checkpoint
+from trt_export.engines import EngineOptions, build_engines
 from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
-from trt_pipeline.bundle import Precision
+from trt_pipeline.bundle import FLAVOURS, Flavour, Precision
 from trt_pipeline.console import debug_option, progress, run
+
+
+class PixelRange(click.ParamType[tuple[int, int]]):
+    """LOW:HIGH, or one number for both."""
+
+    name = "LOW:HIGH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Fails as click asks for unless value is one or two numbers."""
+        low, _, high = str(value).partition(":")
+        if not (low.isdecimal() and (high or low).isdecimal()):
+            self.fail(f"{value!r} is no LOW:HIGH in pixels.", param, ctx)
+        return int(low), int(high or low)
 
 
 @click.command(name="export-all", context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,6 +58,29 @@ from trt_pipeline.console import debug_option, progress, run
     type=click.IntRange(8),
     help="Largest height and width in pixels.  [default: 4 × the model's own size]",
 )
+@click.option(
+    "--engines",
+    "flavour",
+    type=click.Choice(FLAVOURS),
+    help="Build TensorRT engines of this flavour as well.",
+)
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPU to build engines for, such as 8.9; repeat for more.  [default: this machine's]",
+)
+@click.option("--heights", type=PixelRange(), help="Of engines.  [default: the native one only]")
+@click.option("--widths", type=PixelRange(), help="Of engines.  [default: the native one only]")
+@click.option("--static", is_flag=True, help="Engines for one native picture with guidance only.")
+@click.option(
+    "--optimization-level",
+    type=click.IntRange(0, 5),
+    default=3,
+    show_default=True,
+    help="Of engines: 0 builds fastest, 5 searches longest.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @debug_option
@@ -51,8 +90,10 @@ def command(
     precision: str,
     max_batch: int,
     max_size: int | None,
+    flavour: Flavour | None,
     dry_run: bool,
     as_json: bool,
+    **engine_options: Any,
 ) -> None:
     """Turn MODEL into a bundle that trt-pipeline runs.
 
@@ -67,6 +108,8 @@ def command(
         summary = _plan(checkpoint, out, options)
     else:
         summary = _summary(_export(checkpoint, out, options))
+        if flavour:
+            summary["engines"] = _build(out, EngineOptions(flavour, **engine_options))
     click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
 
 
@@ -87,6 +130,25 @@ def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Export
             before = STAGES.get(stage, 0)
 
         return export_checkpoint(checkpoint, out, options, watch)
+
+
+def _build(out: Path, options: EngineOptions) -> dict[str, Any]:
+    with progress(f"build {options.flavour} engines") as bar:
+        current = ""
+
+        def watch(engine: str, step: int, steps: int) -> None:
+            nonlocal current
+            if engine != current:
+                current = engine
+                bar.describe(engine, total=steps)
+            elif step:
+                bar.advance()
+
+        report = build_engines(out, options, watch)
+    return {
+        "built": [engine.path for engine in report.built],
+        "kept": [engine.path for engine in report.kept],
+    }
 
 
 def _plan(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> dict[str, Any]:
@@ -115,8 +177,9 @@ def _summary(report: ExportReport) -> dict[str, Any]:
 def _table(summary: Mapping[str, Any]) -> str:
     if "would_export" in summary:
         return _plan_text(summary)
+    engines = [f"{engine}: built" for engine in summary.get("engines", {}).get("built", ())]
     if not summary["exported"]:
-        return f"{summary['bundle']} is up to date; nothing to do."
+        return "\n".join([*engines] or [f"{summary['bundle']} is up to date; nothing to do."])
     lines = ["graph           arithmetic  output        difference  allowed"]
     lines += [_parity_line(row) for row in summary["parity"]]
     lines += ["", "stage                     seconds"]
@@ -125,7 +188,12 @@ def _table(summary: Mapping[str, Any]) -> str:
     lines += [f"{name:35} {size / 1e6:7.1f}" for name, size in summary["bytes"].items()]
     total_time, total_size = sum(summary["seconds"].values()), sum(summary["bytes"].values())
     return "\n".join(
-        [*lines, "", f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s"]
+        [
+            *lines,
+            "",
+            *engines,
+            f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s",
+        ]
     )
 
 

@@ -68,7 +68,7 @@ class WorkFolder:
         return self.path / RECORDS / f"{stage}.json"
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: bytes | memoryview) -> None:
     """Write a file aside, sync it and rename it into place."""
     aside = path.with_name(f".{path.name}.new")
     with aside.open("wb") as stream:

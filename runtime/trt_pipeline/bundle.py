@@ -21,6 +21,8 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 GRAPHS = ("text_encoder", "time_embedding", "denoiser", "decoder", "encoder")
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
+Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 Verify: TypeAlias = Literal["full", "manifest", "none"]
 Dim: TypeAlias = int | str
 
@@ -117,6 +119,54 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeRange:
+    """The shapes that an engine takes for one input."""
+
+    least: tuple[int, ...]
+    typical: tuple[int, ...]
+    """The shape that the engine is tuned for."""
+    most: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """All that makes a plan stale when it changes."""
+
+    flavour: Flavour
+    version: str
+    """Full version of TensorRT."""
+    compute_capability: str
+    """Such as 8.9."""
+    platform: str
+    """Operating system and processor, such as linux-x86_64."""
+    precision: Precision
+    onnx_sha256: str
+    weights_sha256: str
+    profile: Mapping[str, ShapeRange]
+    """Input → shapes."""
+    optimization_level: int
+
+    def digest(self) -> str:
+        """sha256 of the key, as lower-case hexadecimal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One plan of a bundle."""
+
+    graph: str
+    path: str
+    """The plan, relative to the bundle."""
+    key: EngineKey
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What there is one engine for: a graph on a target in a flavour of TensorRT."""
+        return self.key.flavour, self.key.compute_capability, self.graph
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle's manifest together with the folder it describes."""
 
@@ -132,6 +182,7 @@ class Bundle:
     provenance: Mapping[str, Any]
     """Source checkpoint and its hashes, package versions, licence."""
     files: Mapping[str, FileSpec] = field(repr=False)
+    engines: tuple[EngineSpec, ...] = ()
 
     def graph(self, name: str, precision: Precision) -> GraphSpec:
         """Look up one graph; BundleError if the bundle lacks it."""
@@ -262,6 +313,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         tokenizer=TokenizerSpec(**manifest["tokenizer"]),
         provenance=dict(manifest["provenance"]),
         files={_inside(name): FileSpec(**spec) for name, spec in manifest["files"].items()},
+        engines=tuple(_engine(engine) for engine in manifest["engines"]),
     )
 
 
@@ -282,6 +334,15 @@ def _graph(graph: Mapping[str, Any]) -> GraphSpec:
 
 def _tensors(tensors: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in tensors)
+
+
+def _engine(engine: Mapping[str, Any]) -> EngineSpec:
+    key = engine["key"]
+    profile = {
+        name: ShapeRange(**{end: tuple(shape) for end, shape in shapes.items()})
+        for name, shapes in key["profile"].items()
+    }
+    return EngineSpec(engine["graph"], engine["path"], EngineKey(**{**key, "profile": profile}))
 
 
 def _range(low: int, high: int) -> tuple[int, int]:
@@ -310,3 +371,5 @@ def _referenced(bundle: Bundle) -> Iterable[str]:
         for graph in precisions.values():
             yield graph.path
             yield graph.weights
+    for engine in bundle.engines:
+        yield engine.path

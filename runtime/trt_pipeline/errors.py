@@ -7,6 +7,7 @@
     │   └── IntegrityError           a file missing, of another size or another hash
     ├── CheckpointError              a checkpoint that cannot be exported
     ├── ParityError                  an exported graph disagrees with PyTorch
+    ├── EngineBuildError             TensorRT builds no engine from a graph
     └── BackendError                 the engine that runs the graphs failed
         └── MissingDependencyError   an optional package is not installed
 
@@ -49,6 +50,10 @@ class CheckpointError(TrtPipelineError):
 
 class ParityError(TrtPipelineError):
     """An exported graph gives another result than the PyTorch module it came from."""
+
+
+class EngineBuildError(TrtPipelineError):
+    """TensorRT rejects a graph, or builds no engine from it."""
 
 
 class BackendError(TrtPipelineError):

@@ -1,0 +1,155 @@
+"""One TensorRT plan from one ONNX graph.
+
+Networks are strongly typed: the graph alone says which layer computes in which precision, and a
+check of the parsed network proves that the heavy ones are half precision. Polygraphy would wrap the
+same calls, but it chooses the flavour of TensorRT once for a whole process.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trt_pipeline.bundle import Bundle, EngineSpec, ShapeRange
+from trt_pipeline.errors import EngineBuildError
+from trt_pipeline.flavours import named_targets, network_flags
+
+logger = logging.getLogger(__name__)
+
+HEAVY = ("CONVOLUTION", "MATRIX_MULTIPLY")
+"""Types of the layers that take nearly all the time."""
+
+Watch = Callable[[str, int, int], None]
+"""Called while a plan is built: what is being done, its step, and how many steps there are."""
+
+
+def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> Any:
+    """Build an engine as its key says; a buffer with the plan.
+
+    EngineBuildError holds the parser's or the builder's own messages. Ctrl-C stops the build.
+    """
+    log = messages(trt)
+    builder = trt.Builder(log)
+    onnx = bundle.file(bundle.graph(engine.graph, "fp16").path)
+    network = parse(trt, builder, log, engine.graph, onnx)
+    check_half_precision(trt, engine.graph, network)
+    config = _configure(trt, builder, engine)
+    with _interruptible() as interrupted:
+        config.progress_monitor = _monitor(trt, engine, watch, interrupted)
+        plan = builder.build_serialized_network(network, config)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    if plan is None:
+        raise EngineBuildError(f"{engine.graph}: TensorRT built nothing. {log.last_error}")
+    return plan
+
+
+def parse(trt: Any, builder: Any, log: Any, graph: str, onnx: Path) -> Any:
+    """A network from an ONNX file; EngineBuildError names every node that TensorRT rejects."""
+    network = builder.create_network(network_flags(trt))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(onnx)):
+        errors = [parser.get_error(number) for number in range(parser.num_errors)]
+        nodes = "; ".join(f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in errors)
+        raise EngineBuildError(f"{graph}: TensorRT {trt.__version__} rejects {nodes}")
+    return network
+
+
+def check_half_precision(trt: Any, graph: str, network: Any) -> None:
+    """EngineBuildError unless every heavy layer of a network reads half precision."""
+    heavy = [layer for layer in _layers(network) if layer.type.name in HEAVY]
+    wide = [layer.name for layer in heavy if layer.get_input(0).dtype != trt.float16]
+    if wide:
+        raise EngineBuildError(
+            f"{graph}: {len(wide)} of {len(heavy)} convolutions and matrix products are not half "
+            f"precision, the first {wide[0]}. Export the checkpoint again with this release."
+        )
+    logger.info("%s: all %d convolutions and matrix products are half precision", graph, len(heavy))
+
+
+def _layers(network: Any) -> Iterator[Any]:
+    return (network.get_layer(number) for number in range(network.num_layers))
+
+
+def _configure(trt: Any, builder: Any, engine: EngineSpec) -> Any:
+    config = builder.create_builder_config()
+    config.builder_optimization_level = engine.key.optimization_level
+    config.add_optimization_profile(_profile(builder, engine.key.profile))
+    if named_targets(trt):
+        number = engine.key.compute_capability.replace(".", "")
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{number}"), 0)
+    return config
+
+
+def _profile(builder: Any, shapes: Mapping[str, ShapeRange]) -> Any:
+    profile = builder.create_optimization_profile()
+    for name, shape in shapes.items():
+        profile.set_shape(name, shape.least, shape.typical, shape.most)
+    return profile
+
+
+def messages(trt: Any) -> Any:
+    """TensorRT's messages as log records, the last error kept for ours."""
+    levels = {
+        trt.Logger.INTERNAL_ERROR: logging.ERROR,
+        trt.Logger.ERROR: logging.ERROR,
+        trt.Logger.WARNING: logging.INFO,
+        trt.Logger.INFO: logging.DEBUG,
+        trt.Logger.VERBOSE: logging.DEBUG,
+    }
+
+    class Messages(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.last_error = "It gave no reason."
+
+        def log(self, severity: Any, message: str) -> None:
+            level = levels[severity]
+            if level == logging.ERROR:
+                self.last_error = message
+            # What TensorRT calls an error is told by the exception that follows from it.
+            logger.log(min(level, logging.INFO), "%s", message)
+
+    return Messages()
+
+
+def _monitor(trt: Any, engine: EngineSpec, watch: Watch, interrupted: threading.Event) -> Any:
+    """Reports the outermost phase of the build, and stops it after Ctrl-C."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._outermost: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            if not parent:
+                self._outermost[phase] = steps
+                watch(f"build {engine.graph}", 0, steps)
+
+        def phase_finish(self, phase: str) -> None:
+            self._outermost.pop(phase, None)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            if phase in self._outermost:
+                watch(f"build {engine.graph}", step + 1, self._outermost[phase])
+            return not interrupted.is_set()
+
+    return Monitor()
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event: an exception may not pass through TensorRT's C++ frames."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

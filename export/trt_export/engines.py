@@ -1,0 +1,221 @@
+"""TensorRT engines from a bundle's float16 graphs.
+
+Every plan is keyed by all that would make it stale. A plan with the right key is kept; the manifest
+is rewritten after each new one, so that an interrupted build goes on with the next.
+"""
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from trt_export.build_plan import Watch, build_plan
+from trt_export.work_folder import write_synced
+from trt_pipeline.bundle import (
+    FLAVOURS,
+    GRAPHS,
+    MANIFEST,
+    Bundle,
+    EngineKey,
+    EngineSpec,
+    FileSpec,
+    Flavour,
+    ShapeRange,
+    TensorSpec,
+    file_sha256,
+    load_bundle,
+    manifest_json,
+)
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.flavours import load_flavour, named_targets
+from trt_pipeline.gpu import compute_capability
+
+TYPICAL_STEPS = 50
+TYPICAL_BATCH = 1
+ROWS_PER_SAMPLE = 2
+"""Rows of the denoiser for a sample with guidance."""
+
+Range = tuple[int, int, int]
+"""Smallest, typical and largest size of a dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a user can choose about engines."""
+
+    flavour: Flavour
+    compute_capabilities: tuple[str, ...] = ()
+    """Targets such as "8.9"; none means the GPU of this machine."""
+    heights: tuple[int, int] | None = None
+    """Smallest and largest height in pixels; None allows the native one only."""
+    widths: tuple[int, int] | None = None
+    """Smallest and largest width in pixels; None allows the native one only."""
+    static: bool = False
+    """Allow one picture a call, with guidance, and nothing else."""
+    optimization_level: int = 3
+    """0 builds fastest, 5 searches longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What became of each engine that was asked for."""
+
+    built: tuple[EngineSpec, ...]
+    kept: tuple[EngineSpec, ...]
+
+
+def build_engines(
+    folder: Path, options: EngineOptions, watch: Watch = lambda *_: None
+) -> EngineReport:
+    """Build the engines that a bundle lacks, and add them to it.
+
+    Raises BundleError, InvalidInputError, MissingDependencyError or EngineBuildError.
+    """
+    trt = load_flavour(options.flavour)
+    targets = _targets(trt, options)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        bundle = load_bundle(folder)
+        _remove_unlisted(bundle)
+        wanted = [
+            _wanted(bundle, trt.__version__, graph, target, options)
+            for target in targets
+            for graph in GRAPHS
+        ]
+        missing = [engine for engine in wanted if engine not in bundle.engines]
+        for engine in missing:
+            plan = build_plan(trt, bundle, engine, watch)
+            bundle = _add(bundle, engine, plan)
+    kept = tuple(engine for engine in wanted if engine not in missing)
+    return EngineReport(built=tuple(missing), kept=kept)
+
+
+def _targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
+    known = named_targets(trt)
+    here = compute_capability()
+    if not options.compute_capabilities:
+        if here is None:
+            raise InvalidInputError(
+                f"there is no GPU here to build {options.flavour} engines for"
+                + (f"; name one with --compute-capability: {', '.join(known)}." if known else ".")
+            )
+        return _supported((here,), known)
+    if not known and options.compute_capabilities != (here,):
+        raise InvalidInputError(
+            f"--compute-capability: {options.flavour} builds for the GPU of this machine only "
+            f"({here or 'there is none'}). tensorrt_rtx builds for others."
+        )
+    return _supported(options.compute_capabilities, known)
+
+
+def _supported(targets: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    for target in targets:
+        if known and target not in known:
+            raise InvalidInputError(
+                f"compute capability {target} is none that this TensorRT builds for: "
+                f"{', '.join(known)}."
+            )
+    return targets
+
+
+def _wanted(
+    bundle: Bundle, version: str, graph: str, target: str, options: EngineOptions
+) -> EngineSpec:
+    spec = bundle.graph(graph, "fp16")
+    key = EngineKey(
+        flavour=options.flavour,
+        version=version,
+        compute_capability=target,
+        platform=f"{platform.system()}-{platform.machine()}".lower(),
+        precision="fp16",
+        onnx_sha256=bundle.files[spec.path].sha256,
+        weights_sha256=bundle.files[spec.weights].sha256,
+        profile=_profile(spec.inputs, _ranges(bundle, options)),
+        optimization_level=options.optimization_level,
+    )
+    target_folder = f"{options.flavour}/sm{target.replace('.', '')}"
+    return EngineSpec(graph, f"{target_folder}/{graph}-{key.digest()[:12]}.plan", key)
+
+
+def _profile(inputs: tuple[TensorSpec, ...], ranges: Mapping[str, Range]) -> dict[str, ShapeRange]:
+    return {
+        tensor.name: ShapeRange(
+            *(
+                tuple(dim if isinstance(dim, int) else ranges[dim][end] for dim in tensor.shape)
+                for end in range(3)
+            )
+        )
+        for tensor in inputs
+    }
+
+
+def _ranges(bundle: Bundle, options: EngineOptions) -> dict[str, Range]:
+    """Sizes of every dimension that varies."""
+    model, limits = bundle.model, bundle.limits
+    most = TYPICAL_BATCH if options.static else limits.batch[1]
+    least_rows = ROWS_PER_SAMPLE if options.static else 1
+    height = _pixels("heights", options.heights, model.height, limits.height, options.static)
+    width = _pixels("widths", options.widths, model.width, limits.width, options.static)
+    factor = model.vae_scale_factor
+    steps = len(bundle.schedule.alphas_cumprod)
+    return {
+        "batch": (1, TYPICAL_BATCH, most),
+        "rows": (least_rows, ROWS_PER_SAMPLE * TYPICAL_BATCH, ROWS_PER_SAMPLE * most),
+        "steps": (1, min(TYPICAL_STEPS, steps), steps),
+        "height": height,
+        "width": width,
+        "latent_height": _divided(height, factor),
+        "latent_width": _divided(width, factor),
+    }
+
+
+def _pixels(
+    name: str, chosen: tuple[int, int] | None, native: int, limits: tuple[int, int], static: bool
+) -> Range:
+    if chosen is None or static:
+        return (native, native, native)
+    low, high = chosen
+    if not limits[0] <= low <= high <= limits[1]:
+        raise InvalidInputError(
+            f"--{name} {low}:{high}: must lie within this bundle's {limits[0]}..{limits[1]} pixels."
+        )
+    return (low, min(max(native, low), high), high)
+
+
+def _divided(pixels: Range, factor: int) -> Range:
+    least, typical, most = pixels
+    return (least // factor, typical // factor, most // factor)
+
+
+def _add(bundle: Bundle, engine: EngineSpec, plan: Any) -> Bundle:
+    """Write a plan and list it; the one it replaces goes."""
+    path = bundle.path / engine.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_synced(path, memoryview(plan))
+    stale = [old for old in bundle.engines if old.place == engine.place]
+    files = {name: file for name, file in bundle.files.items() if name not in _paths(stale)}
+    files[engine.path] = FileSpec(path.stat().st_size, file_sha256(path))
+    engines = (*(old for old in bundle.engines if old not in stale), engine)
+    bundle = replace(bundle, files=files, engines=engines)
+    write_synced(bundle.path / MANIFEST, manifest_json(bundle).encode())
+    for old in stale:
+        (bundle.path / old.path).unlink()
+    return bundle
+
+
+def _paths(engines: list[EngineSpec]) -> set[str]:
+    return {engine.path for engine in engines}
+
+
+def _remove_unlisted(bundle: Bundle) -> None:
+    """Remove what a killed build left behind."""
+    for path in _plans(bundle.path):
+        if path.relative_to(bundle.path).as_posix() not in bundle.files:
+            path.unlink()
+
+
+def _plans(folder: Path) -> Iterator[Path]:
+    for flavour in FLAVOURS:
+        yield from (path for path in (folder / flavour).rglob("*") if path.is_file())

@@ -1,0 +1,132 @@
+"""Engines of TensorRT for RTX, built for named targets; no GPU is needed for that."""
+
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trt_export.engines import EngineOptions, build_engines
+from trt_pipeline.bundle import GRAPHS, Bundle, load_bundle
+from trt_pipeline.errors import EngineBuildError, IntegrityError, InvalidInputError
+from trt_pipeline.gpu import compute_capability
+
+RTX = EngineOptions("tensorrt_rtx", ("8.9",), optimization_level=0)
+
+
+@pytest.fixture(scope="session")
+def engines(other_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """OTHER's bundle with its engines for compute capability 8.9."""
+    folder = tmp_path_factory.mktemp("engines") / "bundle"
+    shutil.copytree(other_bundle, folder)
+    report = build_engines(folder, RTX)
+    assert len(report.built) == len(GRAPHS)
+    return load_bundle(folder)
+
+
+def test_every_graph_has_a_plan_that_the_manifest_lists(engines: Bundle) -> None:
+    assert [engine.graph for engine in engines.engines] == list(GRAPHS)
+    assert {engine.path for engine in engines.engines} <= engines.files.keys()
+
+
+def test_a_key_names_what_makes_the_plan_stale(engines: Bundle) -> None:
+    key = next(engine.key for engine in engines.engines if engine.graph == "denoiser")
+    onnx = engines.files[engines.graph("denoiser", "fp16").path]
+    assert (key.flavour, key.compute_capability, key.precision) == ("tensorrt_rtx", "8.9", "fp16")
+    assert key.onnx_sha256 == onnx.sha256
+    assert key.profile["latents"].least == (1, 3, 10, 10)
+    assert key.profile["latents"].most == (3, 3, 10, 10)
+    assert key.profile["rows"].typical == (2,)
+
+
+def test_engines_with_the_right_key_are_kept(engines: Bundle) -> None:
+    before = {path: path.stat().st_mtime_ns for path in engines.path.rglob("*")}
+    report = build_engines(engines.path, RTX)
+    assert (report.built, len(report.kept)) == ((), len(GRAPHS))
+    assert {path: path.stat().st_mtime_ns for path in engines.path.rglob("*")} == before
+
+
+def test_another_profile_replaces_the_engine(engines: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(engines.path, tmp_path / "bundle"))
+    report = build_engines(folder, replace(RTX, static=True))
+    assert "time_embedding" not in {engine.graph for engine in report.built}
+    plans = {path.relative_to(folder).as_posix() for path in folder.rglob("*.plan")}
+    assert plans == {engine.path for engine in load_bundle(folder).engines}
+
+
+def test_an_interrupted_build_goes_on_with_the_next_engine(
+    other_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
+
+    def interrupt(build: str, step: int, steps: int) -> None:
+        if build == "build denoiser":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engines(folder, RTX, interrupt)
+    built = [engine.graph for engine in build_engines(folder, RTX).kept]
+    assert built == ["text_encoder", "time_embedding"]
+
+
+def test_what_a_killed_build_left_is_removed(engines: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(engines.path, tmp_path / "bundle"))
+    left = folder / "tensorrt_rtx" / "sm89" / ".denoiser.plan.new"
+    left.touch()
+    build_engines(folder, RTX)
+    assert not left.exists()
+
+
+def test_a_damaged_graph_is_never_built_from(other_bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
+    weights = folder / "onnx" / "denoiser.weights"
+    content = bytearray(weights.read_bytes())
+    content[1000] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"onnx/denoiser.weights has another sha256"):
+        build_engines(folder, RTX)
+
+
+def test_a_target_that_the_flavour_refuses_is_named(other_bundle: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"9.0 is none that this TensorRT builds for: 7.5"):
+        build_engines(other_bundle, replace(RTX, compute_capabilities=("9.0",)))
+
+
+@pytest.mark.skipif(compute_capability() is not None, reason="needs a machine without a GPU")
+def test_without_a_gpu_a_target_must_be_named(other_bundle: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"no GPU here .*--compute-capability: 7.5"):
+        build_engines(other_bundle, replace(RTX, compute_capabilities=()))
+
+
+def test_sizes_outside_the_bundle_are_refused(other_bundle: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"--heights 80:9000: .* 32..320 pixels"):
+        build_engines(other_bundle, replace(RTX, heights=(80, 9000)))
+
+
+def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    from trt_export.build_plan import messages, parse
+
+    node = helper.make_node("Det", ["matrix"], ["volume"], name="determinant")
+    matrix = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3, 3])
+    volume = helper.make_tensor_value_info("volume", TensorProto.FLOAT, [])
+    graph = helper.make_graph([node], "g", [matrix], [volume])
+    save(helper.make_model(graph), tmp_path / "g.onnx")
+    trt = pytest.importorskip("tensorrt_rtx")
+    log = messages(trt)
+    with pytest.raises(EngineBuildError, match=r"rejects Det determinant"):
+        parse(trt, trt.Builder(log), log, "g", tmp_path / "g.onnx")
+
+
+def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
+    from trt_export.build_plan import check_half_precision, messages, parse
+
+    trt = pytest.importorskip("tensorrt_rtx")
+    log = messages(trt)
+    builder = trt.Builder(log)
+    graph = load_bundle(other_bundle).graph("decoder", "fp32")
+    network = parse(trt, builder, log, "decoder", other_bundle / graph.path)
+    with pytest.raises(EngineBuildError, match=r"decoder: (\d+) of \1 convolutions"):
+        check_half_precision(trt, "decoder", network)

@@ -1,0 +1,122 @@
+"""The trainer trains, goes on where it was stopped, and writes what diffusers loads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from trt_export.shapes.batches import draw_batches
+from trt_export.shapes.denoiser import loss_weight, with_dropout
+from trt_export.shapes.model import ModelSize, build_tokenizer, build_vae
+from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
+from trt_export.shapes.train import Preset, train
+from trt_export.shapes.vae import train_vae
+
+TINY = ModelSize(
+    vae_channels=(8, 8, 8, 16),
+    vae_norm_groups=4,
+    unet_channels=(32, 32),
+    unet_heads=2,
+    text_width=16,
+    text_layers=1,
+    text_heads=2,
+    text_feed_forward=32,
+)
+VAE_PLAN = StagePlan("vae", 6, 2, scenes=4, learning_rate=2e-3, warmup_steps=2)
+DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3)
+
+
+def surroundings(work: Path) -> Surroundings:
+    work.mkdir(exist_ok=True)
+    return Surroundings(work=work, device=torch.device("cpu"), seed=3, workers=0)
+
+
+def trained_weights(work: Path, *plans: StagePlan) -> torch.Tensor:
+    for plan in plans:
+        torch.manual_seed(0)
+        vae = build_vae(TINY)
+        train_vae(vae, plan, surroundings(work))
+    return torch.cat([parameter.detach().flatten() for parameter in vae.parameters()])
+
+
+def test_learning_rate_rises_stays_and_falls() -> None:
+    plan = StagePlan("vae", steps=100, decay_steps=20, scenes=1, learning_rate=1.0, warmup_steps=10)
+    rates = [plan.learning_rate_at(step) for step in (0, 9, 50, 80, 90, 99)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.05])
+
+
+def test_every_process_draws_other_scenes_in_every_step(tmp_path: Path) -> None:
+    alone = surroundings(tmp_path)
+    numbers = [
+        replace(alone, processes=2, rank=rank).batch_number(step)
+        for step in range(3)
+        for rank in range(2)
+    ]
+    assert numbers == [0, 1, 2, 3, 4, 5]
+
+
+def test_workers_draw_the_same_batches_in_the_same_order() -> None:
+    numbers = list(range(5, 17))
+    alone = draw_batches(numbers, seed=1, stage="vae", count=2, workers=0)
+    together = draw_batches(numbers, seed=1, stage="vae", count=2, workers=1)
+    for (pixels, captions), (others, other_captions) in zip(alone, together, strict=True):
+        assert np.array_equal(pixels, others)
+        assert captions == other_captions
+
+
+def test_about_an_eighth_of_the_captions_is_dropped() -> None:
+    shown = with_dropout(["a red circle"] * 4000, torch.Generator().manual_seed(0))
+    assert set(shown) == {"a red circle", ""}
+    assert 430 < shown.count("") < 530
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    through = trained_weights(tmp_path / "through", VAE_PLAN)
+    # The first four steps of both plans have the same learning rates.
+    first_part = replace(VAE_PLAN, steps=4, decay_steps=1)
+    stopped = trained_weights(tmp_path / "stopped", first_part, VAE_PLAN)
+    assert torch.equal(stopped, through)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    around = surroundings(tmp_path)
+    network = torch.nn.ModuleDict({"line": torch.nn.Linear(1, 1)})
+    state = TrainingState(network, replace(VAE_PLAN, learning_rate=0.1, steps=50), around)
+    losses = []
+    for _ in range(50):
+        loss = (network["line"](torch.ones(1, 1)) - 3).square().mean()
+        losses.append(loss.item())
+        state.update(loss)
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_little_noise_weighs_little_and_much_noise_at_most_ten() -> None:
+    weights = loss_weight(torch.tensor([0.99, 0.5, 0.0016]))
+    assert weights.tolist() == pytest.approx([0.0508, 1.4142, 10.0], rel=1e-3)
+
+
+def test_tokens_are_those_of_the_words() -> None:
+    tokenizer = build_tokenizer()
+    ids = tokenizer("A red circle!").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "a", "red", "circle", "!", "[SEP]"]
+
+
+def test_the_written_folder_runs_in_diffusers(tmp_path: Path) -> None:
+    around, out = surroundings(tmp_path / "work"), tmp_path / "checkpoint"
+    train(Preset(replace(VAE_PLAN, steps=1), DENOISER_PLAN), around, TINY, out)
+    pipeline = DiffusionPipeline.from_pretrained(out)
+    picture = pipeline(["a red circle"], num_inference_steps=2, guidance_scale=3.0).images[0]
+    assert picture.size == (64, 64)
+
+
+def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
+    around, out = surroundings(tmp_path / "work"), tmp_path / "checkpoint"
+    out.mkdir()
+    (out / "README.md").write_text("the card")
+    (out / "left.bin").write_text("from a former checkpoint")
+    train(Preset(replace(VAE_PLAN, steps=1), DENOISER_PLAN), around, TINY, out)
+    assert (out / "README.md").read_text() == "the card"
+    assert not (out / "left.bin").exists()
