@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"num_inference_steps": 2, "guidance_scale": 6.0, "eta": 0.3, "height": 64, "width": 64}
+SETTINGS: dict[str, Any] = {
+    "num_inference_steps": 2,
+    "guidance_scale": 6.0,
+    "eta": 0.3,
+    "height": 64,
+    "width": 64,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seconds_and_bundle(twin: Path) -> tuple[float, Path]:
     bundle = twin.with_name("bundle")
     started = time.perf_counter()
-    command = [sys.executable, "-m", "trt_export", twin, "--out", bundle]
+    command: list[str | Path] = [sys.executable, "-m", "trt_export", twin, "--out", bundle]
     subprocess.run(command, check=True)
     return time.perf_counter() - started, bundle
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fidelity import compare, load_diffusers, measure
 from trt_pipeline import Pipeline, trt_pipeline
 
 PROMPTS = ["a red circle above a small blue square", "über-große Katzen, 猫!"]
-SETTINGS = {"num_inference_steps": 50, "guidance_scale": 6.0, "eta": 0.3}
+SETTINGS: dict[str, Any] = {"num_inference_steps": 50, "guidance_scale": 6.0, "eta": 0.3}
 
 
 @pytest.fixture(scope="module", params=["plain", "other"])
@@ -35,7 +36,12 @@ def test_fifty_steps_with_guidance_and_noise_match_diffusers(
 def test_sizes_that_do_not_divide_by_the_downsampling_match_diffusers(
     pair: tuple[DiffusionPipeline, Pipeline],
 ) -> None:
-    size = {"height": 56, "width": 104, "num_inference_steps": 5, "guidance_scale": 2.0}
+    size: dict[str, Any] = {
+        "height": 56,
+        "width": 104,
+        "num_inference_steps": 5,
+        "guidance_scale": 2.0,
+    }
     assert compare(*pair, PROMPTS, 1, **size).largest <= 2
 
 
