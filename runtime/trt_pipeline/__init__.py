@@ -17,6 +17,7 @@ from trt_pipeline.errors import (
     MissingDependencyError,
     ParityError,
     TrtPipelineError,
+    UnknownArgumentError,
 )
 from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
 from trt_pipeline.pipeline import Pipeline, PipelineInfo, PipelineOutput, trt_pipeline
@@ -41,6 +42,7 @@ __all__ = [
     "SeedNoise",
     "TorchGenerator",
     "TrtPipelineError",
+    "UnknownArgumentError",
     "__version__",
     "load_bundle",
     "trt_pipeline",

@@ -20,7 +20,7 @@ from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.images import Settings, save_numbered, save_png
 from trt_pipeline.noise import image_seeds
 from trt_pipeline.pipeline import Pipeline, trt_pipeline
-from trt_pipeline.tokenizer import check_prompts
+from trt_pipeline.prompts import as_mixtures
 from trt_pipeline.version import package_version
 
 BUNDLE = click.Path(path_type=Path, file_okay=False)
@@ -57,6 +57,7 @@ class Job:
 @click.option("--seed", type=int, help="Of the first picture; the next take the numbers after it.")
 @click.option("--steps", "--num-inference-steps", "num_inference_steps", default=50)
 @click.option("--guidance-scale", default=1.0)
+@click.option("--negative-prompt", default="", help="What guidance leads away from.")
 @click.option("--eta", default=0.0, help="0 is deterministic DDIM, 1 is DDPM.")
 @click.option("--count", type=click.IntRange(1, 10000), default=1, help="Pictures for each prompt.")
 @click.option("--height", type=int, help="Pixels; the model's own by default.")
@@ -104,7 +105,7 @@ def generate(
 
 
 def _jobs(prompts: Sequence[str], count: int, seed: int | None) -> list[Job]:
-    check_prompts(list(prompts))
+    as_mixtures(list(prompts))
     repeated = [prompt for prompt in prompts for _ in range(count)]
     return [Job(*job) for job in zip(repeated, image_seeds(seed, len(repeated)), strict=True)]
 

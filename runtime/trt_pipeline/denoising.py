@@ -28,7 +28,7 @@ class Part:
 def denoise(
     denoiser: Graph,
     latents: NDArray[np.float32],
-    parts: Sequence[Part],
+    parts: Sequence[Sequence[Part]],
     table: SamplerTable,
     time_embeds: NDArray[Any],
     noise: NoiseStream,
@@ -37,7 +37,8 @@ def denoise(
     """Take latents [B, C, h, w] through the steps of a table.
 
     Noise is drawn for the whole batch at once, so splitting it into parts changes no sample.
-    time_embeds: [N, E], a row for each step. steps: 0..N-1, possibly wrapped in a progress bar.
+    parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step.
+    steps: 0..N-1, possibly wrapped in a progress bar.
     """
     latents = latents.copy()
     history = np.zeros((3, *latents.shape), np.float32)
@@ -45,7 +46,7 @@ def denoise(
     for step in steps:
         if table.draws_noise:
             drawn = noise.draw(latents.shape)
-        for part in parts:
+        for part in parts[step]:
             at = part.samples
             count = len(part.guidance.matrix)
             outputs = denoiser.run(

@@ -2,6 +2,7 @@
 
     TrtPipelineError
     ├── InvalidInputError            an argument of a call or a command (also a ValueError)
+    ├── UnknownArgumentError         a keyword that a call does not know (also a TypeError)
     ├── BundleError                  a folder that is no usable bundle
     │   ├── BundleVersionError       written by another format version
     │   └── IntegrityError           a file missing, of another size or another hash
@@ -24,6 +25,12 @@ class TrtPipelineError(Exception):
 
 class InvalidInputError(TrtPipelineError, ValueError):
     """An argument is outside what is allowed."""
+
+    exit_status = 2
+
+
+class UnknownArgumentError(TrtPipelineError, TypeError):
+    """A call was given a keyword that it does not know."""
 
     exit_status = 2
 

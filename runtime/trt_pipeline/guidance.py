@@ -1,11 +1,14 @@
 """Guidance as a matrix: which rows the denoiser sees, and how their predictions mix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline import arguments
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.prompts import Mixture
 
 LIMIT = 1e6
 """Largest guidance_scale either way; far beyond any use, well within float32."""
@@ -19,22 +22,51 @@ class Guidance:
     """[M], the sample that each row denoises."""
     matrix: NDArray[np.float32]
     """[B, M], the weight of each row in each sample."""
-    conditional: NDArray[np.bool_]
-    """[M], whether a row sees its sample's prompt; the others see the empty text."""
+    texts: tuple[str, ...]
+    """[M], the text that each row sees."""
 
 
-def guide(batch: int, guidance_scale: float) -> Guidance:
+def guide(
+    mixtures: Sequence[Mixture], negatives: Sequence[str], scales: Sequence[float]
+) -> Guidance:
     """Classifier-free guidance, arXiv:2207.12598: u + g·(c - u), the unconditional rows first.
 
-    A scale of exactly 1 needs no unconditional rows. InvalidInputError beyond LIMIT.
+    u sees a sample's negative prompt; c is the weighted sum of what its prompts give. A scale of
+    exactly 1 needs no unconditional row.
     """
-    scale = arguments.real("guidance_scale", guidance_scale, -LIMIT, LIMIT)
-    samples = np.arange(batch, dtype=np.int32)
-    identity = np.eye(batch, dtype=np.float32)
-    if scale == 1:
-        return Guidance(samples, identity, np.full(batch, True))
-    return Guidance(
-        rows=np.tile(samples, 2),
-        matrix=np.hstack([(1 - scale) * identity, scale * identity]).astype(np.float32),
-        conditional=np.repeat([False, True], batch),
-    )
+    unconditional = [
+        (sample, negatives[sample], 1 - scale) for sample, scale in enumerate(scales) if scale != 1
+    ]
+    conditional = [
+        (sample, text, scale * weight)
+        for sample, scale in enumerate(scales)
+        for text, weight in mixtures[sample]
+    ]
+    samples, texts, weights = zip(*unconditional, *conditional, strict=True)
+    rows = np.array(samples, np.int32)
+    matrix = np.zeros((len(mixtures), len(rows)), np.float32)
+    matrix[rows, np.arange(len(rows))] = weights
+    return Guidance(rows, matrix, texts)
+
+
+def guidance_scales(guidance_scale: object, count: int) -> list[float]:
+    """One scale for each picture, of a `guidance_scale` argument: a number or a list of them."""
+    if not isinstance(guidance_scale, list | tuple | np.ndarray):
+        return [arguments.real("guidance_scale", guidance_scale, -LIMIT, LIMIT)] * count
+    if len(guidance_scale) != count:
+        raise InvalidInputError(
+            f"guidance_scale has {len(guidance_scale)} entries for {count} images."
+        )
+    return [arguments.real("guidance_scale", scale, -LIMIT, LIMIT) for scale in guidance_scale]
+
+
+def guided_steps(guidance_interval: object, steps: int) -> list[bool]:
+    """Whether each step is guided: step i of N is, if start <= i / N < stop (arXiv:2404.07724)."""
+    if not isinstance(guidance_interval, list | tuple) or len(guidance_interval) != 2:
+        raise InvalidInputError(
+            f"guidance_interval must be (start, stop) within 0..1, got {guidance_interval!r}."
+        )
+    start, stop = (arguments.real("guidance_interval", end, 0, 1) for end in guidance_interval)
+    if start > stop:
+        raise InvalidInputError(f"guidance_interval starts at {start:g} and stops at {stop:g}.")
+    return [start <= step / steps < stop for step in range(steps)]

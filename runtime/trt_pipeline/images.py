@@ -29,6 +29,7 @@ class Settings:
     seed: int
     num_inference_steps: int
     guidance_scale: float
+    negative_prompt: str
     eta: float
     height: int
     """Pixels."""

@@ -1,25 +1,29 @@
 """Prompts to pictures: the pipeline that a user calls."""
 
+import difflib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trt_pipeline import arguments
 from trt_pipeline.backends import Backend, open_backend
 from trt_pipeline.bundle import Bundle, Precision, Verify, load_bundle
 from trt_pipeline.cache import ArrayCache
 from trt_pipeline.denoising import Part, denoise
-from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.guidance import guide
+from trt_pipeline.errors import InvalidInputError, UnknownArgumentError
+from trt_pipeline.guidance import guidance_scales, guide, guided_steps
 from trt_pipeline.images import to_pil
 from trt_pipeline.noise import NoiseStream, PerSample, SeedNoise, given_stream, image_seeds
+from trt_pipeline.prompts import Mixture, Prompt, as_mixtures, as_negatives
 from trt_pipeline.samplers import SamplerTable, ddim
-from trt_pipeline.tokenizer import Tokenizer, check_prompts
+from trt_pipeline.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,11 +94,11 @@ class Pipeline:
 
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt | Sequence[Prompt],
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int = 50,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | Sequence[float] = 1.0,
         eta: float = 0.0,
         generator: NoiseStream | Sequence[NoiseStream] | None = None,
         latents: ArrayLike | None = None,
@@ -102,12 +106,20 @@ class Pipeline:
         return_dict: bool = True,
         *,
         seed: int | Sequence[int] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        num_images_per_prompt: int = 1,
         progress_bar: bool | Callable[[range], Iterable[int]] = True,
+        **unknown: Never,
     ) -> PipelineOutput:
-        """Make one picture for each prompt; names and defaults are diffusers'.
+        """Make pictures of each prompt; names and defaults are diffusers'.
 
+        prompt: a string, a weighted mixture of strings, or a list of either.
         height, width: pixels within the bundle's limits; None is the model's native size.
-        guidance_scale: u + g·(c - u) for any g but 1.0, which costs half.
+        guidance_scale: u + g·(c - u) for any g but 1.0, which costs half; a list has one a picture.
+        negative_prompt: what u sees instead of the empty text; a list has one a picture.
+        guidance_interval: step i of N is guided if start <= i / N < stop; the others cost half.
+        num_images_per_prompt: pictures of the first prompt come first, then of the second.
         eta: from 0, deterministic DDIM, to 1, DDPM.
         generator: TorchGenerator(s) draws as diffusers does after torch.manual_seed(s); a list has
         one a prompt. seed: a picture depends on its own seed only; an integer s gives the prompts
@@ -115,17 +127,25 @@ class Pipeline:
         latents: the starting noise [B, C, h, w] instead of the first draw.
         return_dict: for compatibility; the output is an object and a tuple at once.
         progress_bar: tqdm, nothing, or a function that wraps the range of steps as tqdm does.
-        InvalidInputError names the argument, its value and what is allowed.
+        InvalidInputError names the argument, its value and what is allowed; UnknownArgumentError
+        suggests the name that was meant.
         """
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        check_prompts(prompts)
-        shape = self._latents_shape(len(prompts), height, width)
+        if unknown:
+            raise UnknownArgumentError(_unknown_text(*unknown))
+        mixtures = _repeated(as_mixtures(prompt), num_images_per_prompt)
+        count = len(mixtures)
+        negatives = as_negatives(negative_prompt, count)
+        scales = guidance_scales(guidance_scale, count)
+        shape = self._latents_shape(count, height, width)
         table = ddim(self.bundle.schedule, num_inference_steps, eta)
-        noise, seeds = _noise(len(prompts), seed, generator)
+        guided = guided_steps(guidance_interval, len(table.timesteps))
+        noise, seeds = _noise(count, seed, generator)
         given = None if latents is None else _given_latents(latents, shape)
         _check_output_type(output_type)
 
-        parts = self._encode(prompts, guidance_scale)
+        inside = self._encode(mixtures, negatives, scales)
+        outside = inside if all(guided) else self._encode(mixtures, negatives, [1.0] * count)
+        parts = [inside if step else outside for step in guided]
         start = noise.draw(shape) if given is None else given
         denoised = self._denoise(start, parts, table, noise, progress_bar)
         return PipelineOutput(self._decode(denoised, output_type), seeds)
@@ -167,15 +187,14 @@ class Pipeline:
         )
         return (batch, model.latent_channels, pixels[0] // factor, pixels[1] // factor)
 
-    def _encode(self, prompts: Sequence[str], guidance_scale: float) -> list[Part]:
+    def _encode(
+        self, mixtures: Sequence[Mixture], negatives: Sequence[str], scales: Sequence[float]
+    ) -> list[Part]:
         """Prompts to the text that each denoiser row sees, in parts that the bundle allows."""
         parts = []
-        for samples in self._split(len(prompts)):
-            mine = prompts[samples]
-            guidance = guide(len(mine), guidance_scale)
-            rows = zip(guidance.rows, guidance.conditional, strict=True)
-            seen = [mine[row] if conditional else "" for row, conditional in rows]
-            parts.append(Part(samples, self._text_kv(seen), guidance))
+        for samples in self._split(len(mixtures)):
+            guidance = guide(mixtures[samples], negatives[samples], scales[samples])
+            parts.append(Part(samples, self._text_kv(guidance.texts), guidance))
         return parts
 
     def _text_kv(self, prompts: Sequence[str]) -> NDArray[Any]:
@@ -191,7 +210,7 @@ class Pipeline:
     def _denoise(
         self,
         latents: NDArray[np.float32],
-        parts: Sequence[Part],
+        parts: Sequence[Sequence[Part]],
         table: SamplerTable,
         noise: NoiseStream,
         progress_bar: bool | Callable[[range], Iterable[int]],
@@ -220,6 +239,17 @@ class Pipeline:
         """Places of consecutive samples, as many at a time as the bundle allows."""
         most = self.bundle.limits.batch[1]
         return [slice(start, min(start + most, batch)) for start in range(0, batch, most)]
+
+
+def _unknown_text(name: str, *_: str) -> str:
+    known = [*inspect.signature(Pipeline.__call__).parameters][1:-1]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{name} is no argument of this call" + (f"; did you mean {near[0]}?" if near else ".")
+
+
+def _repeated(mixtures: Sequence[Mixture], num_images_per_prompt: int) -> list[Mixture]:
+    times = arguments.integer("num_images_per_prompt", num_images_per_prompt, 1, 10000)
+    return [mixture for mixture in mixtures for _ in range(times)]
 
 
 def _noise(

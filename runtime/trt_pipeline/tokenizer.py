@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.bundle import TokenizerSpec
-from trt_pipeline.errors import BundleError, InvalidInputError
+from trt_pipeline.errors import BundleError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SHOWN = 80
@@ -44,9 +44,7 @@ class Tokenizer:
         """input_ids [B, max_length]: [CLS], the text, [SEP], padding.
 
         Longer prompts lose their end, with a PromptTruncatedWarning that names it.
-        InvalidInputError unless prompts are one or more strings of valid Unicode.
         """
-        check_prompts(prompts)
         input_ids = np.full((len(prompts), self.max_length), self._pad, np.int32)
         for row, prompt in zip(input_ids, prompts, strict=True):
             tokens = self._tokens(prompt)
@@ -59,32 +57,6 @@ class Tokenizer:
         if len(encoding.ids) > room:
             _warn_cut(prompt[encoding.offsets[room][0] :], self.max_length)
         return [self._start, *encoding.ids[:room], self._end]
-
-
-def check_prompts(prompts: object) -> None:
-    """InvalidInputError unless prompts is a list or tuple of one or more encodable strings."""
-    if not isinstance(prompts, list | tuple):
-        raise InvalidInputError(
-            f"prompt must be a string or a list of strings, got {type(prompts).__name__}."
-        )
-    if not prompts:
-        raise InvalidInputError("prompt is an empty list, expected at least one string.")
-    for index, prompt in enumerate(prompts):
-        _check_prompt(index, prompt)
-
-
-def _check_prompt(index: int, prompt: object) -> None:
-    if not isinstance(prompt, str):
-        raise InvalidInputError(
-            f"prompt {index} must be a string, got {type(prompt).__name__} {prompt!r:.80}."
-        )
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"prompt {index} holds {prompt[error.start]!r} at position {error.start}, half of a "
-            "surrogate pair: no valid Unicode. Read the text with its true encoding."
-        ) from None
 
 
 def _warn_cut(rest: str, max_length: int) -> None:

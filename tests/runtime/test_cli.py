@@ -47,6 +47,7 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "seed": 0,
         "num_inference_steps": 2,
         "guidance_scale": 6.0,
+        "negative_prompt": "",
         "eta": 0.3,
         "height": 32,
         "width": 96,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from trt_pipeline.images import SETTINGS_CHUNK, Settings, save_numbered, save_png, to_pil
 
-SETTINGS = Settings("ein roter Kreis ○", 2**64 - 1, 50, 6.0, 0.3, 16, 24, "tiny")
+SETTINGS = Settings("ein roter Kreis ○", 2**64 - 1, 50, 6.0, "blurred", 0.3, 16, 24, "tiny")
 PIXELS = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(1, 16, 24, 3)
 
 

@@ -16,6 +16,7 @@ from trt_pipeline import (
     Pipeline,
     SeedNoise,
     TorchGenerator,
+    UnknownArgumentError,
     trt_pipeline,
 )
 from trt_pipeline.bundle import Limits
@@ -29,7 +30,7 @@ ROUNDING = 2e-5
 """Matrix products sum in another order when the batch has another size; three steps magnify it."""
 
 
-def latents(pipe: Pipeline, prompt: str | list[str], **settings: Any) -> NDArray[np.float32]:
+def latents(pipe: Pipeline, prompt: Any, **settings: Any) -> NDArray[np.float32]:
     images = pipe(prompt, output_type="latent", **settings).images
     assert isinstance(images, np.ndarray)
     return images
@@ -230,6 +231,8 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"num_inference_steps": 1001}, "num_inference_steps must be .* got 1001"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be .* got nan"),
         ({"eta": 1.5}, r"eta must be .* got 1\.5"),
+        ({"num_images_per_prompt": 0}, "num_images_per_prompt must be .* got 0"),
+        ({"guidance_interval": (1, 0)}, "guidance_interval starts at 1"),
         ({"output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
         ({"output_type": []}, r"output_type must be one of .* got \[\]"),
         ({"latents": NAN}, "latents hold NaN"),
@@ -247,6 +250,53 @@ def test_bad_arguments_are_named(pipe: Pipeline, settings: dict[str, Any], messa
         pipe(**{"prompt": "red", **QUICK, **settings})
 
 
-def test_unknown_keywords_are_refused(pipe: Pipeline) -> None:
-    with pytest.raises(TypeError, match="negative_prompt"):
-        pipe("red", negative_prompt="blue")  # type: ignore[call-arg]
+def test_an_unknown_keyword_suggests_the_nearest_name(pipe: Pipeline) -> None:
+    with pytest.raises(
+        UnknownArgumentError, match=r"^guidance is no argument .* guidance_scale\?$"
+    ):
+        pipe("red", guidance=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^zzz is no argument of this call\.$"):
+        pipe("red", zzz=5)  # type: ignore[arg-type]
+
+
+def test_a_negative_prompt_takes_the_empty_text_s_place(pipe: Pipeline) -> None:
+    plain = latents(pipe, "red", seed=0, **QUICK)
+    np.testing.assert_array_equal(plain, latents(pipe, "red", negative_prompt="", seed=0, **QUICK))
+    same = {**QUICK, "guidance_scale": 1.0}
+    opposed = latents(pipe, "red", negative_prompt="red", seed=0, **QUICK)
+    np.testing.assert_allclose(opposed, latents(pipe, "red", seed=0, **same), atol=1e-4)
+
+
+def test_each_picture_may_have_its_own_guidance(pipe: Pipeline) -> None:
+    both = latents(pipe, ["red", "red"], seed=[4, 4], **{**QUICK, "guidance_scale": [1.0, 6.0]})
+    for row, scale in zip(both, (1.0, 6.0), strict=True):
+        alone = latents(pipe, "red", seed=4, **{**QUICK, "guidance_scale": scale})
+        np.testing.assert_allclose(row, alone[0], atol=ROUNDING)
+
+
+def test_a_mixture_lies_between_its_texts(pipe: Pipeline) -> None:
+    """The tiny model is linear in the text's mean, so the mixture's latents are the mean's."""
+    plain = {**QUICK, "guidance_scale": 1.0}
+    mixed = latents(pipe, [("red", 0.5), ("blue", 0.5)], seed=0, **plain)
+    mean = (latents(pipe, "red", seed=0, **plain) + latents(pipe, "blue", seed=0, **plain)) / 2
+    np.testing.assert_allclose(mixed, mean, atol=ROUNDING)
+
+
+def test_an_empty_interval_is_no_guidance(pipe: Pipeline) -> None:
+    unguided = latents(pipe, "red", guidance_interval=(0.0, 0.0), seed=0, **QUICK)
+    plain = latents(pipe, "red", seed=0, **{**QUICK, "guidance_scale": 1.0})
+    np.testing.assert_array_equal(unguided, plain)
+
+
+def test_the_interval_guides_its_steps_only(pipe: Pipeline) -> None:
+    first = latents(pipe, "red", guidance_interval=(0.0, 0.3), seed=0, **QUICK)
+    for interval in ((0.0, 1.0), (0.0, 0.0)):
+        other = latents(pipe, "red", guidance_interval=interval, seed=0, **QUICK)
+        assert not np.allclose(first, other, atol=0.01)
+
+
+def test_pictures_of_one_prompt_follow_each_other(pipe: Pipeline) -> None:
+    output = pipe(["red", "blue"], num_images_per_prompt=2, seed=0, output_type="latent", **QUICK)
+    assert output.seeds == (0, 1, 2, 3)
+    third = latents(pipe, "blue", seed=2, **QUICK)
+    np.testing.assert_allclose(np.asarray(output.images)[2], third[0], atol=ROUNDING)

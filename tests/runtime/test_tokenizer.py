@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trt_pipeline import Bundle, BundleError, InvalidInputError, Pipeline, PromptTruncatedWarning
+from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
 from trt_pipeline.bundle import TokenizerSpec
 from trt_pipeline.tokenizer import Tokenizer
 
@@ -90,21 +90,6 @@ def test_the_warning_points_at_the_caller_of_the_pipeline(pipe: Pipeline) -> Non
     with pytest.warns(PromptTruncatedWarning) as record:
         pipe("a " * 80, num_inference_steps=1, progress_bar=False)
     assert record[0].filename == __file__
-
-
-@pytest.mark.parametrize(
-    ("prompts", "message"),
-    [
-        ([], "empty list"),
-        (3, "prompt must be a string or a list of strings, got int"),
-        (["a", 3], "prompt 1 must be a string, got int 3"),
-        ([None], "prompt 0 must be a string, got NoneType"),
-        (["ok \ud800"], "position 3, half of a surrogate pair"),
-    ],
-)
-def test_bad_prompts_are_refused(tokenizer: Tokenizer, prompts: list[str], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        tokenizer.encode(prompts)
 
 
 def test_a_vocabulary_without_special_tokens_is_refused(own_bundle: Bundle) -> None:

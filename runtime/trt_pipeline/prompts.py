@@ -1,0 +1,75 @@
+"""Prompts as users give them: a string, a list, weighted mixtures."""
+
+from collections.abc import Sequence
+from typing import TypeAlias, TypeGuard
+
+from trt_pipeline import arguments
+from trt_pipeline.errors import InvalidInputError
+
+Mixture: TypeAlias = Sequence[tuple[str, float]]
+"""Texts with the weights of their predictions; the weights sum to 1."""
+Prompt: TypeAlias = str | Mixture
+
+SUM_TOLERANCE = 1e-6
+
+
+def as_mixtures(prompt: object) -> list[Mixture]:
+    """One mixture for each picture, of a `prompt` argument: a prompt or a list of prompts.
+
+    A prompt is a string or a mixture such as [("a red circle", 0.6), ("a blue circle", 0.4)].
+    InvalidInputError names the prompt that is neither, or whose weights don't sum to 1.
+    """
+    if isinstance(prompt, str) or (_is_pairs(prompt) and prompt):
+        return [_as_mixture(0, prompt)]
+    if not isinstance(prompt, list | tuple):
+        raise InvalidInputError(
+            f"prompt must be a string or a list of strings, got {type(prompt).__name__}."
+        )
+    if not prompt:
+        raise InvalidInputError("prompt is an empty list, expected at least one string.")
+    return [_as_mixture(index, one) for index, one in enumerate(prompt)]
+
+
+def as_negatives(negative_prompt: object, count: int) -> list[str]:
+    """One negative prompt for each picture; None and "" mean the empty text."""
+    if negative_prompt is None or isinstance(negative_prompt, str):
+        return [_checked_text("negative_prompt", negative_prompt or "")] * count
+    if not isinstance(negative_prompt, list | tuple) or len(negative_prompt) != count:
+        raise InvalidInputError(
+            f"negative_prompt must be a string or a list of {count} strings, "
+            f"one a picture, got {negative_prompt!r:.80}."
+        )
+    return [_checked_text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
+
+
+def _as_mixture(index: int, prompt: object) -> Mixture:
+    if not _is_pairs(prompt):
+        return [(_checked_text(f"prompt {index}", prompt), 1.0)]
+    mixture = [
+        (_checked_text(f"prompt {index}", text), arguments.real(f"prompt {index}: weight", weight))
+        for text, weight in prompt
+    ]
+    total = sum(weight for _, weight in mixture)
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise InvalidInputError(f"prompt {index}: its weights sum to {total:g}, expected 1.")
+    return mixture
+
+
+def _is_pairs(prompt: object) -> TypeGuard[Sequence[tuple[object, object]]]:
+    return isinstance(prompt, list | tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and not isinstance(pair[1], str)
+        for pair in prompt
+    )
+
+
+def _checked_text(name: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{name} must be a string, got {type(text).__name__} {text!r:.80}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"{name} holds {text[error.start]!r} at position {error.start}, half of a "
+            "surrogate pair: no valid Unicode. Read the text with its true encoding."
+        ) from None
+    return text
