@@ -154,7 +154,7 @@ def _export(
     watch: Watch,
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
-    from trt_export.modules import load_schedule
+    from trt_export.modules import describe_model, load_schedule
     from trt_export.networks import Networks
     from trt_export.to_onnx import read_specs
 
@@ -167,9 +167,10 @@ def _export(
         seconds[name] = time.perf_counter() - started
         return result
 
-    schedule = load_schedule(checkpoint)
+    model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
+    limits = _limits(model, options)
     networks = Networks(checkpoint, options.precision)
-    model = ModelSpec(**stage("reference", partial(_save_reference, networks, work)))
+    stage("reference", partial(_save_reference, networks, work))
     for name in GRAPHS:
         stage(f"trace {name}", partial(networks.trace, name, work.path))
     networks.release()  # a full-size model would not fit beside its own float32 sessions
@@ -185,7 +186,7 @@ def _export(
         model=model,
         precision=options.precision,
         graphs=graphs,
-        limits=_limits(model, options),
+        limits=limits,
         schedule=schedule,
         tokenizer=_copy_tokenizer(checkpoint, work),
         provenance=provenance,
@@ -196,14 +197,13 @@ def _export(
     return ExportReport(bundle, True, seconds, tuple(parity))
 
 
-def _save_reference(networks: "Networks", work: WorkFolder) -> dict[str, Any]:
+def _save_reference(networks: "Networks", work: WorkFolder) -> None:
     from safetensors.torch import save_file
 
     for name, (inputs, outputs) in networks.reference().items():
         for kind, tensors in (("inputs", inputs), ("outputs", outputs)):
             packed = {tensor: value.contiguous() for tensor, value in tensors.items()}
             save_file(packed, work.scratch / f"{name}.{kind}.safetensors")
-    return asdict(networks.model())
 
 
 def _check(

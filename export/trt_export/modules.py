@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trt_export.checkpoint import Checkpoint
+from trt_export.checkpoint import PIPELINE, Checkpoint
 from trt_export.precision import round_weights
-from trt_pipeline.bundle import Precision, ScheduleSpec
+from trt_pipeline.bundle import ModelSpec, Precision, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 
 UNUSED = re.compile(r"to_logits\.(weight|bias)")
@@ -30,6 +30,9 @@ UNUSED = re.compile(r"to_logits\.(weight|bias)")
 # Weights saved before diffusers 0.12 call an attention block's layers by other names.
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
 NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+Build: TypeAlias = Callable[[dict[str, Any]], nn.Module]
+"""Makes a network from its configuration."""
 
 PLAIN_UNET = {
     "addition_embed_type": (None,),
@@ -60,13 +63,39 @@ def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
     CheckpointError names what does not fit.
     """
 
-    def load(component: str, build: Callable[[dict[str, Any]], nn.Module]) -> Any:
+    def load(component: str, build: Build) -> Any:
         module = _load(checkpoint, component, build)
         if precision == "fp16":
             round_weights(component, module)
         return module
 
     return Modules(load("bert", _bert), load("unet", _unet), load("vqvae", _vqvae))
+
+
+def describe_model(checkpoint: Checkpoint) -> ModelSpec:
+    """What the configurations say, read without weights; CheckpointError if they clash."""
+    unet = _build(checkpoint, "unet", _unet).config
+    vae = _build(checkpoint, "vqvae", _vqvae).config
+    if not unet.in_channels == unet.out_channels == vae.latent_channels:
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet takes {unet.in_channels} and gives {unet.out_channels} "
+            f"channels, but the VAE has {vae.latent_channels}."
+        )
+    if not isinstance(unet.sample_size, int):
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
+            "only a whole number is exported."
+        )
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    return ModelSpec(
+        name=checkpoint.name,
+        pipeline=PIPELINE,
+        latent_channels=vae.latent_channels,
+        vae_scale_factor=factor,
+        height=unet.sample_size * factor,
+        width=unet.sample_size * factor,
+        scaling_factor=vae.scaling_factor,
+    )
 
 
 def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
@@ -123,15 +152,18 @@ def _known(model: Any, checkpoint: Checkpoint, component: str) -> dict[str, Any]
     return {name: value for name, value in config.items() if name in known}
 
 
-def _load(
-    checkpoint: Checkpoint, component: str, build: Callable[[dict[str, Any]], nn.Module]
-) -> nn.Module:
+def _build(checkpoint: Checkpoint, component: str, build: Build) -> Any:
+    """A network without weights, on the meta device."""
     config = checkpoint.config(component)
     try:
         with torch.device("meta"):
-            module = build(config)
+            return build(config)
     except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint.configs[component]}: {error}.") from None
+
+
+def _load(checkpoint: Checkpoint, component: str, build: Build) -> nn.Module:
+    module = _build(checkpoint, component, build)
     _assign(module, read_weights(checkpoint.weights[component]), checkpoint.weights[component])
     return module.eval()
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from trt_export import graphs, to_onnx
-from trt_export.checkpoint import PIPELINE, Checkpoint
+from trt_export.checkpoint import Checkpoint
 from trt_export.modules import Modules, load_modules
 from trt_export.precision import store_half
 from trt_export.random_inputs import random_inputs
 from trt_export.reference import reference_outputs
 from trt_export.signatures import graph_inputs
-from trt_pipeline.bundle import ModelSpec, Precision, TensorSpec
-from trt_pipeline.errors import CheckpointError
+from trt_pipeline.bundle import Precision, TensorSpec
 
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
 CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 2, "latent_height": 6, "latent_width": 10}
@@ -35,30 +34,6 @@ class Networks:
     @cached_property
     def modules(self) -> Modules:
         return load_modules(self.checkpoint, self.precision)
-
-    def model(self) -> ModelSpec:
-        """What the bundle says of the model."""
-        unet, vae = self.modules.unet.config, self.modules.vqvae.config
-        if unet.in_channels != vae.latent_channels or unet.out_channels != unet.in_channels:
-            raise CheckpointError(
-                f"{self.checkpoint.path}: the UNet takes {unet.in_channels} and gives "
-                f"{unet.out_channels} channels, but the VAE has {vae.latent_channels}."
-            )
-        if not isinstance(unet.sample_size, int):
-            raise CheckpointError(
-                f"{self.checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
-                "only a whole number is exported."
-            )
-        factor = 2 ** (len(vae.block_out_channels) - 1)
-        return ModelSpec(
-            name=self.checkpoint.name,
-            pipeline=PIPELINE,
-            latent_channels=vae.latent_channels,
-            vae_scale_factor=factor,
-            height=unet.sample_size * factor,
-            width=unet.sample_size * factor,
-            scaling_factor=vae.scaling_factor,
-        )
 
     def reference(self) -> dict[str, tuple[Tensors, Tensors]]:
         """Graph name → random inputs, and what the untouched modules answer to them."""

@@ -186,6 +186,12 @@ def _summary(bundle: Bundle) -> Iterator[str]:
             yield f"\n{name} {precision}, {size}"
             yield from (f"  in   {_tensor(tensor)}" for tensor in graph.inputs)
             yield from (f"  out  {_tensor(tensor)}" for tensor in graph.outputs)
+    for engine in bundle.engines:
+        key, size = engine.key, _megabytes({engine.path: bundle.files[engine.path]})
+        yield f"\n{engine.graph} {key.flavour} {key.version} for {key.compute_capability}, {size}"
+        yield from (
+            f"  in   {name} {s.least} {s.typical} {s.most}" for name, s in key.profile.items()
+        )
     yield f"\nprovenance {json.dumps(bundle.provenance, indent=1)}"
 
 
