@@ -1,0 +1,217 @@
+"""Prompt accuracy: how many of a bundle's pictures show what their prompts ask for.
+
+    python benchmarks/prompt_accuracy.py engines/shapes --prompts 500 --guidance-scale 5
+
+The pictures are read from their pixels, by benchmarks/scene_reader.py. `--drawn` reads scenes
+that the training data's own code drew instead: the reader's accuracy.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_reader import Reading, SeenShape, read_scene
+from trt_export.shapes.scenes import (
+    ALL_PAIRS,
+    HELD_OUT,
+    SEEN_PAIRS,
+    SIDE,
+    Scene,
+    Shape,
+    random_double,
+    random_single,
+)
+
+HELD_OUT_SHARE = 0.3
+"""Part of the prompts that name a colour and shape never seen together in training."""
+BATCH = 25
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A prompt, and the scene that it describes."""
+
+    scene: Scene
+    prompt: str
+
+    @property
+    def kind(self) -> str:
+        """The group that the case is reported in."""
+        held_out = any((shape.color, shape.name) in HELD_OUT for shape in self.scene.shapes)
+        count = "single" if len(self.scene.shapes) == 1 else "double"
+        return f"{count}, {'held out' if held_out else 'seen'}"
+
+
+def random_cases(count: int, seed: int) -> list[Case]:
+    """As many prompts on one shape as on two, some of them on held-out combinations."""
+    rng = np.random.default_rng(seed)
+    scenes = [_random_scene(rng, single=number % 2 == 0) for number in range(count)]
+    return [Case(scene, scene.caption(rng)) for scene in scenes]
+
+
+def _random_scene(rng: np.random.Generator, single: bool) -> Scene:
+    held_out = rng.random() < HELD_OUT_SHARE
+    pairs = tuple(sorted(HELD_OUT)) if held_out else SEEN_PAIRS
+    if single:
+        return random_single(rng, pairs)
+    return random_double(rng, pairs, ALL_PAIRS if held_out else SEEN_PAIRS)
+
+
+def judge(scene: Scene, reading: Reading) -> dict[str, bool]:
+    """Which of the things that the scene's caption says are right.
+
+    "right" is the verdict: the number of shapes, their colours and forms, and their relation.
+    """
+    verdict = {"number of shapes": len(reading.shapes) == len(scene.shapes)}
+    if not verdict["number of shapes"]:
+        return verdict | {"right": False}
+    seen = _matched(scene.shapes, reading.shapes)
+    for number, (wanted, shown) in enumerate(zip(scene.shapes, seen, strict=True), start=1):
+        verdict[f"color of shape {number}"] = wanted.color == shown.color
+        verdict[f"form of shape {number}"] = wanted.name == shown.name
+    if scene.relation:
+        verdict["relation"] = is_related(seen[0], seen[1], scene.relation)
+    right = all(verdict.values())
+    verdict["sizes"] = all(
+        wanted.size == shown.size for wanted, shown in zip(scene.shapes, seen, strict=True)
+    )
+    if scene.position:
+        verdict["position"] = is_placed(seen[0], scene.position)
+    if scene.names_background:
+        verdict["background"] = reading.background == scene.background
+    return verdict | {"right": right}
+
+
+def _matched(wanted: Sequence[Shape], shown: Sequence[SeenShape]) -> tuple[SeenShape, ...]:
+    """The shown shapes in the order of the wanted ones that agrees with them most."""
+
+    def agreement(order: Sequence[SeenShape]) -> int:
+        pairs = zip(wanted, order, strict=True)
+        return sum((a.color == b.color) + (a.name == b.name) for a, b in pairs)
+
+    return max((tuple(shown), tuple(reversed(shown))), key=agreement)
+
+
+def is_related(first: SeenShape, second: SeenShape, relation: str) -> bool:
+    """Whether the first shape lies so to the second, and more so than sideways."""
+    dx, dy = second.x - first.x, second.y - first.y
+    along, across = (dy, dx) if relation in ("above", "below") else (dx, dy)
+    ahead = along if relation in ("above", "left of") else -along
+    return ahead > abs(across)
+
+
+def is_placed(shape: SeenShape, position: str) -> bool:
+    """Whether a shape lies in the named third of the picture along both axes."""
+    return _third(shape.x) == _named_third(position, "left", "right") and (
+        _third(shape.y) == _named_third(position, "top", "bottom")
+    )
+
+
+def _third(coordinate: float) -> int:
+    # The middle third is narrower: a large shape at an edge has its centre at 16.
+    return int(coordinate > SIDE * 0.4) + int(coordinate > SIDE * 0.6)
+
+
+def _named_third(position: str, first: str, last: str) -> int:
+    return 0 if first in position else 2 if last in position else 1
+
+
+def tally(cases: Sequence[Case], pictures: Iterator[Picture]) -> dict[str, Any]:
+    """Right answers and questions, per kind of prompt and per thing that prompts say."""
+    kinds: dict[str, Counter[str]] = {}
+    details: dict[str, Counter[str]] = {}
+    for case, picture in zip(cases, pictures, strict=True):
+        for thing, right in judge(case.scene, read_scene(picture)).items():
+            groups = [case.kind, case.kind.split(",")[0]] if thing == "right" else []
+            counters = [kinds.setdefault(group, Counter()) for group in groups]
+            counters += [details.setdefault(thing, Counter())] if not groups else []
+            for counter in counters:
+                counter.update(right=int(right), of=1)
+    return {"right": _plain(kinds), "details": _plain(details)}
+
+
+def _plain(counters: dict[str, Counter[str]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "right": counter["right"],
+            "of": counter["of"],
+            "percent": round(100 * counter["right"] / counter["of"], 1),
+        }
+        for name, counter in sorted(counters.items())
+    }
+
+
+def drawn(cases: Sequence[Case]) -> Iterator[Picture]:
+    """The scenes themselves."""
+    return (case.scene.draw() for case in cases)
+
+
+def generated(
+    cases: Sequence[Case], pipe: Callable[..., Any], guidance_scale: float, steps: int, seed: int
+) -> Iterator[Picture]:
+    """Pictures of the prompts; case n has the seed `seed + n` whatever the batch."""
+    for first in range(0, len(cases), BATCH):
+        prompts = [case.prompt for case in cases[first : first + BATCH]]
+        images = pipe(
+            prompts,
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            eta=0.0,
+            seed=[seed + first + number for number in range(len(prompts))],
+            progress_bar=False,
+        ).images
+        yield from (np.asarray(image.convert("RGB")) for image in images)
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """The report for people."""
+    for part in ("right", "details"):
+        for name, score in report[part].items():
+            print(f"{name:<20} {score['right']:>5} of {score['of']:<5} {score['percent']:>6.1f} %")
+        print()
+
+
+def main() -> None:
+    """Generates or draws, reads, and reports."""
+    arguments = _parser().parse_args()
+    cases = random_cases(arguments.prompts, arguments.seed)
+    settings = {"prompts": arguments.prompts, "seed": arguments.seed}
+    if arguments.drawn:
+        report = settings | tally(cases, drawn(cases))
+    else:
+        from trt_pipeline import trt_pipeline
+
+        pipe = trt_pipeline(arguments.bundle)
+        settings |= {"guidance_scale": arguments.guidance_scale, "steps": arguments.steps}
+        pictures = generated(cases, pipe, arguments.guidance_scale, arguments.steps, arguments.seed)
+        report = settings | tally(cases, pictures)
+    print_table(report)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("bundle", nargs="?", type=Path, help="folder that export-all wrote")
+    what.add_argument("--drawn", action="store_true", help="judge drawn scenes instead")
+    parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--guidance-scale", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here as well")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

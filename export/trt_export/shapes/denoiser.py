@@ -1,0 +1,108 @@
+"""Denoiser stage: trains UNet and text encoder together on the latents of fresh scenes."""
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
+from torch import Tensor, nn
+from transformers import BertTokenizer
+
+from trt_export.shapes.model import MAX_TOKENS
+from trt_export.shapes.stage import (
+    Every,
+    Journal,
+    StagePlan,
+    Surroundings,
+    TrainingState,
+    batches,
+)
+
+CAPTION_DROPOUT = 0.12
+"""Part of the scenes that are shown without their caption, for classifier-free guidance."""
+NOISES_PER_SCENE = 4
+"""Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
+MAX_WEIGHTED_SNR = 5.0
+"""Signal-to-noise ratio above which the noise is easy to tell (min-SNR, arXiv:2303.09556)."""
+MAX_WEIGHT = 10.0
+
+
+def train_denoiser(
+    unet: UNet2DConditionModel,
+    bert: LDMBertModel,
+    vae: AutoencoderKL,
+    tokenizer: BertTokenizer,
+    scheduler: DDIMScheduler,
+    plan: StagePlan,
+    around: Surroundings,
+) -> None:
+    """Trains both networks in place, from where the work folder left off."""
+    state = TrainingState(nn.ModuleDict({"unet": unet, "bert": bert}), plan, around)
+    vae = vae.to(around.device).requires_grad_(False)
+    alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
+    journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
+    for step, images, captions in batches(plan, around, state.step):
+        number = around.batch_number(step)
+        generator = torch.Generator(around.device).manual_seed(number)
+        shown = with_dropout(captions, torch.Generator().manual_seed(number))
+        latents = encode(vae, images)
+        states = bert(input_ids(tokenizer, shown).to(around.device))[0]
+        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator)
+        state.update(loss)
+        journal.note(step, loss)
+        if save_time.due():
+            state.save()
+    state.save()
+    state.adopt_averages()
+
+
+def with_dropout(captions: list[str], generator: torch.Generator) -> list[str]:
+    """The captions, some of them empty."""
+    kept = torch.rand(len(captions), generator=generator) >= CAPTION_DROPOUT
+    return [caption if keep else "" for caption, keep in zip(captions, kept.tolist(), strict=True)]
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Latents of unit standard deviation, float32 [B, 4, H/8, W/8]."""
+    return vae.encode(images).latent_dist.mean * vae.config["scaling_factor"]
+
+
+def input_ids(tokenizer: BertTokenizer, captions: list[str]) -> Tensor:
+    """Token numbers, int64 [B, 77], padded and cut as the pipeline does."""
+    tokens = tokenizer(
+        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    ids: Tensor = tokens.input_ids
+    return ids
+
+
+def denoising_loss(
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    states: Tensor,
+    alphas_cumprod: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted squared error of the predicted noise, NOISES_PER_SCENE copies per latent."""
+    latents = latents.repeat_interleave(NOISES_PER_SCENE, dim=0)
+    states = states.repeat_interleave(NOISES_PER_SCENE, dim=0)
+    device = latents.device
+    timesteps = torch.randint(
+        len(alphas_cumprod), (len(latents),), generator=generator, device=device
+    )
+    noise = torch.randn(latents.shape, generator=generator, device=device)
+    alpha = alphas_cumprod[timesteps][:, None, None, None]
+    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    noise_pred = unet(noisy, timesteps, encoder_hidden_states=states).sample
+    error = (noise_pred - noise).square().mean(dim=(1, 2, 3))
+    return (error * loss_weight(alphas_cumprod[timesteps])).mean()
+
+
+def loss_weight(alphas_cumprod: Tensor) -> Tensor:
+    """Weights for the squared error of the noise, float32 of the argument's shape.
+
+    Where the noise is weak, min-SNR's. Where it is strong, the place and kind of the shapes
+    are decided but hardly show in the error: sqrt(1 + 1 / SNR) lets them count.
+    """
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    strong = (1 + 1 / snr).sqrt().clamp(max=MAX_WEIGHT)
+    return strong * (MAX_WEIGHTED_SNR / snr).clamp(max=1.0)

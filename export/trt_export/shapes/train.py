@@ -1,0 +1,156 @@
+"""Trainer of the embedded checkpoint: `python -m trt_export.shapes.train --out DIR`.
+
+It draws its own data, runs on a CPU or a GPU, and when killed goes on from its work folder.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
+
+from trt_export.shapes.checkpoint_folder import write_checkpoint
+from trt_export.shapes.denoiser import train_denoiser
+from trt_export.shapes.model import (
+    EMBEDDED,
+    ModelSize,
+    build_bert,
+    build_scheduler,
+    build_tokenizer,
+    build_unet,
+    build_vae,
+)
+from trt_export.shapes.stage import StagePlan, Surroundings
+from trt_export.shapes.vae import train_vae
+
+MEETING_POINT = "processes"
+"""File in the work folder through which the processes find each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Lengths and batches of both stages for one kind of machine."""
+
+    vae: StagePlan
+    denoiser: StagePlan
+
+
+PRESETS = {
+    "cpu": Preset(
+        vae=StagePlan("vae", 2500, 900, scenes=16, learning_rate=2e-3, ema_decay=0.99),
+        denoiser=StagePlan(
+            "denoiser", 12000, 2000, scenes=16, learning_rate=1.2e-3, ema_decay=0.998
+        ),
+    ),
+    "gpu": Preset(
+        vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=2e-3),
+        denoiser=StagePlan(
+            "denoiser", 8000, 2500, scenes=256, learning_rate=1.5e-3, ema_decay=0.9995
+        ),
+    ),
+}
+
+
+def main() -> None:
+    """Trains as the command line says and writes the checkpoint."""
+    arguments = _parser().parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    # A killed run leaves its meeting point behind, which would stop the next one.
+    (arguments.work / MEETING_POINT).unlink(missing_ok=True)
+    if arguments.processes == 1:
+        _train_rank(0, arguments)
+    else:
+        spawn(_train_rank, (arguments,), arguments.processes)  # type: ignore[no-untyped-call]
+
+
+def _train_rank(rank: int, arguments: argparse.Namespace) -> None:
+    level = logging.INFO if rank == 0 else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
+    device = torch.device(_device_name(arguments.device))
+    around = Surroundings(
+        work=arguments.work,
+        device=device,
+        seed=arguments.seed,
+        workers=arguments.workers,
+        processes=arguments.processes,
+        rank=rank,
+    )
+    with _group(around):
+        train(_preset(arguments, device), around, EMBEDDED, arguments.out)
+
+
+@contextmanager
+def _group(around: Surroundings) -> Iterator[None]:
+    """Lets the processes of one training talk to each other, for as long as the context lasts."""
+    if around.processes == 1:
+        yield
+        return
+    meeting_point = around.work / MEETING_POINT
+    distributed.init_process_group(
+        "gloo",
+        init_method=meeting_point.absolute().as_uri(),
+        rank=around.rank,
+        world_size=around.processes,
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def train(preset: Preset, around: Surroundings, size: ModelSize, out: Path) -> None:
+    """Both stages, then the checkpoint folder `out`."""
+    torch.manual_seed(around.seed)
+    tokenizer, scheduler = build_tokenizer(), build_scheduler()
+    vae, unet, bert = build_vae(size), build_unet(size), build_bert(size, len(tokenizer))
+    train_vae(vae, preset.vae, around)
+    train_denoiser(unet, bert, vae, tokenizer, scheduler, preset.denoiser, around)
+    if around.rank == 0:
+        write_checkpoint(out, vae=vae, unet=unet, bert=bert)
+
+
+def _device_name(choice: str) -> str:
+    if choice == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return choice
+
+
+def _preset(arguments: argparse.Namespace, device: torch.device) -> Preset:
+    preset = PRESETS["gpu" if device.type == "cuda" else "cpu"]
+    return Preset(
+        vae=_resized(preset.vae, arguments.vae_steps, arguments.vae_decay_steps),
+        denoiser=_resized(preset.denoiser, arguments.steps, arguments.decay_steps),
+    )
+
+
+def _resized(plan: StagePlan, steps: int | None, decay_steps: int | None) -> StagePlan:
+    return replace(plan, steps=steps or plan.steps, decay_steps=decay_steps or plan.decay_steps)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trt_export.shapes.train", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="checkpoint folder to write")
+    add("--work", type=Path, required=True, help="folder of the trainer's own state")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--seed", type=int, default=0)
+    add("--workers", type=int, default=0, help="processes that draw scenes (0: the trainer itself)")
+    add("--processes", type=int, default=1, help="train in so many processes on the CPU together")
+    add("--threads", type=int, help="threads of the arithmetic on a CPU")
+    add("--vae-steps", type=int, help="length of the VAE stage")
+    add("--vae-decay-steps", type=int, help="its last steps, at a falling learning rate")
+    add("--steps", type=int, help="length of the denoiser stage; fewer on resuming: stop earlier")
+    add("--decay-steps", type=int, help="its last steps, at a falling learning rate")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
