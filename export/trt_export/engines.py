@@ -74,6 +74,7 @@ def build_engines(
 
     Raises BundleError, InvalidInputError, MissingDependencyError or EngineBuildError.
     """
+    folder = folder.resolve()
     trt = load_flavour(options.flavour)
     targets = _targets(trt, options)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -93,21 +94,22 @@ def build_engines(
 
 
 def _targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(options.compute_capabilities))
     known = named_targets(trt)
     here = compute_capability()
-    if not options.compute_capabilities:
+    if not chosen:
         if here is None:
             raise InvalidInputError(
                 f"there is no GPU here to build {options.flavour} engines for"
                 + (f"; name one with --compute-capability: {', '.join(known)}." if known else ".")
             )
         return _supported((here,), known)
-    if not known and options.compute_capabilities != (here,):
+    if not known and chosen != (here,):
         raise InvalidInputError(
             f"--compute-capability: {options.flavour} builds for the GPU of this machine only "
             f"({here or 'there is none'}). tensorrt_rtx builds for others."
         )
-    return _supported(options.compute_capabilities, known)
+    return _supported(chosen, known)
 
 
 def _supported(targets: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,9 +158,10 @@ def _ranges(bundle: Bundle, options: EngineOptions) -> dict[str, Range]:
     model, limits = bundle.model, bundle.limits
     most = TYPICAL_BATCH if options.static else limits.batch[1]
     least_rows = ROWS_PER_SAMPLE if options.static else 1
-    height = _pixels("heights", options.heights, model.height, limits.height, options.static)
-    width = _pixels("widths", options.widths, model.width, limits.width, options.static)
     factor = model.vae_scale_factor
+    heights, widths = (None, None) if options.static else (options.heights, options.widths)
+    height = _pixels("heights", heights, model.height, limits.height, factor)
+    width = _pixels("widths", widths, model.width, limits.width, factor)
     steps = len(bundle.schedule.alphas_cumprod)
     return {
         "batch": (1, TYPICAL_BATCH, most),
@@ -172,14 +175,15 @@ def _ranges(bundle: Bundle, options: EngineOptions) -> dict[str, Range]:
 
 
 def _pixels(
-    name: str, chosen: tuple[int, int] | None, native: int, limits: tuple[int, int], static: bool
+    name: str, chosen: tuple[int, int] | None, native: int, limits: tuple[int, int], factor: int
 ) -> Range:
-    if chosen is None or static:
+    if chosen is None:
         return (native, native, native)
     low, high = chosen
-    if not limits[0] <= low <= high <= limits[1]:
+    if not limits[0] <= low <= high <= limits[1] or low % factor or high % factor:
         raise InvalidInputError(
-            f"--{name} {low}:{high}: must lie within this bundle's {limits[0]}..{limits[1]} pixels."
+            f"--{name} {low}:{high}: must be multiples of {factor} within this bundle's "
+            f"{limits[0]}..{limits[1]} pixels."
         )
     return (low, min(max(native, low), high), high)
 

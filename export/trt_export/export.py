@@ -30,6 +30,7 @@ from trt_pipeline.bundle import (
     Precision,
     TokenizerSpec,
     file_sha256,
+    is_bundle,
     load_bundle,
     manifest_json,
 )
@@ -99,13 +100,15 @@ def export_checkpoint(
     Raises CheckpointError, ParityError or InvalidInputError; the folder is then as it was before.
     """
     options = options or ExportOptions()
+    out = out.resolve()
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
-        source = SourceHashes(checkpoint, out)
-        provenance = _provenance(checkpoint, source.read(), options)
+        source = SourceHashes.read(checkpoint, out)
+        provenance = _provenance(checkpoint, source.hashes, options)
         current = up_to_date(out, provenance["key"])
         if current:
+            source.remember(out)
             return ExportReport(current, exported=False)
         work = WorkFolder.open(out, provenance["key"])
         try:
@@ -113,7 +116,7 @@ def export_checkpoint(
         except TrtPipelineError:
             work.discard()
             raise
-        source.remember(provenance["files"])
+        source.remember(out)
         return report
 
 
@@ -127,7 +130,7 @@ def up_to_date(out: Path, key: str) -> Bundle | None:
 
 
 def _refuse_foreign(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file()):
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not is_bundle(out)):
         raise InvalidInputError(f"--out {out} exists and is no bundle. Name another folder.")
 
 

@@ -15,7 +15,6 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
 )
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -80,6 +79,12 @@ def describe_model(checkpoint: Checkpoint) -> ModelSpec:
         raise CheckpointError(
             f"{checkpoint.path}: the UNet takes {unet.in_channels} and gives {unet.out_channels} "
             f"channels, but the VAE has {vae.latent_channels}."
+        )
+    width = checkpoint.config("bert").get("d_model", LDMBertConfig().d_model)
+    if unet.cross_attention_dim != width:
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet reads text of width {unet.cross_attention_dim}, but the "
+            f"text encoder gives width {width}."
         )
     if not isinstance(unet.sample_size, int):
         raise CheckpointError(
@@ -158,7 +163,15 @@ def _build(checkpoint: Checkpoint, component: str, build: Build) -> Any:
     try:
         with torch.device("meta"):
             return build(config)
-    except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        ZeroDivisionError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
         raise CheckpointError(f"{checkpoint.configs[component]}: {error}.") from None
 
 
@@ -176,18 +189,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be mapped
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path} holds more than tensors, and loading it could run code; refused ({reason}). "
-            "Convert it to safetensors where you trust it."
+            f"{path} is no file of tensors, or loading it could run code; refused "
+            f"({_first_line(error)}). Convert it to safetensors where you trust it."
         ) from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged pickles end in errors of every kind
         raise CheckpointError(
-            f"{path} is damaged or incomplete ({str(error).splitlines()[0]}). Download it again."
+            f"{path} is damaged or incomplete ({_first_line(error)}). Download it again."
         ) from None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
         raise CheckpointError(f"{path} holds no table of tensors. Download it again.")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -15,39 +15,31 @@ CACHE = ".source.json"
 
 @dataclass(frozen=True, slots=True)
 class SourceHashes:
-    """sha256 of every file of a checkpoint. Files that look unchanged since the last export to the
-    same folder are not read again: gigabytes would take longer than finding nothing to do may."""
+    """sha256 of every file of a checkpoint, with the size and time that it had before hashing.
 
-    checkpoint: Checkpoint
-    out: Path
+    Files that look unchanged since the last export to the same folder are not read again:
+    gigabytes would take longer than finding nothing to do may.
+    """
 
-    def read(self) -> dict[str, str]:
+    states: Mapping[str, Mapping[str, Any]]
+    """Path inside the checkpoint → size, mtime_ns, inode and sha256."""
+
+    @classmethod
+    def read(cls, checkpoint: Checkpoint, out: Path) -> "SourceHashes":
+        """Hash what is new or has changed since the export to a folder."""
+        cached, root = _cached(out), checkpoint.path
+        files = {path.relative_to(root).as_posix(): path for path in checkpoint.files}
+        return cls({name: _hashed(path, cached.get(name)) for name, path in files.items()})
+
+    @property
+    def hashes(self) -> dict[str, str]:
         """Path inside the checkpoint → sha256."""
-        cached = self._cached()
-        return {
-            name: cached[name]["sha256"]
-            if name in cached and _same(cached[name], path)
-            else file_sha256(path)
-            for name, path in self._files().items()
-        }
+        return {name: state["sha256"] for name, state in self.states.items()}
 
-    def remember(self, hashes: Mapping[str, str]) -> None:
-        """Note the files' hashes with their sizes and times in the exported folder."""
-        state = {
-            name: _state(path) | {"sha256": hashes[name]} for name, path in self._files().items()
-        }
-        (self.out / CACHE).write_text(json.dumps(state))
-
-    def _files(self) -> dict[str, Path]:
-        root = self.checkpoint.path
-        return {path.relative_to(root).as_posix(): path for path in self.checkpoint.files}
-
-    def _cached(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.out / CACHE).read_text())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+    def remember(self, out: Path) -> None:
+        """Note the hashes in the exported folder, unless they are there."""
+        if _cached(out) != self.states:
+            (out / CACHE).write_text(json.dumps(self.states))
 
 
 def run_key(
@@ -58,10 +50,17 @@ def run_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _same(cached: Mapping[str, Any], path: Path) -> bool:
-    return {name: cached.get(name) for name in ("size", "mtime_ns", "inode")} == _state(path)
-
-
-def _state(path: Path) -> dict[str, int]:
+def _hashed(path: Path, cached: object) -> dict[str, Any]:
     status = path.stat()
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    state = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    if isinstance(cached, dict) and {**cached, **state} == cached and "sha256" in cached:
+        return cached
+    return {**state, "sha256": file_sha256(path)}
+
+
+def _cached(out: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((out / CACHE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -259,6 +259,15 @@ def manifest_json(bundle: Bundle) -> str:
     return json.dumps({"format_version": FORMAT_VERSION, **fields}, indent=1) + "\n"
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a manifest of this project, of any version."""
+    try:
+        manifest = _read_manifest(folder)
+    except BundleError:
+        return False
+    return {"format_version", "graphs", "files"} <= manifest.keys()
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
@@ -313,7 +322,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         tokenizer=TokenizerSpec(**manifest["tokenizer"]),
         provenance=dict(manifest["provenance"]),
         files={_inside(name): FileSpec(**spec) for name, spec in manifest["files"].items()},
-        engines=tuple(_engine(engine) for engine in manifest["engines"]),
+        engines=tuple(_engine(engine) for engine in manifest.get("engines", ())),
     )
 
 

@@ -21,6 +21,8 @@ from trt_pipeline.images import Settings, save_numbered, save_png
 from trt_pipeline.noise import image_seeds
 from trt_pipeline.pipeline import Pipeline, trt_pipeline
 from trt_pipeline.prompts import as_mixtures
+from trt_pipeline.samplers import SAMPLERS
+from trt_pipeline.schedule import SCHEDULES
 from trt_pipeline.version import package_version
 
 BUNDLE = click.Path(path_type=Path, file_okay=False)
@@ -57,6 +59,8 @@ class Job:
 @click.option("--seed", type=int, help="Of the first picture; the next take the numbers after it.")
 @click.option("--steps", "--num-inference-steps", "num_inference_steps", default=50)
 @click.option("--guidance-scale", default=1.0)
+@click.option("--sampler", type=click.Choice(tuple(SAMPLERS)), default="ddim")
+@click.option("--schedule", type=click.Choice(SCHEDULES), default="published")
 @click.option("--negative-prompt", default="", help="What guidance leads away from.")
 @click.option("--eta", default=0.0, help="0 is deterministic DDIM, 1 is DDPM.")
 @click.option("--count", type=click.IntRange(1, 10000), default=1, help="Pictures for each prompt.")

@@ -31,6 +31,8 @@ class Settings:
     guidance_scale: float
     negative_prompt: str
     eta: float
+    sampler: str
+    schedule: str
     height: int
     """Pixels."""
     width: int

@@ -22,7 +22,8 @@ from trt_pipeline.guidance import guidance_scales, guide, guided_steps
 from trt_pipeline.images import to_pil
 from trt_pipeline.noise import NoiseStream, PerSample, SeedNoise, given_stream, image_seeds
 from trt_pipeline.prompts import Mixture, Prompt, as_mixtures, as_negatives
-from trt_pipeline.samplers import SamplerTable, ddim
+from trt_pipeline.samplers import SamplerTable, sampler_table
+from trt_pipeline.schedule import choose_schedule
 from trt_pipeline.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Pipeline:
         return_dict: bool = True,
         *,
         seed: int | Sequence[int] | None = None,
+        sampler: str = "ddim",
+        schedule: str = "published",
         negative_prompt: str | Sequence[str] | None = None,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         num_images_per_prompt: int = 1,
@@ -117,6 +120,8 @@ class Pipeline:
         prompt: a string, a weighted mixture of strings, or a list of either.
         height, width: pixels within the bundle's limits; None is the model's native size.
         guidance_scale: u + g·(c - u) for any g but 1.0, which costs half; a list has one a picture.
+        sampler: ddim, euler, euler_ancestral, pndm, lms, dpmsolver++, dpmsolver++_karras or unipc.
+        schedule: "published" as in the checkpoint, or "trained" as in CompVis' own code.
         negative_prompt: what u sees instead of the empty text; a list has one a picture.
         guidance_interval: step i of N is guided if start <= i / N < stop; the others cost half.
         num_images_per_prompt: pictures of the first prompt come first, then of the second.
@@ -137,7 +142,9 @@ class Pipeline:
         negatives = as_negatives(negative_prompt, count)
         scales = guidance_scales(guidance_scale, count)
         shape = self._latents_shape(count, height, width)
-        table = ddim(self.bundle.schedule, num_inference_steps, eta)
+        table = sampler_table(
+            sampler, choose_schedule(self.bundle.schedule, schedule), num_inference_steps, eta
+        )
         guided = guided_steps(guidance_interval, len(table.timesteps))
         noise, seeds = _noise(count, seed, generator)
         given = None if latents is None else _given_latents(latents, shape)
@@ -146,7 +153,7 @@ class Pipeline:
         inside = self._encode(mixtures, negatives, scales)
         outside = inside if all(guided) else self._encode(mixtures, negatives, [1.0] * count)
         parts = [inside if step else outside for step in guided]
-        start = noise.draw(shape) if given is None else given
+        start = noise.draw(shape) * np.float32(table.initial_scale) if given is None else given
         denoised = self._denoise(start, parts, table, noise, progress_bar)
         return PipelineOutput(self._decode(denoised, output_type), seeds)
 

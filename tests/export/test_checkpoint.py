@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_json
 from trt_export.checkpoint import EMBEDDED, open_checkpoint
-from trt_export.modules import load_modules, load_schedule
+from trt_export.modules import describe_model, load_modules, load_schedule
 from trt_pipeline.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -183,6 +183,18 @@ def test_a_unet_with_further_inputs_is_refused(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", class_embed_type="timestep")
     with pytest.raises(CheckpointError, match="class_embed_type is 'timestep'; only None"):
         load(checkpoint)
+
+
+def test_an_empty_pickle_is_refused(checkpoint: Path) -> None:
+    as_pickle(checkpoint).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"damaged or incomplete \(|no file of tensors"):
+        load(checkpoint)
+
+
+def test_a_text_encoder_of_another_width_is_refused(checkpoint: Path) -> None:
+    edit_json(checkpoint / "unet" / "config.json", cross_attention_dim=40)
+    with pytest.raises(CheckpointError, match=r"reads text of width 40, .* gives width 48"):
+        describe_model(open_checkpoint(str(checkpoint)))
 
 
 def test_nonsense_in_a_configuration_is_refused(checkpoint: Path) -> None:

@@ -12,6 +12,8 @@ from trt_pipeline.bundle import GRAPHS, Bundle, load_bundle
 from trt_pipeline.errors import EngineBuildError, IntegrityError, InvalidInputError
 from trt_pipeline.gpu import compute_capability
 
+pytest.importorskip("tensorrt_rtx")
+
 RTX = EngineOptions("tensorrt_rtx", ("8.9",), optimization_level=0)
 
 
@@ -45,6 +47,12 @@ def test_engines_with_the_right_key_are_kept(engines: Bundle) -> None:
     report = build_engines(engines.path, RTX)
     assert (report.built, len(report.kept)) == ((), len(GRAPHS))
     assert {path: path.stat().st_mtime_ns for path in engines.path.rglob("*")} == before
+
+
+def test_a_target_named_twice_is_built_once(other_bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
+    build_engines(folder, replace(RTX, compute_capabilities=("8.9", "8.9")))
+    assert len(load_bundle(folder, verify="full").engines) == len(GRAPHS)
 
 
 def test_another_profile_replaces_the_engine(engines: Bundle, tmp_path: Path) -> None:
@@ -100,7 +108,12 @@ def test_without_a_gpu_a_target_must_be_named(other_bundle: Path) -> None:
 
 
 def test_sizes_outside_the_bundle_are_refused(other_bundle: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"--heights 80:9000: .* 32..320 pixels"):
+    with pytest.raises(InvalidInputError, match=r"--heights 36:80: must be multiples of 8"):
+        build_engines(other_bundle, replace(RTX, heights=(36, 80)))
+    with pytest.raises(
+        InvalidInputError,
+        match=r"--heights 80:9000: .* 32..320 pixels",
+    ):
         build_engines(other_bundle, replace(RTX, heights=(80, 9000)))
 
 

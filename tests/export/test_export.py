@@ -123,6 +123,24 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
 
 
+def test_another_project_s_bundle_json_is_never_replaced(
+    plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bundle.json").write_text('{"name": "webpack"}')
+    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+        export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
+
+
+def test_a_touched_file_is_hashed_once_more_and_then_remembered(
+    plain_checkpoint: Path, plain_bundle: Path
+) -> None:
+    vocab = plain_checkpoint / "tokenizer" / "vocab.txt"
+    vocab.touch()
+    assert not again(plain_checkpoint, ExportOptions("fp32")).exported
+    states = json.loads((plain_bundle / ".source.json").read_text())
+    assert states["tokenizer/vocab.txt"]["mtime_ns"] == vocab.stat().st_mtime_ns
+
+
 def test_a_refused_checkpoint_leaves_nothing_behind(plain_checkpoint: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(plain_checkpoint, tmp_path / "copy"))
     edit_json(copy / "unet" / "config.json", cross_attention_dim=40)

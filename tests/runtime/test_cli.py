@@ -48,6 +48,8 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "num_inference_steps": 2,
         "guidance_scale": 6.0,
         "negative_prompt": "",
+        "sampler": "ddim",
+        "schedule": "published",
         "eta": 0.3,
         "height": 32,
         "width": 96,

@@ -8,7 +8,19 @@ from PIL import Image
 
 from trt_pipeline.images import SETTINGS_CHUNK, Settings, save_numbered, save_png, to_pil
 
-SETTINGS = Settings("ein roter Kreis ○", 2**64 - 1, 50, 6.0, "blurred", 0.3, 16, 24, "tiny")
+SETTINGS = Settings(
+    prompt="ein roter Kreis ○",
+    seed=2**64 - 1,
+    num_inference_steps=50,
+    guidance_scale=6.0,
+    negative_prompt="blurred",
+    eta=0.3,
+    sampler="ddim",
+    schedule="trained",
+    height=16,
+    width=24,
+    model="tiny",
+)
 PIXELS = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(1, 16, 24, 3)
 
 

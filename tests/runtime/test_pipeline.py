@@ -20,7 +20,7 @@ from trt_pipeline import (
     trt_pipeline,
 )
 from trt_pipeline.bundle import Limits
-from trt_pipeline.samplers import ddim
+from trt_pipeline.samplers import SAMPLERS, ddim
 
 from .tiny_bundle import EMBEDDING, write_tiny_bundle
 
@@ -230,6 +230,9 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"num_inference_steps": 0}, "num_inference_steps must be .* got 0"),
         ({"num_inference_steps": 1001}, "num_inference_steps must be .* got 1001"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be .* got nan"),
+        ({"sampler": "heun"}, "sampler must be one of ddim, .* got 'heun'"),
+        ({"sampler": "euler", "eta": 0.5}, r"eta must be 0 with sampler euler"),
+        ({"schedule": []}, r"schedule must be one of published, trained, got \[\]"),
         ({"eta": 1.5}, r"eta must be .* got 1\.5"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt must be .* got 0"),
         ({"guidance_interval": (1, 0)}, "guidance_interval starts at 1"),
@@ -300,3 +303,17 @@ def test_pictures_of_one_prompt_follow_each_other(pipe: Pipeline) -> None:
     assert output.seeds == (0, 1, 2, 3)
     third = latents(pipe, "blue", seed=2, **QUICK)
     np.testing.assert_allclose(np.asarray(output.images)[2], third[0], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_runs_over_its_own_steps(pipe: Pipeline, sampler: str) -> None:
+    settings = {**QUICK, "num_inference_steps": 8, "guidance_scale": 1.0}
+    found = latents(pipe, "red", seed=0, sampler=sampler, **settings)
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, latents(pipe, "red", seed=0, sampler=sampler, **settings))
+
+
+def test_the_trained_schedule_gives_another_picture(pipe: Pipeline) -> None:
+    published = latents(pipe, "red", seed=0, **QUICK)
+    trained = latents(pipe, "red", seed=0, schedule="trained", **QUICK)
+    assert np.abs(published - trained).max() > 0.01

@@ -7,7 +7,20 @@ from numpy.typing import NDArray
 
 from trt_pipeline import BundleError, InvalidInputError
 from trt_pipeline.bundle import ScheduleSpec
-from trt_pipeline.samplers import COLUMNS, SamplerTable, ddim
+from trt_pipeline.samplers import (
+    COLUMNS,
+    SAMPLERS,
+    SamplerTable,
+    ddim,
+    dpmsolver,
+    dpmsolver_karras,
+    euler,
+    euler_ancestral,
+    lms,
+    pndm,
+    sampler_table,
+    unipc,
+)
 
 from .tiny_bundle import ALPHAS_CUMPROD
 
@@ -126,3 +139,138 @@ def test_eta_outside_its_range_is_refused(eta: float) -> None:
 def test_an_unknown_prediction_is_refused() -> None:
     with pytest.raises(BundleError, match="prediction_type is 'flow'"):
         ddim(replace(SCHEDULE, prediction_type="flow"), 5)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms", "dpmsolver++", "unipc"])
+def test_the_last_step_lands_on_the_predicted_sample(sampler: str) -> None:
+    table = sampler_table(sampler, SCHEDULE, 1)
+    x0, noise = 0.7, -1.3
+    alpha = ALPHAS_CUMPROD[int(table.timesteps[-1])]
+    x = np.sqrt(alpha) * x0 + np.sqrt(1 - alpha) * noise
+    p, q, a, b0 = table.coefficients[-1, :4].astype(np.float64)
+    assert a * x + b0 * (p * x + q * noise) == pytest.approx(x0, abs=1e-5)
+    assert not table.coefficients[-1, 4:].any()
+
+
+@pytest.mark.parametrize("sampler", ["euler", "lms", "dpmsolver++", "dpmsolver++_karras", "unipc"])
+def test_the_true_noise_leads_to_the_clean_sample(sampler: str) -> None:
+    """Along a straight path the history changes nothing, whatever the order."""
+    table = sampler_table(sampler, SCHEDULE, 20)
+    x0, noise = 0.7, -1.3
+    alpha = ALPHAS_CUMPROD[int(table.timesteps[0])]
+    x = np.sqrt(alpha) * x0 + np.sqrt(1 - alpha) * noise
+    history = np.zeros(3)
+    for p, q, a, b0, *earlier, _ in table.coefficients.astype(np.float64):
+        m0 = p * x + q * noise
+        x = a * x + b0 * m0 + earlier @ history
+        history = np.array([m0, *history[:2]])
+    assert x == pytest.approx(x0, abs=1e-5)
+
+
+def test_euler_is_ddim_without_eta_but_for_the_end() -> None:
+    ours, theirs = euler(SCHEDULE, 20), ddim(SCHEDULE, 20)
+    assert ours.timesteps.tolist() == theirs.timesteps.tolist()
+    np.testing.assert_allclose(ours.coefficients[:-1], theirs.coefficients[:-1], atol=1e-6)
+
+
+def test_the_first_step_of_lms_is_eulers() -> None:
+    np.testing.assert_array_equal(
+        lms(SCHEDULE, 5).coefficients[0], euler(SCHEDULE, 5).coefficients[0]
+    )
+
+
+def test_the_order_of_lms_grows_to_four() -> None:
+    used = lms(SCHEDULE, 6).coefficients[:, 3:7] != 0
+    assert used.sum(axis=1).tolist() == [1, 2, 3, 4, 4, 4]
+
+
+def test_lms_on_even_noise_levels_has_the_weights_of_adams_and_bashforth() -> None:
+    sigmas = np.array([4.0, 3.0, 2.0, 1.0])
+    schedule = replace(SCHEDULE, alphas_cumprod=tuple(1 / (1 + sigmas[::-1] ** 2)))
+    row = lms(schedule, 4).coefficients[3, 3:7]
+    np.testing.assert_allclose(row, -np.array([55, -59, 37, -9]) / 24, rtol=1e-6)
+
+
+def test_the_noise_of_euler_ancestral_completes_the_level() -> None:
+    table = euler_ancestral(SCHEDULE, 20)
+    assert table.draws_noise
+    alpha = np.array(ALPHAS_CUMPROD)[table.timesteps.astype(int)]
+    kept = column(table, "a") * np.sqrt(1 - alpha) + column(table, "b0")
+    left = kept[:-1] ** 2 + column(table, "s")[:-1] ** 2
+    np.testing.assert_allclose(left, 1 - alpha[1:], rtol=1e-5)
+    assert column(table, "s")[-1] == 0
+
+
+def test_pndm_repeats_its_second_timestep() -> None:
+    assert pndm(SCHEDULE, 4).timesteps.tolist() == [750, 500, 500, 250, 0]
+    assert pndm(SCHEDULE, 1).timesteps.tolist() == [0]
+
+
+def test_pndm_keeps_what_the_model_gives_but_in_the_repeated_step() -> None:
+    table = pndm(SCHEDULE, 10)
+    assert np.flatnonzero(column(table, "p")).tolist() == [1]
+    assert np.flatnonzero(column(table, "q") != 1).tolist() == [1]
+
+
+def test_pndm_settles_on_adams_and_bashforth() -> None:
+    row = pndm(SCHEDULE, 10).coefficients[5, 3:7]
+    np.testing.assert_allclose(row / row[0], np.array([55, -59, 37, -9]) / 55, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", [dpmsolver, dpmsolver_karras])
+def test_the_ends_of_dpmsolver_are_of_first_order(sampler: Any) -> None:
+    b1 = column(sampler(SCHEDULE, 20), "b1")
+    assert b1[0] == b1[-1] == 0
+    assert (b1[1:-1] < 0).all()
+
+
+def test_dpmsolver_in_the_first_order_is_ddim() -> None:
+    x, noise = 0.4, 0.9
+    table = dpmsolver(SCHEDULE, 4)
+    p, q, a, b0 = table.coefficients[0, :4]
+    alpha, then = np.array(ALPHAS_CUMPROD)[table.timesteps[:2].astype(int)]
+    x0 = (x - np.sqrt(1 - alpha) * noise) / np.sqrt(alpha)
+    ddim_step = np.sqrt(then) * x0 + np.sqrt(1 - then) * noise
+    assert a * x + b0 * (p * x + q * noise) == pytest.approx(ddim_step, rel=1e-5)
+
+
+def test_the_first_step_of_unipc_is_that_of_dpmsolver() -> None:
+    np.testing.assert_array_equal(
+        unipc(SCHEDULE, 5).coefficients[0], dpmsolver(SCHEDULE, 5).coefficients[0]
+    )
+
+
+def test_the_timesteps_of_karras_levels_are_whole() -> None:
+    assert dpmsolver_karras(SCHEDULE, 5).timesteps.tolist() == [999, 784, 449, 75, 0]
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms"])
+def test_noise_is_scaled_where_diffusers_scales_it(sampler: str, spacing: str) -> None:
+    assert sampler_table(sampler, SCHEDULE, 5).initial_scale == 1
+    table = sampler_table(sampler, replace(SCHEDULE, timestep_spacing=spacing), 5)
+    assert table.initial_scale == pytest.approx(np.sqrt(1 - ALPHAS_CUMPROD[-1]))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_refuses_impossible_step_counts(sampler: str) -> None:
+    for steps in (0, 1001, 2.5):
+        with pytest.raises(InvalidInputError, match="num_inference_steps must be an integer from"):
+            sampler_table(sampler, SCHEDULE, steps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sampler", ["dpmsolver++", "unipc"])
+def test_as_many_steps_as_training_timesteps_leave_no_end(sampler: str) -> None:
+    with pytest.raises(InvalidInputError, match="from 1 to 999, got 1000"):
+        sampler_table(sampler, SCHEDULE, 1000)
+
+
+def test_an_unknown_sampler_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"sampler must be one of ddim, .*, got 'heun'"):
+        sampler_table("heun", SCHEDULE, 5)
+
+
+def test_only_ddim_takes_eta() -> None:
+    assert sampler_table("ddim", SCHEDULE, 5, 0.5).draws_noise
+    with pytest.raises(InvalidInputError, match=r"eta must be 0 with sampler euler, got 0\.5"):
+        sampler_table("euler", SCHEDULE, 5, 0.5)

@@ -5,7 +5,17 @@ import pytest
 
 from trt_pipeline import BundleError, InvalidInputError
 from trt_pipeline.bundle import ScheduleSpec
-from trt_pipeline.schedule import alphas_at, inference_timesteps
+from trt_pipeline.schedule import (
+    alphas_at,
+    choose_schedule,
+    fractional_timesteps,
+    inference_timesteps,
+    karras_sigmas,
+    nearest_timesteps,
+    sigmas_at,
+    timesteps_above_end,
+    trained_schedule,
+)
 
 from .tiny_bundle import ALPHAS_CUMPROD
 
@@ -65,3 +75,83 @@ def test_an_offset_beyond_the_schedule_is_refused() -> None:
 def test_an_unknown_spacing_is_refused() -> None:
     with pytest.raises(BundleError, match="timestep_spacing is 'cubic'"):
         inference_timesteps(replace(LEADING, timestep_spacing="cubic"), 5)
+
+
+def test_linspace_may_fall_between_timesteps() -> None:
+    linspace = replace(LEADING, timestep_spacing="linspace")
+    assert fractional_timesteps(linspace, 5).tolist() == [999, 749.25, 499.5, 249.75, 0]
+    assert fractional_timesteps(LEADING, 4).tolist() == [750, 500, 250, 0]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"),
+    [
+        ("leading", [750, 500, 250]),
+        ("linspace", [999, 666, 333]),
+        ("trailing", [999, 666, 332]),
+    ],
+)
+def test_timesteps_above_the_end_stop_short_of_zero(spacing: str, expected: list[int]) -> None:
+    schedule = replace(LEADING, timestep_spacing=spacing)
+    assert timesteps_above_end(schedule, 3).tolist() == expected
+
+
+def test_sigmas_fall_to_zero() -> None:
+    first, last = (
+        np.sqrt((1 - alpha) / alpha) for alpha in (ALPHAS_CUMPROD[0], ALPHAS_CUMPROD[-1])
+    )
+    assert sigmas_at(LEADING, np.array([999, 0])) == pytest.approx([last, first, 0])
+    assert karras_sigmas(LEADING, 2) == pytest.approx([last, first, 0])
+
+
+def test_sigmas_are_interpolated_between_timesteps() -> None:
+    between, left, right, _ = sigmas_at(LEADING, np.array([10.5, 10, 11]))
+    assert between == pytest.approx((left + right) / 2)
+
+
+def test_the_nearest_timestep_of_a_training_sigma_is_its_own() -> None:
+    timesteps = np.array([999, 500, 1, 0])
+    assert nearest_timesteps(LEADING, sigmas_at(LEADING, timesteps)[:-1]).tolist() == [
+        999,
+        500,
+        1,
+        0,
+    ]
+
+
+def test_the_trained_schedule_spaces_the_roots_of_beta_evenly() -> None:
+    trained = trained_schedule(LEADING)
+    roots = np.sqrt(1 - np.divide(trained.alphas_cumprod[1:], trained.alphas_cumprod[:-1]))
+    np.testing.assert_allclose(np.diff(roots), np.diff(roots).mean(), rtol=1e-6)
+    assert trained.alphas_cumprod[500] == pytest.approx(0.2763, abs=5e-5)
+    assert trained.alphas_cumprod[999] == pytest.approx(0.00466, abs=5e-6)
+    assert (trained.steps_offset, trained.set_alpha_to_one) == (1, False)
+
+
+def test_float32_does_not_change_the_trained_schedule() -> None:
+    rounded = tuple(np.array(ALPHAS_CUMPROD, np.float32).tolist())
+    assert trained_schedule(replace(LEADING, alphas_cumprod=rounded)) == trained_schedule(LEADING)
+
+
+def test_a_trained_schedule_stays_as_it_is() -> None:
+    trained = trained_schedule(LEADING)
+    assert trained_schedule(trained) == trained
+
+
+def test_the_trained_schedule_is_scaled_linear_in_diffusers() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(1000, 0.00085, 0.012, "scaled_linear").alphas_cumprod
+    np.testing.assert_allclose(trained_schedule(LEADING).alphas_cumprod, theirs, rtol=1e-5)
+
+
+def test_a_schedule_is_chosen_by_name() -> None:
+    assert choose_schedule(LEADING, "published") is LEADING
+    assert choose_schedule(LEADING, "trained") == trained_schedule(LEADING)
+    with pytest.raises(InvalidInputError, match="schedule must be one of published, trained, got"):
+        choose_schedule(LEADING, "cosine")
+
+
+@pytest.mark.parametrize("steps", [0, 1000, True, "5"])
+def test_timesteps_above_the_end_leave_room_for_it(steps: int) -> None:
+    with pytest.raises(InvalidInputError, match=r"num_inference_steps must be .* 1 to 999, got"):
+        timesteps_above_end(LEADING, steps)
