@@ -4,7 +4,9 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -184,7 +186,10 @@ def test_paths_go_to_stdout_while_a_terminal_shows_the_bar(bundle: Bundle, tmp_p
 def test_ctrl_c_ends_with_130_and_leaves_whole_pictures(bundle: Bundle, tmp_path: Path) -> None:
     args = ["generate", "red", "--count", "10000", "--bundle", str(bundle.path), "-o", tmp_path]
     command = [sys.executable, "-m", "trt_pipeline", *map(str, args), *QUICK]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A test run in the background of a shell ignores SIGINT, and its children would as well.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, preexec_fn=heed, **pipes) as process:
         assert process.stdout is not None
         process.stdout.readline()
         os.kill(process.pid, signal.SIGINT)
