@@ -23,6 +23,8 @@ class WorkFolder:
     def open(cls, target: Path, key: str) -> "WorkFolder":
         """Continue the folder of an earlier run with the same key, or begin an empty one."""
         path = target.with_name(f".{target.name}.partial")
+        if _retired(target).exists() and not target.exists():
+            _retired(target).rename(target)  # a run was killed between the renames of publish
         found = path / RECORDS / KEY
         if not (found.is_file() and found.read_text() == key):
             shutil.rmtree(path, ignore_errors=True)
@@ -50,14 +52,14 @@ class WorkFolder:
 
     def publish(self, target: Path) -> None:
         """Give the finished files the target's name. What had that name before is removed."""
-        shutil.rmtree(self.path / RECORDS)
         sync_tree(self.path)
-        retired = target.with_name(f".{target.name}.retired")
+        retired = _retired(target)
         shutil.rmtree(retired, ignore_errors=True)
         if target.exists():
             target.rename(retired)
         self.path.rename(target)
         _sync_folder(target.parent)
+        shutil.rmtree(target / RECORDS)
         shutil.rmtree(retired, ignore_errors=True)
 
     def discard(self) -> None:
@@ -66,6 +68,10 @@ class WorkFolder:
 
     def _record(self, stage: str) -> Path:
         return self.path / RECORDS / f"{stage}.json"
+
+
+def _retired(target: Path) -> Path:
+    return target.with_name(f".{target.name}.retired")
 
 
 def write_synced(path: Path, content: bytes | memoryview) -> None:

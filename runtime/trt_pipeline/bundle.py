@@ -230,7 +230,8 @@ def verify_files(folder: Path, files: Mapping[str, FileSpec], *, hashes: bool = 
         problems = [text for text in pool.map(problem, files.items()) if text]
     if problems:
         raise IntegrityError(
-            f"{folder}: {'; '.join(problems)}. Copy the bundle again, or export it again."
+            f"{folder}: {'; '.join(problems)}. "
+            "Copy the bundle again, or delete it and export again."
         )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 OutputType: TypeAlias = Literal["pil", "np", "latent"]
 OUTPUT_TYPES = ("pil", "np", "latent")
 
+GRAPHS_OF_A_CALL = ("text_encoder", "time_embedding", "denoiser", "decoder")
+
 TEXT_CACHE_BYTES = 256 * 2**20
 """Keys and values of the prompts used last; 7.7 MB each for ldm-text2im-large-256 in float32."""
 TIME_CACHE_BYTES = 128 * 2**20
@@ -90,6 +92,8 @@ class Pipeline:
         self._backend = backend
         self._reason = reason
         self._tokenizer = Tokenizer(bundle.file(bundle.tokenizer.vocab), bundle.tokenizer)
+        for graph in GRAPHS_OF_A_CALL:  # now, while the hashes just checked still hold
+            backend.graph(graph)
         self._texts = ArrayCache(TEXT_CACHE_BYTES)
         self._times = ArrayCache(TIME_CACHE_BYTES)
 

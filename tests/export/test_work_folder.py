@@ -33,6 +33,14 @@ def test_a_stage_that_failed_is_done_again(tmp_path: Path) -> None:
     assert work.stage("trace", lambda: 2) == 2
 
 
+def test_a_target_lost_between_two_renames_comes_back(tmp_path: Path) -> None:
+    retired = tmp_path / ".target.retired"
+    retired.mkdir()
+    (retired / "old").touch()
+    WorkFolder.open(tmp_path / "target", "key")
+    assert (tmp_path / "target" / "old").exists()
+
+
 def test_publishing_replaces_the_target(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
