@@ -10,10 +10,11 @@ from typing import Any, cast
 import click
 
 from trt_export.checkpoint import Checkpoint, open_checkpoint
-from trt_export.engines import EngineOptions, build_engines
+from trt_export.engines import EngineOptions, build_engines, engine_targets
 from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
 from trt_pipeline.bundle import FLAVOURS, Flavour, Precision
 from trt_pipeline.console import debug_option, progress, run
+from trt_pipeline.flavours import load_flavour
 
 
 class PixelRange(click.ParamType[tuple[int, int]]):
@@ -101,6 +102,7 @@ def command(
     without it, the small checkpoint that ships with this package is exported. Only new or changed
     checkpoints are exported, and an interrupted export goes on where it was.
     """
+    engines = _engine_options(flavour, precision, engine_options)
     checkpoint = open_checkpoint(model)
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
@@ -108,9 +110,25 @@ def command(
         summary = _plan(checkpoint, out, options)
     else:
         summary = _summary(_export(checkpoint, out, options))
-        if flavour:
-            summary["engines"] = _build(out, EngineOptions(flavour, **engine_options))
+        if engines:
+            summary["engines"] = _build(out, engines)
     click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
+
+
+def _engine_options(
+    flavour: Flavour | None, precision: str, chosen: Mapping[str, Any]
+) -> EngineOptions | None:
+    """What is asked of engines; what cannot be had is refused before the export begins."""
+    if flavour is None:
+        plain = asdict(EngineOptions("tensorrt_rtx"))
+        if any(value != plain[name] for name, value in chosen.items()):
+            raise click.UsageError("options of engines need --engines.")
+        return None
+    if precision != "fp16":
+        raise click.UsageError("--engines are built from half precision: leave --precision fp16.")
+    options = EngineOptions(flavour, **chosen)
+    engine_targets(load_flavour(flavour), options)
+    return options
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def build_engines(
     """
     folder = folder.resolve()
     trt = load_flavour(options.flavour)
-    targets = _targets(trt, options)
+    targets = engine_targets(trt, options)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         bundle = load_bundle(folder)
         _remove_unlisted(bundle)
@@ -93,7 +93,8 @@ def build_engines(
     return EngineReport(built=tuple(missing), kept=kept)
 
 
-def _targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
+def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
+    """Compute capabilities to build for; InvalidInputError for one that cannot be had."""
     chosen = tuple(dict.fromkeys(options.compute_capabilities))
     known = named_targets(trt)
     here = compute_capability()

@@ -272,6 +272,8 @@ def is_bundle(folder: Path) -> bool:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path} is no regular file. Export the checkpoint again.")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: no manifest.")
         manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -169,7 +169,14 @@ def test_a_dry_run_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["./nowhere"], ["--precision", "int3"], ["--max-batch", "0"]]
+    "arguments",
+    [
+        ["./nowhere"],
+        ["--precision", "int3"],
+        ["--max-batch", "0"],
+        ["--static"],
+        ["--engines", "tensorrt_rtx", "--precision", "fp32"],
+    ],
 )
 def test_bad_input_ends_with_status_two_and_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

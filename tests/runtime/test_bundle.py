@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,9 @@ def test_a_missing_file_is_named(own_bundle: Bundle) -> None:
     (own_bundle.path / "onnx/decoder.onnx").unlink()
     with pytest.raises(IntegrityError, match=r"onnx/decoder.onnx cannot be read"):
         load_bundle(own_bundle.path)
+
+
+def test_a_manifest_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "bundle.json")
+    with pytest.raises(BundleError, match="is no regular file"):
+        load_bundle(tmp_path)
