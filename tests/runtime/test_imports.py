@@ -37,9 +37,10 @@ def test_an_import_loads_no_engine(module: str) -> None:
     assert python(BLOCK + code) == "set()\n"
 
 
-def test_the_import_is_quick() -> None:
+def test_the_import_adds_little_to_numpy_s() -> None:
     code = """
 import time
+import numpy
 start = time.process_time()
 import trt_pipeline
 print(time.process_time() - start)
