@@ -1,7 +1,5 @@
 """Prompts to pictures: the pipeline that a user calls."""
 
-import difflib
-import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -253,6 +251,9 @@ class Pipeline:
 
 
 def _unknown_text(name: str, *_: str) -> str:
+    import difflib
+    import inspect
+
     known = [*inspect.signature(Pipeline.__call__).parameters][1:-1]
     near = difflib.get_close_matches(name, known, n=1)
     return f"{name} is no argument of this call" + (f"; did you mean {near[0]}?" if near else ".")
