@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.bundle import Bundle, EngineSpec, ShapeRange
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import named_targets, network_flags
+from trt_pipeline.manifest import EngineSpec, ShapeRange
 
 logger = logging.getLogger(__name__)
 

@@ -85,15 +85,18 @@ class Checkpoint:
         raise CheckpointError(f"{folder}: none of {', '.join(names)} is there. Download it again.")
 
 
-def open_checkpoint(model: str | None) -> Checkpoint:
+def open_checkpoint(model: str | None, *, download: bool = True) -> Checkpoint:
     """Find a checkpoint: a folder, a hub id such as CompVis/ldm-text2im-large-256, or None for the
-    one that ships with this package. CheckpointError if it is none that can be exported."""
+    one that ships with this package. CheckpointError if it is none that can be exported.
+
+    download: whether a hub id may be downloaded now; if not, it must have been before.
+    """
     if model is None:
         checkpoint = Checkpoint(EMBEDDED, "shapes")
     elif Path(model).is_dir():
         checkpoint = Checkpoint(Path(model), Path(model).resolve().name)
     else:
-        checkpoint = Checkpoint(_download(model), model.rsplit("/", 1)[-1])
+        checkpoint = Checkpoint(_from_hub(model, download), model.rsplit("/", 1)[-1])
     _check_classes(checkpoint)
     for file in checkpoint.files:
         if not file.is_file():
@@ -101,7 +104,7 @@ def open_checkpoint(model: str | None) -> Checkpoint:
     return checkpoint
 
 
-def _download(model: str) -> Path:
+def _from_hub(model: str, download: bool) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
         raise CheckpointError(
             f"{model} is neither a folder nor a hub id. "
@@ -111,8 +114,14 @@ def _download(model: str) -> Path:
 
     patterns = [f"{part}/*" for part in COMPONENTS] + ["model_index.json", "README.md"]
     try:
-        return Path(snapshot_download(model, allow_patterns=patterns))
+        return Path(
+            snapshot_download(model, allow_patterns=patterns, local_files_only=not download)
+        )
     except (OSError, ValueError) as error:
+        if not download:
+            raise CheckpointError(
+                f"{model} is not downloaded yet; without --dry-run, it would be."
+            ) from error
         raise CheckpointError(
             f"{model} is no folder here and cannot be had from the hub: "
             f"{str(error).splitlines()[0]}"

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -10,11 +10,24 @@ from typing import Any, cast
 import click
 
 from trt_export.checkpoint import Checkpoint, open_checkpoint
-from trt_export.engines import EngineOptions, build_engines, engine_targets
-from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
-from trt_pipeline.bundle import FLAVOURS, Flavour, Precision
+from trt_export.engines import (
+    EngineOptions,
+    build_engines,
+    engine_ranges,
+    engine_targets,
+    planned_engines,
+)
+from trt_export.export import (
+    STAGES,
+    ExportOptions,
+    ExportReport,
+    export_checkpoint,
+    limits_of,
+    up_to_date,
+)
 from trt_pipeline.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
+from trt_pipeline.manifest import FLAVOURS, Flavour, Precision
 
 
 class PixelRange(click.ParamType[tuple[int, int]]):
@@ -103,11 +116,13 @@ def command(
     checkpoints are exported, and an interrupted export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, download=not dry_run)
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
+    if engines and (engines.heights or engines.widths):
+        _check_sizes(checkpoint, options, engines)
     if dry_run:
-        summary = _plan(checkpoint, out, options)
+        summary = _plan(checkpoint, out, options, engines)
     else:
         summary = _summary(_export(checkpoint, out, options))
         if engines:
@@ -129,6 +144,15 @@ def _engine_options(
     options = EngineOptions(flavour, **chosen)
     engine_targets(load_flavour(flavour), options)
     return options
+
+
+def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: EngineOptions) -> None:
+    """InvalidInputError for engines of sizes that the bundle will not have."""
+    from trt_export.description import describe_model, load_schedule
+
+    model = describe_model(checkpoint)
+    steps = len(load_schedule(checkpoint).alphas_cumprod)
+    engine_ranges(model, limits_of(model, options), steps, engines)
 
 
 def main() -> None:
@@ -169,10 +193,15 @@ def _build(out: Path, options: EngineOptions) -> dict[str, Any]:
     }
 
 
-def _plan(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> dict[str, Any]:
+def _plan(
+    checkpoint: Checkpoint, out: Path, options: ExportOptions, engines: EngineOptions | None
+) -> dict[str, Any]:
+    current = up_to_date(checkpoint, out, options)
     return {
-        "would_export": str(checkpoint.path),
+        "checkpoint": str(checkpoint.path),
         "bundle": str(out),
+        "would_export": current is None,
+        "would_build": planned_engines(current, engines) if engines else [],
         "options": asdict(options),
         "read_bytes": {
             path.relative_to(checkpoint.path).as_posix(): path.stat().st_size
@@ -194,7 +223,7 @@ def _summary(report: ExportReport) -> dict[str, Any]:
 
 def _table(summary: Mapping[str, Any]) -> str:
     if "would_export" in summary:
-        return _plan_text(summary)
+        return "\n".join(_plan_lines(summary))
     engines = [f"{engine}: built" for engine in summary.get("engines", {}).get("built", ())]
     if not summary["exported"]:
         return "\n".join([*engines] or [f"{summary['bundle']} is up to date; nothing to do."])
@@ -222,12 +251,12 @@ def _parity_line(row: Mapping[str, Any]) -> str:
     )
 
 
-def _plan_text(plan: Mapping[str, Any]) -> str:
-    size = sum(plan["read_bytes"].values())
-    return "\n".join(
-        [
-            f"would export {plan['would_export']} ({size / 1e6:.1f} MB) to {plan['bundle']}",
-            *(f"  {name} = {value}" for name, value in plan["options"].items()),
-            f"  stages: {', '.join(plan['stages'])}",
-        ]
-    )
+def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    if plan["would_export"]:
+        size = sum(plan["read_bytes"].values())
+        yield f"would export {plan['checkpoint']} ({size / 1e6:.1f} MB) to {plan['bundle']}"
+        yield from (f"  {name} = {value}" for name, value in plan["options"].items())
+        yield f"  stages: {', '.join(plan['stages'])}"
+    else:
+        yield f"{plan['bundle']} is up to date; no graph to export."
+    yield from (f"would build {engine}" for engine in plan["would_build"])

@@ -5,33 +5,37 @@ is rewritten after each new one, so that an interrupted build goes on with the n
 """
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from trt_export.build_plan import Watch, build_plan
+from trt_export.target import one_at_a_time
 from trt_export.work_folder import write_synced
 from trt_pipeline.bundle import (
-    FLAVOURS,
-    GRAPHS,
     MANIFEST,
     Bundle,
-    EngineKey,
-    EngineSpec,
-    FileSpec,
-    Flavour,
-    ShapeRange,
-    TensorSpec,
     file_sha256,
     load_bundle,
     manifest_json,
+    verify_files,
 )
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.flavours import load_flavour, named_targets
 from trt_pipeline.gpu import compute_capability
+from trt_pipeline.manifest import (
+    FLAVOURS,
+    GRAPHS,
+    EngineKey,
+    EngineSpec,
+    FileSpec,
+    Flavour,
+    Limits,
+    ModelSpec,
+    ShapeRange,
+    TensorSpec,
+)
 
 TYPICAL_STEPS = 50
 TYPICAL_BATCH = 1
@@ -77,20 +81,29 @@ def build_engines(
     folder = folder.resolve()
     trt = load_flavour(options.flavour)
     targets = engine_targets(trt, options)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        bundle = load_bundle(folder)
+    with one_at_a_time(folder, lambda wait: watch(wait, 0, 0)):
+        bundle = load_bundle(folder, verify="manifest")
         _remove_unlisted(bundle)
-        wanted = [
-            _wanted(bundle, trt.__version__, graph, target, options)
-            for target in targets
-            for graph in GRAPHS
-        ]
+        wanted = _all_wanted(bundle, trt.__version__, targets, options)
         missing = [engine for engine in wanted if engine not in bundle.engines]
+        verify_files(folder, bundle.files, hashes=bool(missing))
         for engine in missing:
             plan = build_plan(trt, bundle, engine, watch)
             bundle = _add(bundle, engine, plan)
     kept = tuple(engine for engine in wanted if engine not in missing)
     return EngineReport(built=tuple(missing), kept=kept)
+
+
+def planned_engines(bundle: Bundle | None, options: EngineOptions) -> list[str]:
+    """What a build would make, in words; None is a bundle that is yet to be exported."""
+    trt = load_flavour(options.flavour)
+    targets = engine_targets(trt, options)
+    if bundle is None:
+        places = [(str(options.flavour), target, graph) for target in targets for graph in GRAPHS]
+    else:
+        wanted = _all_wanted(bundle, trt.__version__, targets, options)
+        places = [engine.place for engine in wanted if engine not in bundle.engines]
+    return [f"{graph} as {flavour} engine for {target}" for flavour, target, graph in places]
 
 
 def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
@@ -123,10 +136,20 @@ def _supported(targets: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, .
     return targets
 
 
+def _all_wanted(
+    bundle: Bundle, version: str, targets: Sequence[str], options: EngineOptions
+) -> list[EngineSpec]:
+    return [
+        _wanted(bundle, version, graph, target, options) for target in targets for graph in GRAPHS
+    ]
+
+
 def _wanted(
     bundle: Bundle, version: str, graph: str, target: str, options: EngineOptions
 ) -> EngineSpec:
     spec = bundle.graph(graph, "fp16")
+    steps = len(bundle.schedule.alphas_cumprod)
+    ranges = engine_ranges(bundle.model, bundle.limits, steps, options)
     key = EngineKey(
         flavour=options.flavour,
         version=version,
@@ -135,7 +158,7 @@ def _wanted(
         precision="fp16",
         onnx_sha256=bundle.files[spec.path].sha256,
         weights_sha256=bundle.files[spec.weights].sha256,
-        profile=_profile(spec.inputs, _ranges(bundle, options)),
+        profile=_profile(spec.inputs, ranges),
         optimization_level=options.optimization_level,
     )
     target_folder = f"{options.flavour}/sm{target.replace('.', '')}"
@@ -154,16 +177,19 @@ def _profile(inputs: tuple[TensorSpec, ...], ranges: Mapping[str, Range]) -> dic
     }
 
 
-def _ranges(bundle: Bundle, options: EngineOptions) -> dict[str, Range]:
-    """Sizes of every dimension that varies."""
-    model, limits = bundle.model, bundle.limits
+def engine_ranges(
+    model: ModelSpec, limits: Limits, steps: int, options: EngineOptions
+) -> dict[str, Range]:
+    """Sizes of every dimension that varies; InvalidInputError for those outside the limits.
+
+    steps: training timesteps of the schedule.
+    """
     most = TYPICAL_BATCH if options.static else limits.batch[1]
     least_rows = ROWS_PER_SAMPLE if options.static else 1
     factor = model.vae_scale_factor
     heights, widths = (None, None) if options.static else (options.heights, options.widths)
     height = _pixels("heights", heights, model.height, limits.height, factor)
     width = _pixels("widths", widths, model.width, limits.width, factor)
-    steps = len(bundle.schedule.alphas_cumprod)
     return {
         "batch": (1, TYPICAL_BATCH, most),
         "rows": (least_rows, ROWS_PER_SAMPLE * TYPICAL_BATCH, ROWS_PER_SAMPLE * most),

@@ -4,6 +4,8 @@ reference → trace each graph → check each graph → manifest. Every stage en
 record on disk, so that a run that was killed goes on with the stage it was in.
 """
 
+import hashlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,34 +15,33 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from trt_export.checkpoint import Checkpoint
-from trt_export.signatures import TEXT_TOKENS
-from trt_export.source import SourceHashes, run_key
+from trt_export.hashes import Hashes
+from trt_export.target import one_at_a_time, refuse_foreign
 from trt_export.work_folder import WorkFolder, write_synced
 from trt_pipeline.bundle import (
-    GRAPHS,
+    FORMAT_VERSION,
     MANIFEST,
     Bundle,
-    FileSpec,
-    GraphSpec,
-    Limits,
-    ModelSpec,
-    Precision,
-    TokenizerSpec,
     file_sha256,
     is_bundle,
     load_bundle,
     manifest_json,
 )
 from trt_pipeline.errors import BundleError, InvalidInputError, TrtPipelineError
+from trt_pipeline.manifest import (
+    GRAPHS,
+    FileSpec,
+    GraphSpec,
+    Limits,
+    ModelSpec,
+    Precision,
+)
 
 if TYPE_CHECKING:
     from trt_export.networks import Networks
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
-VOCAB = "tokenizer/vocab.txt"
 FOLDERS = ("onnx", "tokenizer")
 MIN_LATENTS = 4
 """Smallest height and width of latents."""
@@ -101,51 +102,67 @@ def export_checkpoint(
     """
     options = options or ExportOptions()
     out = out.resolve()
-    _refuse_foreign(out)
+    current = up_to_date(checkpoint, out, options)
+    if current:
+        return ExportReport(current, exported=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        source = SourceHashes.read(checkpoint, out)
-        provenance = _provenance(checkpoint, source.hashes, options)
-        current = up_to_date(out, provenance["key"])
-        if current:
-            source.remember(out)
+    with one_at_a_time(out, watch):
+        current = up_to_date(checkpoint, out, options)
+        if current:  # another export was at it
             return ExportReport(current, exported=False)
+        hashes = Hashes.remembered(out)
+        provenance = _provenance(checkpoint, hashes, options)
         work = WorkFolder.open(out, provenance["key"])
         try:
             report = _export(checkpoint, out, options, provenance, work, watch)
         except TrtPipelineError:
             work.discard()
             raise
-        source.remember(out)
+        hashes.trust(report.bundle)
+        hashes.save(out)
         return report
 
 
-def up_to_date(out: Path, key: str) -> Bundle | None:
-    """The bundle in a folder, if it was exported under this key and its files are all there."""
+def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bundle | None:
+    """The bundle in a folder if this export would make it again, and every file of it is whole.
+
+    InvalidInputError if the folder holds what an export may not replace.
+    """
+    refuse_foreign(out)
+    if not is_bundle(out):
+        return None
+    hashes = Hashes.remembered(out)
+    key = _provenance(checkpoint, hashes, options)["key"]
     try:
         bundle = load_bundle(out, verify="manifest")
+        if bundle.provenance.get("key") != key:
+            return None
+        hashes.verify(bundle)
     except BundleError:
         return None
-    return bundle if bundle.provenance.get("key") == key else None
+    hashes.save(out)
+    return bundle
 
 
-def _refuse_foreign(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not is_bundle(out)):
-        raise InvalidInputError(f"--out {out} exists and is no bundle. Name another folder.")
-
-
-def _provenance(
-    checkpoint: Checkpoint, hashes: Mapping[str, str], options: ExportOptions
-) -> dict[str, Any]:
-    packages = {package: version(package) for package in PACKAGES}
-    return {
+def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) -> dict[str, Any]:
+    root = checkpoint.path
+    files = {path.relative_to(root).as_posix(): path for path in checkpoint.files}
+    parts = {
         "checkpoint": checkpoint.name,
-        "license": checkpoint.license,
-        "files": dict(hashes),
-        "packages": packages,
+        "files": {name: hashes.of(f"source/{name}", path) for name, path in files.items()},
+        "packages": {package: version(package) for package in PACKAGES},
+        "exporter": _exporter_sha256(),
         "options": asdict(options),
-        "key": run_key(hashes, {"name": checkpoint.name, **asdict(options)}, packages),
     }
+    text = json.dumps([FORMAT_VERSION, parts], sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return {**parts, "license": checkpoint.license, "key": key}
+
+
+def _exporter_sha256() -> str:
+    """Of the code that makes graphs: a checkout changes without a new version."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def _export(
@@ -157,7 +174,7 @@ def _export(
     watch: Watch,
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
-    from trt_export.modules import describe_model, load_schedule
+    from trt_export.description import describe_model, describe_tokenizer, load_schedule
     from trt_export.networks import Networks
     from trt_export.to_onnx import read_specs
 
@@ -171,7 +188,8 @@ def _export(
         return result
 
     model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
-    limits = _limits(model, options)
+    tokenizer = describe_tokenizer(checkpoint)
+    limits = limits_of(model, options)
     networks = Networks(checkpoint, options.precision)
     stage("reference", partial(_save_reference, networks, work))
     for name in GRAPHS:
@@ -184,6 +202,7 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
+    _copy(checkpoint.vocab, work.path / tokenizer.vocab)
     bundle = Bundle(
         path=out,
         model=model,
@@ -191,7 +210,7 @@ def _export(
         graphs=graphs,
         limits=limits,
         schedule=schedule,
-        tokenizer=_copy_tokenizer(checkpoint, work),
+        tokenizer=tokenizer,
         provenance=provenance,
         files=_describe_files(work.path),
     )
@@ -225,7 +244,8 @@ def _check(
     ]
 
 
-def _limits(model: ModelSpec, options: ExportOptions) -> Limits:
+def limits_of(model: ModelSpec, options: ExportOptions) -> Limits:
+    """What the graphs will accept; InvalidInputError if that leaves out the native size."""
     low = MIN_LATENTS * model.vae_scale_factor
     largest = options.max_size or 4 * max(model.height, model.width)
     if largest < max(model.height, model.width) or largest % model.vae_scale_factor:
@@ -236,17 +256,9 @@ def _limits(model: ModelSpec, options: ExportOptions) -> Limits:
     return Limits(batch=(1, options.max_batch), height=(low, largest), width=(low, largest))
 
 
-def _copy_tokenizer(checkpoint: Checkpoint, work: WorkFolder) -> TokenizerSpec:
-    (work.path / VOCAB).parent.mkdir(exist_ok=True)
-    shutil.copyfile(checkpoint.vocab, work.path / VOCAB)
-    config = checkpoint.config("tokenizer")
-    return TokenizerSpec(
-        vocab=VOCAB,
-        max_length=TEXT_TOKENS,
-        lowercase=config.get("do_lower_case", True),
-        strip_accents=config.get("strip_accents"),
-        tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
-    )
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _describe_files(folder: Path) -> dict[str, FileSpec]:

@@ -1,6 +1,5 @@
 """PyTorch modules from a checkpoint's files, with every weight accounted for."""
 
-import inspect
 import pickle
 import re
 import zipfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
@@ -18,10 +17,10 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trt_export.checkpoint import PIPELINE, Checkpoint
+from trt_export.checkpoint import Checkpoint
 from trt_export.precision import round_weights
-from trt_pipeline.bundle import ModelSpec, Precision, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
+from trt_pipeline.manifest import Precision
 
 UNUSED = re.compile(r"to_logits\.(weight|bias)")
 """LDMBert's output layer: the pipeline reads hidden states only."""
@@ -62,70 +61,13 @@ def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
     CheckpointError names what does not fit.
     """
 
-    def load(component: str, build: Build) -> Any:
-        module = _load(checkpoint, component, build)
+    def load(component: str) -> Any:
+        module = _load(checkpoint, component)
         if precision == "fp16":
             round_weights(component, module)
         return module
 
-    return Modules(load("bert", _bert), load("unet", _unet), load("vqvae", _vqvae))
-
-
-def describe_model(checkpoint: Checkpoint) -> ModelSpec:
-    """What the configurations say, read without weights; CheckpointError if they clash."""
-    unet = _build(checkpoint, "unet", _unet).config
-    vae = _build(checkpoint, "vqvae", _vqvae).config
-    if not unet.in_channels == unet.out_channels == vae.latent_channels:
-        raise CheckpointError(
-            f"{checkpoint.path}: the UNet takes {unet.in_channels} and gives {unet.out_channels} "
-            f"channels, but the VAE has {vae.latent_channels}."
-        )
-    width = checkpoint.config("bert").get("d_model", LDMBertConfig().d_model)
-    if unet.cross_attention_dim != width:
-        raise CheckpointError(
-            f"{checkpoint.path}: the UNet reads text of width {unet.cross_attention_dim}, but the "
-            f"text encoder gives width {width}."
-        )
-    if not isinstance(unet.sample_size, int):
-        raise CheckpointError(
-            f"{checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
-            "only a whole number is exported."
-        )
-    factor = 2 ** (len(vae.block_out_channels) - 1)
-    return ModelSpec(
-        name=checkpoint.name,
-        pipeline=PIPELINE,
-        latent_channels=vae.latent_channels,
-        vae_scale_factor=factor,
-        height=unet.sample_size * factor,
-        width=unet.sample_size * factor,
-        scaling_factor=vae.scaling_factor,
-    )
-
-
-def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
-    """The schedule as published; CheckpointError for one whose step is not linear."""
-    path = checkpoint.configs["scheduler"]
-    try:
-        scheduler = DDIMScheduler.from_config(_known(DDIMScheduler, checkpoint, "scheduler"))
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: DDIMScheduler refuses it: {error}.") from None
-    config = scheduler.config
-    for setting in ("clip_sample", "thresholding"):
-        if config[setting]:
-            raise CheckpointError(
-                f"{path}: {setting} is on; only schedules without it are exported."
-            )
-    alphas = scheduler.alphas_cumprod
-    if not len(alphas) or not bool(((alphas > 0) & (alphas < 1)).all()):
-        raise CheckpointError(f"{path}: its betas give alphas_cumprod outside 0..1.")
-    return ScheduleSpec(
-        prediction_type=config.prediction_type,
-        steps_offset=config.steps_offset,
-        set_alpha_to_one=config.set_alpha_to_one,
-        timestep_spacing=config.timestep_spacing,
-        alphas_cumprod=tuple(alphas.tolist()),
-    )
+    return Modules(load("bert"), load("unet"), load("vqvae"))
 
 
 def _bert(config: dict[str, Any]) -> LDMBertModel:
@@ -150,19 +92,15 @@ def _vqvae(config: dict[str, Any]) -> AutoencoderKL:
     return AutoencoderKL.from_config(config)
 
 
-def _known(model: Any, checkpoint: Checkpoint, component: str) -> dict[str, Any]:
-    """The settings that a class of today knows: old configurations hold others, since dropped."""
-    known = inspect.signature(model.__init__).parameters
-    config = checkpoint.config(component)
-    return {name: value for name, value in config.items() if name in known}
+BUILDERS: Mapping[str, Build] = {"bert": _bert, "unet": _unet, "vqvae": _vqvae}
 
 
-def _build(checkpoint: Checkpoint, component: str, build: Build) -> Any:
-    """A network without weights, on the meta device."""
+def build_empty(checkpoint: Checkpoint, component: str) -> Any:
+    """A network without weights, on the meta device; CheckpointError if it cannot be."""
     config = checkpoint.config(component)
     try:
         with torch.device("meta"):
-            return build(config)
+            return BUILDERS[component](config)
     except (
         TypeError,
         ValueError,
@@ -175,8 +113,8 @@ def _build(checkpoint: Checkpoint, component: str, build: Build) -> Any:
         raise CheckpointError(f"{checkpoint.configs[component]}: {error}.") from None
 
 
-def _load(checkpoint: Checkpoint, component: str, build: Build) -> nn.Module:
-    module = _build(checkpoint, component, build)
+def _load(checkpoint: Checkpoint, component: str) -> Any:
+    module = build_empty(checkpoint, component)
     _assign(module, read_weights(checkpoint.weights[component]), checkpoint.weights[component])
     return module.eval()
 

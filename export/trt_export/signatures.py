@@ -1,6 +1,6 @@
 """Inputs and outputs of the graphs."""
 
-from trt_pipeline.bundle import Precision, TensorSpec
+from trt_pipeline.manifest import DType, Precision, TensorSpec
 
 OUTPUTS = {
     "text_encoder": ("text_kv",),
@@ -17,7 +17,7 @@ def graph_inputs(
     latent_channels: int, text_kv: int, time_embeds: int, precision: Precision
 ) -> dict[str, tuple[TensorSpec, ...]]:
     """Inputs of every graph. text_kv and time_embeds are the widths of those two tensors."""
-    arithmetic = "float16" if precision == "fp16" else "float32"
+    arithmetic: DType = "float16" if precision == "fp16" else "float32"
     latents = ("batch", latent_channels, "latent_height", "latent_width")
     history = (3, *latents)
     return {

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from trt_export.attention import translation_table
 from trt_export.signatures import OUTPUTS
-from trt_pipeline.bundle import GraphSpec, Precision, TensorSpec
+from trt_pipeline.decoding import decode
 from trt_pipeline.errors import CheckpointError
+from trt_pipeline.manifest import GraphSpec, Precision, TensorSpec
 
 OPSET = 20
 INLINE_BYTES = 1024
@@ -31,18 +32,24 @@ def trace(
         spec.name: {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
         for spec in inputs
     }
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            kwargs=dict(example),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[spec.name for spec in inputs],
-            output_names=list(OUTPUTS[name]),
-            dynamic_shapes=dynamic,
-            custom_translation_table=translation_table(),
-            verbose=False,
-        )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                kwargs=dict(example),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[spec.name for spec in inputs],
+                output_names=list(OUTPUTS[name]),
+                dynamic_shapes=dynamic,
+                custom_translation_table=translation_table(),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise CheckpointError(
+            f"{name}: this checkpoint's architecture cannot be exported with free sizes; "
+            "--debug shows PyTorch's reasons."
+        ) from error
     model = cast("torch.onnx.ONNXProgram", program).model
     _strip(model)
     _check_dimensions(name, model, inputs)
@@ -174,8 +181,9 @@ def _graph_spec(name: str, path: Path) -> GraphSpec:
 def _tensor_spec(value: ir.Value) -> TensorSpec:
     if value.name is None or value.dtype is None or value.shape is None:
         raise CheckpointError(f"tracing left {value.name} without a dtype or a shape.")
-    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-    return TensorSpec(value.name, str(value.dtype.numpy()), shape)
+    shape = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape]
+    entries = {"name": value.name, "dtype": str(value.dtype.numpy()), "shape": shape}
+    return decode(TensorSpec, entries, value.name)
 
 
 @contextlib.contextmanager

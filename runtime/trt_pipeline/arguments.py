@@ -2,8 +2,15 @@
 
 import math
 import operator
+from collections.abc import Sequence
+from typing import TypeGuard
 
 from trt_pipeline.errors import InvalidInputError
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether an argument holds one value a picture; a NumPy array of no dimension does not."""
+    return isinstance(value, list | tuple | range) or getattr(value, "ndim", 0) > 0
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:

@@ -1,6 +1,7 @@
 """The trt-pipeline command."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,9 +16,10 @@ from PIL.Image import Image
 
 from trt_pipeline import console
 from trt_pipeline.backends import BACKENDS
-from trt_pipeline.bundle import Bundle, FileSpec, TensorSpec, load_bundle, manifest_json
+from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.images import Settings, save_numbered, save_png
+from trt_pipeline.manifest import FileSpec, TensorSpec
 from trt_pipeline.noise import image_seeds
 from trt_pipeline.pipeline import Pipeline, trt_pipeline
 from trt_pipeline.prompts import as_mixtures
@@ -117,6 +119,8 @@ def _jobs(prompts: Sequence[str], count: int, seed: int | None) -> list[Job]:
 def _saver(output: Path, count: int, force: bool) -> Callable[[Image, Settings], Path]:
     """How to save a picture; what can be known of a bad output is refused before any work."""
     if output.is_dir() or not (output.suffix or output.exists()):
+        above = (output, *output.absolute().parents)
+        _check_writable(next(folder for folder in above if folder.exists()))
         return lambda image, picture: save_numbered(image, output, picture)
     if output.suffix.lower() != ".png":
         raise InvalidInputError(
@@ -126,9 +130,15 @@ def _saver(output: Path, count: int, force: bool) -> Callable[[Image, Settings],
         raise InvalidInputError(f"output {output} is one file for {count} pictures; name a folder.")
     if not output.parent.is_dir():
         raise InvalidInputError(f"output {output}: there is no folder {output.parent}.")
+    _check_writable(output.parent)
     if output.exists() and not force:
         raise InvalidInputError(f"output {output} exists; --force replaces it.")
     return lambda image, picture: save_png(image, output, picture, overwrite=force)
+
+
+def _check_writable(folder: Path) -> None:
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise InvalidInputError(f"output: {folder} is no folder that can be written to.")
 
 
 def _pictures(

@@ -11,8 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from trt_pipeline.bundle import Flavour
 from trt_pipeline.errors import MissingDependencyError
+from trt_pipeline.manifest import Flavour
 
 EXTRAS: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 

@@ -51,7 +51,7 @@ def guide(
 
 def guidance_scales(guidance_scale: object, count: int) -> list[float]:
     """One scale for each picture, of a `guidance_scale` argument: a number or a list of them."""
-    if not isinstance(guidance_scale, list | tuple | np.ndarray):
+    if not arguments.is_list(guidance_scale):
         return [arguments.real("guidance_scale", guidance_scale, -LIMIT, LIMIT)] * count
     if len(guidance_scale) != count:
         raise InvalidInputError(

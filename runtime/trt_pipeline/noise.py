@@ -133,7 +133,7 @@ def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]
     An integer s gives s, s + 1, …; a sequence is taken as it is; None starts from a random s.
     InvalidInputError for seeds outside 0..2^64 - 1 or a sequence of another length.
     """
-    if isinstance(seed, list | tuple | range | np.ndarray):
+    if arguments.is_list(seed):
         if len(seed) != batch:
             raise InvalidInputError(f"seed has {len(seed)} entries for {batch} images.")
         return tuple(arguments.integer("seed", one, 0, MAX_SEED) for one in seed)

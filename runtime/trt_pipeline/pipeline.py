@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from trt_pipeline import arguments
 from trt_pipeline.backends import Backend, open_backend
-from trt_pipeline.bundle import Bundle, Precision, Verify, load_bundle
+from trt_pipeline.bundle import Bundle, Verify, load_bundle
 from trt_pipeline.cache import ArrayCache
 from trt_pipeline.denoising import Part, denoise
 from trt_pipeline.errors import InvalidInputError, UnknownArgumentError
 from trt_pipeline.guidance import guidance_scales, guide, guided_steps
 from trt_pipeline.images import to_pil
+from trt_pipeline.manifest import Precision
 from trt_pipeline.noise import NoiseStream, PerSample, SeedNoise, given_stream, image_seeds
 from trt_pipeline.prompts import Mixture, Prompt, as_mixtures, as_negatives
 from trt_pipeline.samplers import SamplerTable, sampler_table
@@ -129,7 +130,7 @@ class Pipeline:
         num_images_per_prompt: pictures of the first prompt come first, then of the second.
         eta: from 0, deterministic DDIM, to 1, DDPM.
         generator: TorchGenerator(s) draws as diffusers does after torch.manual_seed(s); a list has
-        one a prompt. seed: a picture depends on its own seed only; an integer s gives the prompts
+        one a picture. seed: a picture depends on its own seed only; an integer s gives the pictures
         s, s + 1, …; None draws random seeds, which the output names.
         latents: the starting noise [B, C, h, w] instead of the first draw.
         return_dict: for compatibility; the output is an object and a tuple at once.
@@ -291,8 +292,9 @@ def _pixels(name: str, value: int | None, native: int, limits: tuple[int, int], 
 
 def _given_latents(latents: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
+        given = np.asarray(latents)
         with np.errstate(over="ignore"):
-            array = np.asarray(latents, np.float32)
+            array = given.astype(np.float32, casting="same_kind", copy=False)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"latents are no array of numbers: {error}.") from None
     if array.shape != shape:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle import TokenizerSpec
 from trt_pipeline.errors import BundleError
+from trt_pipeline.manifest import TokenizerSpec
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SHOWN = 80
@@ -27,7 +27,7 @@ class Tokenizer:
         from tokenizers import AddedToken, models, normalizers, pre_tokenizers
         from tokenizers import Tokenizer as Engine
 
-        ids = _read_vocabulary(vocab)
+        ids = read_vocabulary(vocab)
         self.max_length = spec.max_length
         self._pad, self._start, self._end = (ids[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
         self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]"))
@@ -68,7 +68,8 @@ def _warn_cut(rest: str, max_length: int) -> None:
     )
 
 
-def _read_vocabulary(path: Path) -> dict[str, int]:
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Token → id; BundleError for a file that can't serve a BERT tokenizer."""
     try:
         with path.open(encoding="utf-8") as lines:
             ids = {line.rstrip("\n"): number for number, line in enumerate(lines)}

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_json
 from trt_export.checkpoint import EMBEDDED, open_checkpoint
-from trt_export.modules import describe_model, load_modules, load_schedule
+from trt_export.description import describe_model, describe_tokenizer, load_schedule
+from trt_export.modules import load_modules
 from trt_pipeline.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -27,6 +28,8 @@ def checkpoint(plain_checkpoint: Path, tmp_path: Path) -> Path:
 def load(checkpoint: Path) -> None:
     opened = open_checkpoint(str(checkpoint))
     load_schedule(opened)
+    describe_model(opened)
+    describe_tokenizer(opened)
     load_modules(opened, "fp16")
 
 
@@ -103,7 +106,7 @@ def test_missing_and_unknown_weights_are_counted(checkpoint: Path) -> None:
 def test_a_weight_of_another_shape_is_named(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", cross_attention_dim=40)
     with pytest.raises(CheckpointError, match=r"attn2.to_k.weight has shape \(32, 48\), but"):
-        load(checkpoint)
+        load_modules(open_checkpoint(str(checkpoint)), "fp16")
 
 
 def test_a_weight_that_is_not_finite_is_named(checkpoint: Path) -> None:
@@ -214,8 +217,12 @@ def test_another_text_length_is_refused(checkpoint: Path) -> None:
     [
         ({"clip_sample": True}, "clip_sample is on"),
         ({"beta_schedule": "cosine?"}, "DDIMScheduler refuses it"),
-        ({"beta_end": 7.0}, "alphas_cumprod outside"),
-        ({"num_train_timesteps": 0}, r"DDIMScheduler refuses|alphas_cumprod outside"),
+        ({"beta_end": 7.0}, "alphas_cumprod must be numbers between 0 and 1"),
+        ({"num_train_timesteps": 0}, r"DDIMScheduler refuses|alphas_cumprod must be"),
+        ({"prediction_type": "flow"}, "it.prediction_type is 'flow', expected epsilon or sample"),
+        ({"timestep_spacing": "cubic"}, "timestep_spacing is 'cubic', expected leading or"),
+        ({"steps_offset": "1"}, "steps_offset is '1', expected an integer"),
+        ({"set_alpha_to_one": 1}, "set_alpha_to_one is 1, expected true or false"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(
@@ -223,6 +230,32 @@ def test_a_schedule_that_makes_no_sense_is_refused(
 ) -> None:
     edit_json(checkpoint / "scheduler" / "scheduler_config.json", **setting)
     with pytest.raises(CheckpointError, match=message):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("factor", [0, -0.2, True, "0.18215", float("nan")])
+def test_a_scaling_factor_that_is_none_is_refused(checkpoint: Path, factor: object) -> None:
+    edit_json(checkpoint / "vqvae" / "config.json", scaling_factor=factor)
+    with pytest.raises(CheckpointError, match=r"vqvae/config.json cannot be .*scaling_factor is"):
+        load(checkpoint)
+
+
+def test_a_tokenizer_setting_of_the_wrong_type_is_named(checkpoint: Path) -> None:
+    edit_json(checkpoint / "tokenizer" / "tokenizer_config.json", do_lower_case="yes")
+    with pytest.raises(CheckpointError, match="lowercase is 'yes', expected true or false"):
+        load(checkpoint)
+
+
+def test_a_vocabulary_without_special_tokens_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "tokenizer" / "vocab.txt").write_text("a\nred\n[CLS]\n")
+    with pytest.raises(CheckpointError, match=r"lacks \[PAD\], \[UNK\], \[SEP\], \[MASK\]"):
+        load(checkpoint)
+
+
+def test_a_vocabulary_beyond_the_text_encoder_s_is_refused(checkpoint: Path) -> None:
+    with (checkpoint / "tokenizer" / "vocab.txt").open("a") as vocab:
+        vocab.write("zzqx\nzzqxx\n")
+    with pytest.raises(CheckpointError, match=r"has 30524 tokens, but .* knows 30522"):
         load(checkpoint)
 
 

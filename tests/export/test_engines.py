@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from trt_export.cli import command
 from trt_export.engines import EngineOptions, build_engines
-from trt_pipeline.bundle import GRAPHS, Bundle, load_bundle
+from trt_pipeline import console
+from trt_pipeline.bundle import Bundle, load_bundle
 from trt_pipeline.errors import EngineBuildError, IntegrityError, InvalidInputError
 from trt_pipeline.gpu import compute_capability
+from trt_pipeline.manifest import GRAPHS
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -115,6 +118,28 @@ def test_sizes_outside_the_bundle_are_refused(other_bundle: Path) -> None:
         match=r"--heights 80:9000: .* 32..320 pixels",
     ):
         build_engines(other_bundle, replace(RTX, heights=(80, 9000)))
+
+
+def test_sizes_outside_the_bundle_are_refused_before_the_export(
+    other_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["--engines", "tensorrt_rtx", "--compute-capability", "8.9", "--heights", "36:80"]
+    arguments = [str(other_checkpoint), "--out", str(tmp_path / "bundle"), *target]
+    assert console.run(command, arguments) == 2
+    assert "--heights 36:80: must be multiples of 8" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_dry_run_names_the_engines_that_are_missing(
+    other_checkpoint: Path, other_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--max-batch", "3", "--engines", "tensorrt_rtx", "--compute-capability", "8.9"]
+    arguments = [str(other_checkpoint), "--out", str(other_bundle), *options, "--dry-run"]
+    assert console.run(command, arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("is up to date; no graph to export.")
+    assert lines[1] == "would build text_encoder as tensorrt_rtx engine for 8.9"
+    assert len(lines) == 1 + len(GRAPHS)
 
 
 def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:

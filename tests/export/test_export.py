@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,10 +14,19 @@ import pytest
 from tests.checkpoints import edit_json
 from trt_export.checkpoint import open_checkpoint
 from trt_export.cli import command
-from trt_export.export import STAGES, ExportOptions, ExportReport, export_checkpoint
+from trt_export.export import (
+    STAGES,
+    ExportOptions,
+    ExportReport,
+    export_checkpoint,
+    up_to_date,
+)
+from trt_export.hashes import CACHE
+from trt_export.target import one_at_a_time
 from trt_pipeline import console
-from trt_pipeline.bundle import GRAPHS, load_bundle
+from trt_pipeline.bundle import load_bundle
 from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
+from trt_pipeline.manifest import GRAPHS
 
 
 def again(checkpoint: Path, options: ExportOptions) -> ExportReport:
@@ -137,8 +147,82 @@ def test_a_touched_file_is_hashed_once_more_and_then_remembered(
     vocab = plain_checkpoint / "tokenizer" / "vocab.txt"
     vocab.touch()
     assert not again(plain_checkpoint, ExportOptions("fp32")).exported
-    states = json.loads((plain_bundle / ".source.json").read_text())
-    assert states["tokenizer/vocab.txt"]["mtime_ns"] == vocab.stat().st_mtime_ns
+    states = json.loads((plain_bundle / CACHE).read_text())
+    assert states["source/tokenizer/vocab.txt"]["mtime_ns"] == vocab.stat().st_mtime_ns
+
+
+def test_damage_that_keeps_the_size_is_seen(
+    plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(plain_bundle, tmp_path / "bundle"))
+    checkpoint, options = open_checkpoint(str(plain_checkpoint)), ExportOptions("fp32")
+    assert up_to_date(checkpoint, folder, options)
+    weights = folder / "onnx" / "decoder.weights"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert up_to_date(checkpoint, folder, options) is None
+
+
+def test_a_bundle_of_other_exporter_code_is_stale(
+    plain_checkpoint: Path, plain_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, options = open_checkpoint(str(plain_checkpoint)), ExportOptions("fp32")
+    assert up_to_date(checkpoint, plain_bundle, options)
+    monkeypatch.setattr("trt_export.export._exporter_sha256", lambda: 64 * "0")
+    assert up_to_date(checkpoint, plain_bundle, options) is None
+
+
+def test_a_user_s_file_inside_a_bundle_is_never_lost(
+    plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(plain_bundle, tmp_path / "bundle"))
+    (folder / "onnx" / "notes.txt").touch()
+    with pytest.raises(InvalidInputError, match=r"holds onnx/notes.txt, which is no part of the"):
+        export_checkpoint(open_checkpoint(str(plain_checkpoint)), folder)
+
+
+def test_a_bundle_in_a_read_only_folder_is_found_up_to_date(
+    plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(plain_bundle, tmp_path / "parent" / "bundle"))
+    (folder / CACHE).unlink()
+    for path in (folder, folder.parent):
+        path.chmod(0o555)
+    try:
+        assert not export_checkpoint(
+            open_checkpoint(str(plain_checkpoint)), folder, ExportOptions("fp32")
+        ).exported
+    finally:
+        folder.parent.chmod(0o755)
+        folder.chmod(0o755)
+    assert not (tmp_path / "parent" / ".bundle.lock").exists()
+
+
+def test_an_export_through_a_link_keeps_the_link(
+    plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(plain_bundle)
+    report = export_checkpoint(open_checkpoint(str(plain_checkpoint)), link, ExportOptions("fp32"))
+    assert not report.exported
+    assert link.is_symlink()
+
+
+def test_another_export_of_the_same_folder_is_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    inside = threading.Event()
+
+    def first() -> None:
+        with one_at_a_time(tmp_path / "bundle"):
+            inside.set()
+            time.sleep(0.3)
+
+    holder = threading.Thread(target=first)
+    holder.start()
+    inside.wait()
+    with one_at_a_time(tmp_path / "bundle", said.append):
+        pass
+    holder.join()
+    assert said == [f"wait for another process that writes to {tmp_path / 'bundle'}"]
 
 
 def test_a_refused_checkpoint_leaves_nothing_behind(plain_checkpoint: Path, tmp_path: Path) -> None:
@@ -164,8 +248,22 @@ def test_a_dry_run_writes_nothing(
     arguments = [str(plain_checkpoint), "--out", str(tmp_path / "bundle"), "--dry-run", "--json"]
     assert console.run(command, arguments) == 0
     plan = json.loads(capsys.readouterr().out)
+    assert (plan["would_export"], plan["would_build"]) == (True, [])
     assert plan["stages"] == list(STAGES)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_knows_what_is_there(
+    plain_checkpoint: Path, plain_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(plain_checkpoint), "--out", str(plain_bundle), "--precision", "fp32"]
+    assert console.run(command, [*arguments, "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"{plain_bundle} is up to date; no graph to export.\n"
+
+
+def test_a_dry_run_downloads_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.run(command, ["somebody/some-model-to-be", "--dry-run"]) == 2
+    assert "is not downloaded yet; without --dry-run, it would be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

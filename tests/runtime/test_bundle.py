@@ -39,14 +39,62 @@ def test_another_format_version_is_refused(own_bundle: Bundle) -> None:
 
 
 def test_a_missing_entry_is_named(own_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match="'schedule' is missing"):
+    with pytest.raises(BundleError, match=r"manifest.schedule is missing"):
         load_bundle(edit(own_bundle, schedule=None))
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b"])
 def test_a_name_that_leaves_the_bundle_is_refused(own_bundle: Bundle, name: str) -> None:
     with pytest.raises(BundleError, match="leaves the bundle"):
-        load_bundle(edit(own_bundle, files={name: {"size": 1, "sha256": ""}}))
+        load_bundle(edit(own_bundle, files={name: {"size": 1, "sha256": 64 * "0"}}))
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None])
+def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version: object) -> None:
+    path = own_bundle.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "format_version": version}))
+    with pytest.raises(BundleVersionError, match=f"format version {version!r}"):
+        load_bundle(own_bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "value", "message"),
+    [
+        ("model", "height", "64", "model.height is '64', expected an integer"),
+        ("model", "height", True, "model.height is True, expected an integer"),
+        ("model", "height", -64, "model: height is -64, expected 1 or more"),
+        ("model", "scaling_factor", float("nan"), "scaling_factor is nan"),
+        ("model", "depth", 3, "manifest.model has an unknown entry 'depth'"),
+        ("limits", "batch", [4, 1], "limits: batch 4..1 is no range"),
+        ("limits", "batch", [1], "limits.batch has 1 entries, expected 2"),
+        ("limits", "batch", "14", "limits.batch is '14', expected a list"),
+        ("schedule", "prediction_type", "flow", "'flow', expected epsilon or sample or v_pred"),
+        ("schedule", "timestep_spacing", ["leading"], "expected leading or linspace or trailing"),
+        ("schedule", "steps_offset", 1000, "steps_offset is 1000, expected 0 to 999"),
+        ("schedule", "alphas_cumprod", [], "between 0 and 1 that never rise"),
+        ("schedule", "alphas_cumprod", [0.5, 0.6], "between 0 and 1 that never rise"),
+        (
+            "schedule",
+            "alphas_cumprod",
+            [0.5, "0.4"],
+            r"alphas_cumprod\[1\] is '0.4', expected a num",
+        ),
+        ("tokenizer", "strip_accents", "no", "is 'no', expected true or false or null"),
+        ("tokenizer", "max_length", 1, "max_length is 1, expected 2 or more"),
+        ("files", "vocab.txt", {"size": -1, "sha256": 64 * "0"}, "size is -1, expected 0 or more"),
+        ("files", "vocab.txt", {"size": 1, "sha256": "x"}, "sha256 is 'x', expected 64 digits"),
+        ("files", "vocab.txt", 7, "files.vocab.txt is 7, expected an object"),
+        ("graphs", "denoiser", {"int4": {}}, "is 'int4', expected fp32 or fp16"),
+        ("graphs", "denoiser", [], r"graphs.denoiser is \[\], expected an object"),
+    ],
+)
+def test_an_entry_of_the_wrong_type_or_value_is_named(
+    own_bundle: Bundle, entry: str, name: str, value: object, message: str
+) -> None:
+    before = json.loads((own_bundle.path / MANIFEST).read_text())[entry]
+    with pytest.raises(BundleError, match=message):
+        load_bundle(edit(own_bundle, **{entry: {**before, name: value}}))
 
 
 def test_a_damaged_file_is_named(own_bundle: Bundle) -> None:

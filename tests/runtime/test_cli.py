@@ -198,3 +198,11 @@ def test_ctrl_c_ends_with_130_and_leaves_whole_pictures(bundle: Bundle, tmp_path
     assert error.decode().strip() == "error: interrupted"
     for path in tmp_path.iterdir():
         settings(path)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert generate(bundle, "red", "-o", tmp_path / "file" / "pictures") == 2
+    assert "is no folder that can be written to" in capsys.readouterr().err

@@ -57,6 +57,11 @@ def test_a_scale_that_is_no_sensible_number_is_refused(scale: object) -> None:
         guidance_scales(scale, 1)
 
 
+def test_a_numpy_number_is_one_scale_and_an_array_is_many() -> None:
+    assert guidance_scales(np.array(6), 2) == [6, 6]
+    assert guidance_scales(np.array([6, 1]), 2) == [6, 1]
+
+
 def test_a_list_of_scales_has_one_for_each_picture() -> None:
     assert guidance_scales([1, 2.5], 2) == [1, 2.5]
     with pytest.raises(InvalidInputError, match="guidance_scale has 2 entries for 3 images"):

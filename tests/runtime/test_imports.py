@@ -37,12 +37,6 @@ def test_an_import_loads_no_engine(module: str) -> None:
     assert python(BLOCK + code) == "set()\n"
 
 
-def test_the_import_adds_little_to_numpy_s() -> None:
-    code = """
-import time
-import numpy
-start = time.process_time()
-import trt_pipeline
-print(time.process_time() - start)
-"""
-    assert any(float(python(code)) < 0.3 for _ in range(5))
+def test_the_import_takes_less_than_a_third_of_a_second() -> None:
+    code = "import trt_pipeline, time; print(time.process_time())"
+    assert any(float(python(code)) < 0.3 for _ in range(8))

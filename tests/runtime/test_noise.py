@@ -84,6 +84,10 @@ def test_an_integer_seed_counts_up_over_the_batch() -> None:
     assert image_seeds(np.arange(1)[0], 1) == (0,)
 
 
+def test_a_numpy_integer_is_one_seed() -> None:
+    assert image_seeds(np.array(5), 2) == (5, 6)  # type: ignore[arg-type]
+
+
 def test_a_list_of_seeds_is_taken_as_it_is() -> None:
     assert image_seeds([9, 0], 2) == (9, 0)
 

@@ -19,7 +19,7 @@ from trt_pipeline import (
     UnknownArgumentError,
     trt_pipeline,
 )
-from trt_pipeline.bundle import Limits
+from trt_pipeline.manifest import Limits
 from trt_pipeline.samplers import SAMPLERS, ddim
 
 from .tiny_bundle import EMBEDDING, write_tiny_bundle

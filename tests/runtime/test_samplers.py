@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_pipeline import BundleError, InvalidInputError
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline import InvalidInputError
+from trt_pipeline.manifest import ScheduleSpec, TimestepSpacing
 from trt_pipeline.samplers import (
     COLUMNS,
     SAMPLERS,
@@ -136,11 +136,6 @@ def test_eta_outside_its_range_is_refused(eta: float) -> None:
         ddim(SCHEDULE, 5, eta)
 
 
-def test_an_unknown_prediction_is_refused() -> None:
-    with pytest.raises(BundleError, match="prediction_type is 'flow'"):
-        ddim(replace(SCHEDULE, prediction_type="flow"), 5)
-
-
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms", "dpmsolver++", "unipc"])
 def test_the_last_step_lands_on_the_predicted_sample(sampler: str) -> None:
     table = sampler_table(sampler, SCHEDULE, 1)
@@ -246,7 +241,7 @@ def test_the_timesteps_of_karras_levels_are_whole() -> None:
 
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms"])
-def test_noise_is_scaled_where_diffusers_scales_it(sampler: str, spacing: str) -> None:
+def test_noise_is_scaled_where_diffusers_scales_it(sampler: str, spacing: TimestepSpacing) -> None:
     assert sampler_table(sampler, SCHEDULE, 5).initial_scale == 1
     table = sampler_table(sampler, replace(SCHEDULE, timestep_spacing=spacing), 5)
     assert table.initial_scale == pytest.approx(np.sqrt(1 - ALPHAS_CUMPROD[-1]))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
 
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline.manifest import PredictionType, ScheduleSpec, TimestepSpacing
 from trt_pipeline.samplers import SAMPLERS, SamplerTable
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
@@ -47,7 +47,9 @@ class Case:
     """[N, 2, CHANNELS]"""
 
 
-def case(sampler: str, steps: int, spacing: str, prediction_type: str, offset: int) -> Case:
+def case(
+    sampler: str, steps: int, spacing: TimestepSpacing, prediction_type: PredictionType, offset: int
+) -> Case:
     """offset 1 takes the rest of the training schedule with it."""
     diffusers = pytest.importorskip("diffusers")
     if sampler == "lms":
@@ -137,7 +139,7 @@ def worst(actual: NDArray[Any], expected: NDArray[Any]) -> float:
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_trajectory_in_float32_is_that_of_diffusers(
-    sampler: str, steps: int, spacing: str, monkeypatch: pytest.MonkeyPatch
+    sampler: str, steps: int, spacing: TimestepSpacing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1e-5: both round to float32 in every step; diffusers its coefficients' terms as well."""
     run = case(sampler, steps, spacing, "epsilon", 0)
@@ -149,7 +151,7 @@ def test_a_trajectory_in_float32_is_that_of_diffusers(
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_trajectory_in_float64_is_that_of_diffusers(
-    sampler: str, steps: int, spacing: str, monkeypatch: pytest.MonkeyPatch
+    sampler: str, steps: int, spacing: TimestepSpacing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """3e-6: what is left are the table's float32 coefficients and diffusers' float32 noise levels.
 
@@ -168,8 +170,8 @@ def test_a_trajectory_in_float64_is_that_of_diffusers(
 def test_every_prediction_gives_the_trajectory_of_diffusers(
     sampler: str,
     steps: int,
-    spacing: str,
-    prediction_type: str,
+    spacing: TimestepSpacing,
+    prediction_type: PredictionType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if prediction_type == "sample" and sampler in ("pndm", "euler_ancestral"):
@@ -181,7 +183,9 @@ def test_every_prediction_gives_the_trajectory_of_diffusers(
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_other_step_counts_visit_the_timesteps_of_diffusers(sampler: str, spacing: str) -> None:
+def test_other_step_counts_visit_the_timesteps_of_diffusers(
+    sampler: str, spacing: TimestepSpacing
+) -> None:
     for steps in (6, 7, 11, 17, 25, 64, 75, 99, 100, 128, 200, 333, 400, 500):
         run = case(sampler, steps, spacing, "epsilon", 0)
         assert run.table.timesteps.tolist() == run.scheduler.timesteps.tolist(), steps

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from trt_pipeline.bundle import (
-    MANIFEST,
-    Bundle,
+from trt_pipeline.bundle import MANIFEST, Bundle, file_sha256, manifest_json
+from trt_pipeline.decoding import decode
+from trt_pipeline.manifest import (
     FileSpec,
     GraphSpec,
     Limits,
@@ -21,8 +21,6 @@ from trt_pipeline.bundle import (
     ScheduleSpec,
     TensorSpec,
     TokenizerSpec,
-    file_sha256,
-    manifest_json,
 )
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
@@ -168,4 +166,5 @@ def _write_graph(folder: Path, name: str) -> GraphSpec:
 def _tensor(value: onnx.ValueInfoProto) -> TensorSpec:
     kind = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-    return TensorSpec(value.name, dtype, tuple(d.dim_param or d.dim_value for d in kind.shape.dim))
+    shape = [d.dim_param or d.dim_value for d in kind.shape.dim]
+    return decode(TensorSpec, {"name": value.name, "dtype": dtype, "shape": shape}, value.name)

@@ -7,8 +7,9 @@ from typing import Any, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle import Bundle, Dim, Precision, TensorSpec
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.manifest import Dim, Precision, TensorSpec
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from trt_pipeline import arguments
 from trt_pipeline.backends.base import TensorCheck, Tensors
-from trt_pipeline.bundle import Bundle, Precision
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, MissingDependencyError
+from trt_pipeline.manifest import Precision
 
 INSTALL = 'pip install "trt-pipeline[cpu]"'
 

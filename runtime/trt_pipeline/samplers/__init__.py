@@ -5,8 +5,8 @@ Each sampler is a function from a schedule and a number of steps to a SamplerTab
 
 from collections.abc import Callable, Mapping
 
-from trt_pipeline.bundle import ScheduleSpec
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.manifest import ScheduleSpec
 from trt_pipeline.samplers.ddim import ddim
 from trt_pipeline.samplers.exponential import dpmsolver, dpmsolver_karras, unipc
 from trt_pipeline.samplers.pndm import pndm

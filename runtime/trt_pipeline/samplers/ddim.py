@@ -3,7 +3,7 @@
 import numpy as np
 
 from trt_pipeline import arguments
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline.manifest import ScheduleSpec
 from trt_pipeline.samplers.table import SamplerTable, predicted_noise, tabulate
 from trt_pipeline.schedule import alphas_at, inference_timesteps
 

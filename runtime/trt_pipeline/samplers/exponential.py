@@ -6,7 +6,7 @@ Their last step goes to σ = 0, an infinite λ, and lands on m0.
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline.manifest import ScheduleSpec
 from trt_pipeline.samplers.table import Float64s, SamplerTable, predicted_sample, tabulate
 from trt_pipeline.schedule import karras_sigmas, nearest_timesteps, sigmas_at, timesteps_above_end
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline.manifest import ScheduleSpec
 from trt_pipeline.samplers.table import Float64s, SamplerTable, predicted_noise, tabulate
 from trt_pipeline.schedule import alphas_at, inference_timesteps
 

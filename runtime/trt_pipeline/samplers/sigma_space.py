@@ -7,7 +7,7 @@ model knows, x = x_σ / √(1+σ²), so no input needs scaling; m0 is the predic
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from trt_pipeline.bundle import ScheduleSpec
+from trt_pipeline.manifest import ScheduleSpec
 from trt_pipeline.samplers.table import Float64s, SamplerTable, predicted_noise, tabulate
 from trt_pipeline.schedule import fractional_timesteps, sigmas_at
 

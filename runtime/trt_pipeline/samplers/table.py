@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.errors import BundleError
+from trt_pipeline.manifest import PredictionType
 
 COLUMNS = ("p", "q", "a", "b0", "b1", "b2", "b3", "s")
 
@@ -47,7 +47,7 @@ def tabulate(
     )
 
 
-def predicted_noise(prediction_type: str, alpha: Float64s) -> tuple[Float64s, Float64s]:
+def predicted_noise(prediction_type: PredictionType, alpha: Float64s) -> tuple[Float64s, Float64s]:
     """p and q [N] that turn the model's output into the noise it predicts: ε = p·x + q·output."""
     match prediction_type:
         case "epsilon":
@@ -56,14 +56,9 @@ def predicted_noise(prediction_type: str, alpha: Float64s) -> tuple[Float64s, Fl
             return 1 / np.sqrt(1 - alpha), -np.sqrt(alpha / (1 - alpha))
         case "v_prediction":  # arXiv:2202.00512, appendix D
             return np.sqrt(1 - alpha), np.sqrt(alpha)
-        case other:
-            raise BundleError(
-                f"the schedule's prediction_type is {other!r}, expected epsilon, sample or "
-                "v_prediction. Export the checkpoint again."
-            )
 
 
-def predicted_sample(prediction_type: str, alpha: Float64s) -> tuple[Float64s, Float64s]:
+def predicted_sample(prediction_type: PredictionType, alpha: Float64s) -> tuple[Float64s, Float64s]:
     """p and q [N] that turn the model's output into the sample it predicts: x0 = p·x + q·output."""
     p, q = predicted_noise(prediction_type, alpha)
     noise = np.sqrt(1 - alpha)

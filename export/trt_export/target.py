@@ -1,0 +1,53 @@
+"""Target: the folder of a bundle that an export or a build is about to write to."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trt_export.hashes import CACHE
+from trt_export.work_folder import RECORDS
+from trt_pipeline.bundle import MANIFEST, is_bundle, read_manifest
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.manifest import FLAVOURS
+
+OURS = (CACHE, MANIFEST, f".{MANIFEST}.new")
+OUR_FOLDERS = (RECORDS, *FLAVOURS)
+"""What a killed run may leave in a bundle is ours as well."""
+
+
+@contextmanager
+def one_at_a_time(folder: Path, watch: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the lock of whoever writes to a bundle's folder; say so once if another has it."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        watch(f"wait for another process that writes to {folder}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """InvalidInputError if a folder holds what replacing a bundle would destroy."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_bundle(folder):
+        raise InvalidInputError(f"--out {folder} exists and is no bundle. Name another folder.")
+    ours = {*OURS, *read_manifest(folder)["files"]}
+    for name in _files(folder):
+        if name not in ours and name.partition("/")[0] not in OUR_FOLDERS:
+            raise InvalidInputError(
+                f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "
+                "Move it away, or name another folder."
+            )
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        yield from ((Path(parent) / name).relative_to(folder).as_posix() for name in names)

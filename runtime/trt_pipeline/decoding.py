@@ -1,0 +1,84 @@
+"""JSON values to dataclasses, strictly: what a field's type does not allow is refused by name."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+
+T = TypeVar("T")
+
+
+def decode(kind: type[T], value: object, where: str, **given: object) -> T:
+    """Make a dataclass of a JSON object; ValueError says which entry does not fit its type.
+
+    where: what to call the value in the error. given: fields that are no entries of the object.
+    """
+    entries = _object(value, where)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for name in entries:
+        if name not in known or name in given:
+            raise ValueError(f"{where} has an unknown entry {name!r}")
+    made = dict(given)
+    for name, field in known.items():
+        if name in entries:
+            made[name] = _decode(field.type, entries[name], f"{where}.{name}")
+        elif name not in made and field.default is MISSING:
+            raise ValueError(f"{where}.{name} is missing")
+    try:
+        return kind(**made)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _decode(kind: Any, value: object, where: str) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return _tuple(inner, value, where)
+    if origin is Mapping:
+        return {
+            _decode(inner[0], name, f"a name in {where}"): _decode(inner[1], one, f"{where}.{name}")
+            for name, one in _object(value, where).items()
+        }
+    if is_dataclass(kind):
+        return decode(cast(type, kind), value, where)
+    return _leaf(kind, origin, inner, value, where)
+
+
+def _tuple(inner: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} is {value!r:.80}, expected a list")
+    if inner[-1] is Ellipsis:
+        inner = (inner[0],) * len(value)
+    if len(value) != len(inner):
+        raise ValueError(f"{where} has {len(value)} entries, expected {len(inner)}")
+    return tuple(
+        _decode(kind, one, f"{where}[{number}]")
+        for number, (kind, one) in enumerate(zip(inner, value, strict=True))
+    )
+
+
+def _leaf(kind: Any, origin: Any, inner: tuple[Any, ...], value: object, where: str) -> Any:
+    if kind is Any:
+        return value
+    if origin is Literal:
+        allowed = isinstance(value, str) and value in inner
+        expected = " or ".join(map(str, inner))
+    elif kind is float:
+        allowed = type(value) in (int, float)
+        expected = "a number"
+    else:
+        choices = inner if origin is UnionType else (kind,)
+        allowed = type(value) in choices
+        expected = " or ".join(NAMES[choice] for choice in choices)
+    if not allowed:
+        raise ValueError(f"{where} is {value!r:.80}, expected {expected}")
+    return value
+
+
+NAMES = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
+
+
+def _object(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r:.80}, expected an object")
+    return value

@@ -1,0 +1,200 @@
+"""Manifest: what the entries of bundle.json say, as engines/README.md specifies them.
+
+The types are the first check of what is read; the values are checked where a spec is made.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias, get_args
+
+GRAPHS = ("text_encoder", "time_embedding", "denoiser", "decoder", "encoder")
+
+Precision: TypeAlias = Literal["fp32", "fp16"]
+Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+Dim: TypeAlias = int | str
+DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
+PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
+TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of a graph's input or output."""
+
+    name: str
+    dtype: DType
+    """NumPy name of the element type."""
+    shape: tuple[Dim, ...]
+    """A number where the size is fixed, a name where it varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One ONNX graph at one arithmetic precision."""
+
+    path: str
+    """The .onnx file, relative to the bundle."""
+    weights: str
+    """The external-data file that the .onnx file refers to, relative to the bundle."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a runtime must know of the model besides its graphs."""
+
+    name: str
+    pipeline: str
+    """Class name of the diffusers pipeline that the checkpoint was made for."""
+    latent_channels: int
+    vae_scale_factor: int
+    """Pixels per latent along height and width."""
+    height: int
+    """Native height in pixels."""
+    width: int
+    """Native width in pixels."""
+    scaling_factor: float
+    """Standard deviation scale between decoder latents and denoiser latents; inside the graphs."""
+
+    def __post_init__(self) -> None:
+        """ValueError for numbers that no model has."""
+        for name in ("latent_channels", "vae_scale_factor", "height", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
+            raise ValueError(f"scaling_factor is {self.scaling_factor}, expected more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Inclusive ranges that the graphs of a bundle accept."""
+
+    batch: tuple[int, int]
+    height: tuple[int, int]
+    """In pixels, multiples of the model's vae_scale_factor."""
+    width: tuple[int, int]
+    """In pixels, multiples of the model's vae_scale_factor."""
+
+    def __post_init__(self) -> None:
+        """ValueError for a range that is none."""
+        for name in ("batch", "height", "width"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise ValueError(f"{name} {low}..{high} is no range of positive numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """The noise schedule that the model is sampled with."""
+
+    prediction_type: PredictionType
+    """What the denoiser predicts."""
+    steps_offset: int
+    set_alpha_to_one: bool
+    """Whether alphas_cumprod before the first timestep is 1 instead of alphas_cumprod[0]."""
+    timestep_spacing: TimestepSpacing
+    """As diffusers names them."""
+    alphas_cumprod: tuple[float, ...]
+    """Product of 1 - beta up to each training timestep."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what no noise schedule can be."""
+        alphas = (1.0, *self.alphas_cumprod)
+        falling = all(0 < later <= earlier for earlier, later in pairwise(alphas))
+        if len(alphas) == 1 or alphas[1] == 1 or not falling:
+            raise ValueError("alphas_cumprod must be numbers between 0 and 1 that never rise")
+        if not 0 <= self.steps_offset < len(self.alphas_cumprod):
+            raise ValueError(
+                f"steps_offset is {self.steps_offset}, expected 0 to {len(self.alphas_cumprod) - 1}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerSpec:
+    """A BERT WordPiece tokenizer."""
+
+    vocab: str
+    """The vocabulary file, relative to the bundle: one token a line, its id the line's number."""
+    max_length: int
+    """Every prompt is padded and truncated to this many tokens."""
+    lowercase: bool
+    strip_accents: bool | None
+    """None follows lowercase."""
+    tokenize_chinese_chars: bool
+
+    def __post_init__(self) -> None:
+        """ValueError for a length without room for [CLS] and [SEP]."""
+        if self.max_length < 2:
+            raise ValueError(f"max_length is {self.max_length}, expected 2 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """Size and hash of a file, as written by the exporter."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Lower-case hexadecimal."""
+
+    def __post_init__(self) -> None:
+        """ValueError for a size or a hash that no file has."""
+        if self.size < 0:
+            raise ValueError(f"size is {self.size}, expected 0 or more")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 is {self.sha256!r:.80}, expected 64 digits from 0 to f")
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRange:
+    """The shapes that an engine takes for one input."""
+
+    least: tuple[int, ...]
+    typical: tuple[int, ...]
+    """The shape that the engine is tuned for."""
+    most: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """All that makes a plan stale when it changes."""
+
+    flavour: Flavour
+    version: str
+    """Full version of TensorRT."""
+    compute_capability: str
+    """Such as 8.9."""
+    platform: str
+    """Operating system and processor, such as linux-x86_64."""
+    precision: Precision
+    onnx_sha256: str
+    weights_sha256: str
+    profile: Mapping[str, ShapeRange]
+    """Input → shapes."""
+    optimization_level: int
+
+    def digest(self) -> str:
+        """sha256 of the key, as lower-case hexadecimal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One plan of a bundle."""
+
+    graph: str
+    path: str
+    """The plan, relative to the bundle."""
+    key: EngineKey
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What there is one engine for: a graph on a target in a flavour of TensorRT."""
+        return self.key.flavour, self.key.compute_capability, self.graph
