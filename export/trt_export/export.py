@@ -47,6 +47,7 @@ MIN_LATENTS = 4
 """Smallest height and width of latents."""
 STAGES = {
     "reference": 10,
+    "preview": 1,
     "trace text_encoder": 12,
     "trace time_embedding": 2,
     "trace denoiser": 45,
@@ -192,6 +193,7 @@ def _export(
     limits = limits_of(model, options)
     networks = Networks(checkpoint, options.precision)
     stage("reference", partial(_save_reference, networks, work))
+    preview = stage("preview", networks.preview)
     for name in GRAPHS:
         stage(f"trace {name}", partial(networks.trace, name, work.path))
     networks.release()  # a full-size model would not fit beside its own float32 sessions
@@ -212,6 +214,7 @@ def _export(
         schedule=schedule,
         tokenizer=tokenizer,
         provenance=provenance,
+        preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),
     )
     write_synced(work.path / MANIFEST, manifest_json(bundle).encode())

@@ -11,6 +11,7 @@ from trt_export import graphs, to_onnx
 from trt_export.checkpoint import Checkpoint
 from trt_export.modules import Modules, load_modules
 from trt_export.precision import store_half
+from trt_export.preview import fit_preview
 from trt_export.random_inputs import random_inputs
 from trt_export.reference import reference_outputs
 from trt_export.signatures import graph_inputs
@@ -48,6 +49,10 @@ class Networks:
             **outputs["time_embedding"],
         }
         return {name: (inputs[name], outputs[name]) for name in inputs}
+
+    def preview(self) -> list[list[float]]:
+        """The linear map from latents to colours that fits smooth random pictures best."""
+        return fit_preview(self.modules.vqvae)
 
     def trace(self, name: str, bundle: Path) -> None:
         """Write one graph's ONNX files into a bundle."""

@@ -12,6 +12,7 @@ from trt_pipeline.errors import (
     BundleError,
     BundleVersionError,
     CheckpointError,
+    GenerationCancelledError,
     IntegrityError,
     InvalidInputError,
     MissingDependencyError,
@@ -20,7 +21,8 @@ from trt_pipeline.errors import (
     UnknownArgumentError,
 )
 from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
-from trt_pipeline.pipeline import Pipeline, PipelineInfo, PipelineOutput, trt_pipeline
+from trt_pipeline.outputs import PipelineOutput, Step
+from trt_pipeline.pipeline import Pipeline, PipelineInfo, trt_pipeline
 from trt_pipeline.tokenizer import PromptTruncatedWarning
 from trt_pipeline.version import package_version
 
@@ -30,6 +32,7 @@ __all__ = [
     "BundleError",
     "BundleVersionError",
     "CheckpointError",
+    "GenerationCancelledError",
     "IntegrityError",
     "InvalidInputError",
     "MissingDependencyError",
@@ -40,6 +43,7 @@ __all__ = [
     "PipelineOutput",
     "PromptTruncatedWarning",
     "SeedNoise",
+    "Step",
     "TorchGenerator",
     "TrtPipelineError",
     "UnknownArgumentError",

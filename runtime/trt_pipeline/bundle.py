@@ -49,12 +49,17 @@ class Bundle:
     """Source checkpoint and its hashes, package versions, licence."""
     files: Mapping[str, FileSpec] = field(repr=False)
     engines: tuple[EngineSpec, ...] = ()
+    preview: tuple[tuple[float, ...], ...] = ()
+    """For red, green and blue: a weight for each latent channel and an offset, which give -1..1."""
 
     def __post_init__(self) -> None:
-        """ValueError for a file name that leads out of the bundle."""
+        """ValueError for a file name that leads out of the bundle, or an odd preview map."""
         for name in self.files:
             if _leaves(name):
                 raise ValueError(f"file name {name!r} leaves the bundle")
+        widths = {len(row) for row in self.preview}
+        if self.preview and (len(self.preview), widths) != (3, {self.model.latent_channels + 1}):
+            raise ValueError("preview must be 3 rows of a weight for each channel and an offset")
 
     def graph(self, name: str, precision: Precision) -> GraphSpec:
         """Look up one graph; BundleError if the bundle lacks it."""

@@ -1,6 +1,6 @@
 """The loop over the sampler's steps: noise to latents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends import Graph
 from trt_pipeline.guidance import Guidance
+from trt_pipeline.inpainting import KnownLatents
 from trt_pipeline.noise import NoiseStream
 from trt_pipeline.samplers import SamplerTable
 
@@ -32,15 +33,16 @@ def denoise(
     table: SamplerTable,
     time_embeds: NDArray[Any],
     noise: NoiseStream,
+    known: KnownLatents | None,
     steps: Iterable[int],
-) -> NDArray[np.float32]:
-    """Take latents [B, C, h, w] through the steps of a table.
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Take latents [B, C, h, w] through the steps of a table; yield each step and its latents.
 
-    Noise is drawn for the whole batch at once, so splitting it into parts changes no sample.
+    The latents are changed in place, and by whoever receives them if wanted. Noise is drawn for the
+    whole batch at once, so splitting it into parts changes no sample.
     parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step.
-    steps: 0..N-1, possibly wrapped in a progress bar.
+    known: what every step puts back. steps: 0..N-1, possibly wrapped in a progress bar.
     """
-    latents = latents.copy()
     history = np.zeros((3, *latents.shape), np.float32)
     drawn = np.zeros_like(latents)
     for step in steps:
@@ -63,4 +65,6 @@ def denoise(
             )
             latents[at] = outputs["next_latents"]
             history[:, at] = outputs["next_history"]
-    return latents
+        if known:
+            latents[:] = known.restore(latents, table.alphas_cumprod[step + 1])
+        yield step, latents

@@ -3,6 +3,7 @@
     TrtPipelineError
     ├── InvalidInputError            an argument of a call or a command (also a ValueError)
     ├── UnknownArgumentError         a keyword that a call does not know (also a TypeError)
+    ├── GenerationCancelledError     a call that was asked to stop
     ├── BundleError                  a folder that is no usable bundle
     │   ├── BundleVersionError       written by another format version
     │   └── IntegrityError           a file missing, of another size or another hash
@@ -33,6 +34,12 @@ class UnknownArgumentError(TrtPipelineError, TypeError):
     """A call was given a keyword that it does not know."""
 
     exit_status = 2
+
+
+class GenerationCancelledError(TrtPipelineError):
+    """The call's cancel token was set."""
+
+    exit_status = 130
 
 
 class BundleError(TrtPipelineError):

@@ -9,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from trt_export.shapes.batches import draw_batches
-from trt_export.shapes.denoiser import loss_weight, with_dropout
+from trt_export.shapes.denoiser import drawn_timesteps, loss_weight, with_dropout
 from trt_export.shapes.model import ModelSize, build_tokenizer, build_vae
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
 from trt_export.shapes.train import Preset, train
@@ -93,9 +93,14 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert losses[-1] < 0.05 * losses[0]
 
 
-def test_little_noise_weighs_little_and_much_noise_at_most_ten() -> None:
+def test_little_noise_weighs_little_and_much_noise_at_most_three_hundred() -> None:
     weights = loss_weight(torch.tensor([0.99, 0.5, 0.0016]))
-    assert weights.tolist() == pytest.approx([0.0508, 1.4142, 10.0], rel=1e-3)
+    assert weights.tolist() == pytest.approx([0.0510, 2.0, 300.0], rel=1e-3)
+
+
+def test_timesteps_are_spread_over_the_whole_schedule() -> None:
+    drawn = drawn_timesteps(50, 1000, torch.Generator().manual_seed(0))
+    assert sorted(t // 20 for t in drawn.tolist()) == list(range(50))
 
 
 def test_tokens_are_those_of_the_words() -> None:

@@ -76,9 +76,9 @@ def test_np_pixels_are_the_pil_pixels_over_255(pipe: Pipeline) -> None:
 
 
 def test_the_output_is_an_object_and_a_tuple(pipe: Pipeline) -> None:
-    images, seeds = pipe("red", return_dict=False, seed=5, **QUICK)
+    images, seeds, nsfw = pipe("red", return_dict=False, seed=5, **QUICK)
     assert len(images) == 1
-    assert seeds == (5,)
+    assert (seeds, nsfw) == ((5,), None)
 
 
 def test_a_picture_depends_on_its_own_seed_only(pipe: Pipeline) -> None:

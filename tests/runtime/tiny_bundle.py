@@ -1,7 +1,8 @@
 """A genuine bundle small enough for every test: real ONNX graphs whose result one can work out.
 
 text_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
-row is latents / 2 + mean(text_kv) + mean(time_embeds). A pixel is a latent, eight times enlarged.
+row is latents / 2 + mean(text_kv) + mean(time_embeds). A pixel is 64 + 64 latents, eight times
+enlarged; the encoder takes means, so it is the inverse where a picture is even.
 """
 
 from pathlib import Path
@@ -106,6 +107,23 @@ GRAPHS = {
             bytes = Cast <to = 2> (rounded)
             image = Transpose <perm = [0, 2, 3, 1]> (bytes)
         }""",
+    "encoder": """
+        encoder (
+            uint8[batch, height, width, 3] image
+        ) => (
+            float[batch, 4, latent_height, latent_width] latents_mean,
+            float[batch, 4, latent_height, latent_width] latents_std
+        ) {
+            floats = Cast <to = 1> (image)
+            planes = Transpose <perm = [0, 3, 1, 2]> (floats)
+            means = AveragePool <kernel_shape = [8, 8], strides = [8, 8]> (planes)
+            scaled = Div (means, weight)
+            one = Constant <value_float = 1.0> ()
+            colours = Sub (scaled, one)
+            padding = Constant <value_ints = [0, 0, 0, 0, 0, 1, 0, 0]> ()
+            latents_mean = Pad (colours, padding)
+            latents_std = Sub (latents_mean, latents_mean)
+        }""",
 }
 
 WEIGHTS = {
@@ -113,8 +131,10 @@ WEIGHTS = {
     "time_embedding": np.full((1, 2), 0.001, np.float32),
     "denoiser": np.array(0.5, np.float32),
     "decoder": np.array(64, np.float32),
+    "encoder": np.array(64, np.float32),
 }
 
+PREVIEW = ((0.5, 0, 0, 0, -0.5), (0, 0.5, 0, 0, -0.5), (0, 0, 0.5, 0, -0.5))
 LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
 
 
@@ -135,6 +155,7 @@ def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
         schedule=ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD),
         tokenizer=TokenizerSpec("vocab.txt", 77, True, None, True),
         provenance={"source": "tests"},
+        preview=PREVIEW,
         files={
             path.relative_to(folder).as_posix(): FileSpec(path.stat().st_size, file_sha256(path))
             for path in paths

@@ -22,7 +22,8 @@ NOISES_PER_SCENE = 4
 """Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
 MAX_WEIGHTED_SNR = 5.0
 """Signal-to-noise ratio above which the noise is easy to tell (min-SNR, arXiv:2303.09556)."""
-MAX_WEIGHT = 10.0
+MAX_WEIGHT = 300.0
+"""Keeps the last timesteps, nearly all noise, from outweighing the others."""
 
 
 def train_denoiser(
@@ -85,34 +86,30 @@ def denoising_loss(
     """Squared error of the predicted noise, NOISES_PER_SCENE copies per latent."""
     latents = latents.repeat_interleave(NOISES_PER_SCENE, dim=0)
     states = states.repeat_interleave(NOISES_PER_SCENE, dim=0)
-    timesteps = drawn_timesteps(len(latents), alphas_cumprod, generator)
+    timesteps = drawn_timesteps(len(latents), len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     alpha = alphas_cumprod[timesteps][:, None, None, None]
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     noise_pred = unet(noisy, timesteps, encoder_hidden_states=states).sample
-    return (noise_pred - noise).square().mean()
+    error = (noise_pred - noise).square().mean(dim=(1, 2, 3))
+    weight = loss_weight(alphas_cumprod)
+    return (error * (weight / weight.mean())[timesteps]).mean()
 
 
-def drawn_timesteps(count: int, alphas_cumprod: Tensor, generator: torch.Generator) -> Tensor:
-    """Timesteps, int64 [count], as often as `loss_weight` says.
-
-    One is drawn from each of `count` equal parts of the distribution, in random order: as right
-    on average as weights on evenly drawn ones, with far less chance in a step's gradient.
-    """
-    device = alphas_cumprod.device
+def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """Timesteps from 0 to total - 1, int64 [count]: one from each of `count` equal parts, in random
+    order. As even on average as if each were drawn alone, with less chance in a step's gradient."""
+    device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
-    share = (parts + torch.rand(count, generator=generator, device=device)) / count
-    below = loss_weight(alphas_cumprod).cumsum(0)
-    drawn = torch.searchsorted(below / below[-1], share)
-    return drawn.clamp(max=len(alphas_cumprod) - 1)
+    return ((parts + torch.rand(count, generator=generator, device=device)) * total / count).long()
 
 
 def loss_weight(alphas_cumprod: Tensor) -> Tensor:
     """How much the squared error of the noise counts, float32 of the argument's shape.
 
-    Where the noise is weak, min-SNR's. Where it is strong, the place and kind of the shapes
-    are decided but hardly show in the error: sqrt(1 + 1 / SNR) lets them count.
+    1 + 1 / SNR, the error of v (arXiv:2202.00512, appendix D): then every timestep has about the
+    same say. The noise's own error hardly shows where the noise is strong, though place and kind of
+    the shapes are decided there. Where it is weak, min-SNR's factor.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    strong = (1 + 1 / snr).sqrt().clamp(max=MAX_WEIGHT)
-    return strong * (MAX_WEIGHTED_SNR / snr).clamp(max=1.0)
+    return (1 + 1 / snr).clamp(max=MAX_WEIGHT) * (MAX_WEIGHTED_SNR / snr).clamp(max=1.0)

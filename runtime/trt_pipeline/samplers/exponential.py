@@ -11,33 +11,35 @@ from trt_pipeline.samplers.table import Float64s, SamplerTable, predicted_sample
 from trt_pipeline.schedule import karras_sigmas, nearest_timesteps, sigmas_at, timesteps_above_end
 
 
-def dpmsolver(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def dpmsolver(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """DPM-Solver++(2M), midpoint, arXiv:2211.01095, algorithm 2.
 
     InvalidInputError unless there are fewer steps than training timesteps.
     """
-    timesteps = timesteps_above_end(schedule, num_inference_steps)
+    timesteps = timesteps_above_end(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
     return _table(schedule, timesteps, sigmas, _predictor(sigmas))
 
 
-def dpmsolver_karras(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def dpmsolver_karras(
+    schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0
+) -> SamplerTable:
     """DPM-Solver++(2M) along the noise levels of arXiv:2206.00364, eq. 5, whatever the spacing.
 
     The model sees the nearest training timesteps. InvalidInputError for more steps than those.
     """
-    sigmas = karras_sigmas(schedule, num_inference_steps)
+    sigmas = karras_sigmas(schedule, num_inference_steps)[start:]
     timesteps = nearest_timesteps(schedule, sigmas[:-1])
     return _table(schedule, timesteps, sigmas, _predictor(sigmas))
 
 
-def unipc(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def unipc(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """UniPC of order 2 with B(h) = e^h - 1, arXiv:2302.04867, algorithms 5 and 6.
 
     Its corrected sample is the predicted one, x, plus a mix of m0, m1 and m2, so one row corrects
     and predicts. InvalidInputError unless there are fewer steps than training timesteps.
     """
-    timesteps = timesteps_above_end(schedule, num_inference_steps)
+    timesteps = timesteps_above_end(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
     weights = _predictor(sigmas) + _decay(sigmas)[:, None] * _corrector(sigmas)
     return _table(schedule, timesteps, sigmas, weights)
@@ -46,9 +48,10 @@ def unipc(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
 def _table(
     schedule: ScheduleSpec, timesteps: NDArray[np.int64], sigmas: Float64s, weights: Float64s
 ) -> SamplerTable:
-    p, q = predicted_sample(schedule.prediction_type, _signal(sigmas[:-1]) ** 2)
+    levels = _signal(sigmas) ** 2
+    p, q = predicted_sample(schedule.prediction_type, levels[:-1])
     b0, b1, b2 = weights.T
-    return tabulate(timesteps, p=p, q=q, a=_decay(sigmas), b0=b0, b1=b1, b2=b2)
+    return tabulate(timesteps, levels, p=p, q=q, a=_decay(sigmas), b0=b0, b1=b1, b2=b2)
 
 
 def _signal(sigmas: Float64s) -> Float64s:

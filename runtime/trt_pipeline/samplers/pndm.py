@@ -12,29 +12,31 @@ ADAMS_BASHFORTH = np.array([55, -59, 37, -9]) / 24
 """Weights of m0..m3 in all other rows."""
 
 
-def pndm(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def pndm(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """PLMS, arXiv:2202.09778, eq. 9 and 12, started without Runge-Kutta; m0 is the model's output.
 
     The first step is repeated with the mean of its outputs at both ends, so the table has a row
     more than num_inference_steps if that is over 1. InvalidInputError for steps outside the
     schedule.
     """
-    timesteps = inference_timesteps(schedule, num_inference_steps)
+    timesteps = inference_timesteps(schedule, num_inference_steps)[start:]
     stride = len(schedule.alphas_cumprod) // num_inference_steps
     timesteps = np.concatenate([timesteps[:2], timesteps[1:]])
-    start = timesteps.copy()
-    start[1:2] += stride
-    a, drift = _transfer(schedule, alphas_at(schedule, start), alphas_at(schedule, start - stride))
-    weights = np.tile(ADAMS_BASHFORTH, (len(start), 1))
-    weights[: len(OPENING)] = OPENING[: len(start)]
+    origin = timesteps.copy()
+    origin[1:2] += stride
+    alpha, alpha_prev = alphas_at(schedule, origin), alphas_at(schedule, origin - stride)
+    a, drift = _transfer(schedule, alpha, alpha_prev)
+    weights = np.tile(ADAMS_BASHFORTH, (len(origin), 1))
+    weights[: len(OPENING)] = OPENING[: len(origin)]
     b = drift[:, None] * weights
     p, q = np.zeros_like(a), np.ones_like(a)
-    if len(start) > 1:
+    if len(origin) > 1:
         _repeat_first_step(p, q, a, b)
-    if len(start) > len(OPENING):
+    if len(origin) > len(OPENING):
         _recall_first_output(a, b)
     b0, b1, b2, b3 = b.T
-    return tabulate(timesteps, p=p, q=q, a=a, b0=b0, b1=b1, b2=b2, b3=b3)
+    levels = np.append(alphas_at(schedule, timesteps), alpha_prev[-1])
+    return tabulate(timesteps, levels, p=p, q=q, a=a, b0=b0, b1=b1, b2=b2, b3=b3)
 
 
 def _transfer(

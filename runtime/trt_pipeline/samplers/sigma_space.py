@@ -14,22 +14,24 @@ from trt_pipeline.schedule import fractional_timesteps, sigmas_at
 LMS_ORDER = 4
 
 
-def euler(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def euler(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """Euler's method without churn, arXiv:2206.00364, algorithm 2.
 
     InvalidInputError for steps outside the schedule.
     """
-    timesteps = fractional_timesteps(schedule, num_inference_steps)
+    timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
     return _table(schedule, timesteps, sigmas, b0=np.diff(sigmas))
 
 
-def euler_ancestral(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def euler_ancestral(
+    schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0
+) -> SamplerTable:
     """Euler's method down to σ_down, then noise up to the next σ, as in k-diffusion.
 
     InvalidInputError for steps outside the schedule.
     """
-    timesteps = fractional_timesteps(schedule, num_inference_steps)
+    timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
     now, then = sigmas[:-1], sigmas[1:]
     up = then * np.sqrt(1 - (then / now) ** 2)
@@ -37,12 +39,12 @@ def euler_ancestral(schedule: ScheduleSpec, num_inference_steps: int) -> Sampler
     return _table(schedule, timesteps, sigmas, draws_noise=True, b0=down - now, s=up)
 
 
-def lms(schedule: ScheduleSpec, num_inference_steps: int) -> SamplerTable:
+def lms(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """Linear multistep (Adams-Bashforth) of order 4 on uneven steps, as in k-diffusion.
 
     InvalidInputError for steps outside the schedule.
     """
-    timesteps = fractional_timesteps(schedule, num_inference_steps)
+    timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
     weights = np.zeros((len(timesteps), LMS_ORDER))
     for step in range(len(timesteps)):
@@ -77,4 +79,6 @@ def _table(
     p, q = predicted_noise(schedule.prediction_type, scale[:-1] ** 2)
     initial = 1.0 if schedule.timestep_spacing == "leading" else float(sigmas[0] * scale[0])
     scaled = {name: scale[1:] * column for name, column in columns.items()}
-    return tabulate(timesteps, draws_noise, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled)
+    return tabulate(
+        timesteps, scale**2, draws_noise, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled
+    )

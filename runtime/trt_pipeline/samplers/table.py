@@ -27,6 +27,8 @@ class SamplerTable:
     """[N], what the time embedding sees; one more than was asked for with pndm."""
     coefficients: NDArray[np.float32]
     """[N, 8]: p, q, a, b0, b1, b2, b3, s."""
+    alphas_cumprod: NDArray[np.float32]
+    """[N + 1], the noise level ᾱ of the latents before each step, and after the last."""
     draws_noise: bool
     """Whether each step takes fresh noise from the stream, the last step included."""
     initial_scale: float = 1.0
@@ -35,6 +37,7 @@ class SamplerTable:
 
 def tabulate(
     timesteps: NDArray[Any],
+    alphas_cumprod: Float64s,
     draws_noise: bool = False,
     initial_scale: float = 1.0,
     **columns: Float64s,
@@ -43,7 +46,11 @@ def tabulate(
     zeros = np.zeros(len(timesteps))
     coefficients = np.stack([columns.get(name, zeros) for name in COLUMNS], axis=1)
     return SamplerTable(
-        timesteps.astype(np.float32), coefficients.astype(np.float32), draws_noise, initial_scale
+        timesteps=timesteps.astype(np.float32),
+        coefficients=coefficients.astype(np.float32),
+        alphas_cumprod=alphas_cumprod.astype(np.float32),
+        draws_noise=draws_noise,
+        initial_scale=initial_scale,
     )
 
 

@@ -1,0 +1,108 @@
+"""Pictures that a user gives: paths, Pillow images or arrays, of any mode and orientation."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | Image | NDArray[Any]"
+"""A path, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4], uint8, bool or 0..1 floats."""
+
+MASK_THRESHOLD = 128
+"""Grey level from which a mask's pixel is painted anew."""
+
+
+def one_a_picture(name: str, given: object, count: int) -> list[Any]:
+    """The pictures of an argument: one for all, or a list or [B, H, W, C] array with one each."""
+    if isinstance(given, np.ndarray) and given.ndim == 4:
+        given = list(given)
+    if not isinstance(given, list | tuple):
+        return [given] * count
+    if len(given) != count:
+        raise InvalidInputError(f"{name} has {len(given)} entries for {count} images.")
+    return list(given)
+
+
+def open_picture(name: str, given: ImageInput) -> "Image":
+    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if it is none."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if isinstance(given, np.ndarray):
+        return Image.fromarray(_as_uint8(name, given))
+    try:
+        if isinstance(given, str | os.PathLike):
+            with Image.open(Path(given)) as file:
+                file.load()
+                return ImageOps.exif_transpose(file)
+        if isinstance(given, Image.Image):
+            return ImageOps.exif_transpose(given)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        raise InvalidInputError(f"{name} cannot be read: {error}.") from None
+    raise InvalidInputError(
+        f"{name} is a {type(given).__name__}, expected a path, a Pillow image or a NumPy array."
+    )
+
+
+def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if not fits or not array.size:
+        raise InvalidInputError(
+            f"{name} has shape {array.shape}, expected (H, W) or (H, W, 1, 3 or 4)."
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not (np.issubdtype(array.dtype, np.floating) and ((array >= 0) & (array <= 1)).all()):
+        raise InvalidInputError(
+            f"{name} is an array of {array.dtype}, expected uint8, bool, or floats from 0 to 1."
+        )
+    return (array * 255).round().astype(np.uint8)
+
+
+def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3]: what is transparent becomes white; Lanczos filter if resized."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
+    """bool [height, width], True where at least half of the area is white; box filter."""
+    from PIL import Image
+
+    mask = mask.convert("L")
+    if mask.size != (width, height):
+        mask = mask.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(mask) >= MASK_THRESHOLD
+
+
+def common_size(images: Sequence["Image"], factor: int) -> tuple[int, int]:
+    """Height and width that all pictures have, rounded down to multiples of a factor.
+
+    InvalidInputError if they differ: then height and width must be given.
+    """
+    sizes = {(image.height, image.width) for image in images}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise InvalidInputError(f"image: its pictures are {listed}; give height and width.")
+    height, width = sizes.pop()
+    return height // factor * factor, width // factor * factor

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from trt_pipeline import InvalidInputError
+from trt_pipeline.image_inputs import (
+    common_size,
+    mask_pixels,
+    one_a_picture,
+    open_picture,
+    rgb_pixels,
+)
+
+RED = (255, 0, 0)
+
+
+def first_pixel(image: Image.Image) -> list[int]:
+    pixels = rgb_pixels(image, image.height, image.width)
+    assert pixels.dtype == np.uint8
+    return [int(channel) for channel in pixels[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", RED, [255, 0, 0]),
+        ("L", 7, [7, 7, 7]),
+        ("1", 1, [255, 255, 255]),
+        ("RGBA", (0, 0, 0, 0), [255, 255, 255]),
+        ("RGBA", (*RED, 255), [255, 0, 0]),
+        ("LA", (0, 0), [255, 255, 255]),
+        ("CMYK", (0, 0, 0, 255), [0, 0, 0]),
+        ("I;16", 65535, [255, 255, 255]),
+        ("P", 0, [0, 0, 0]),
+    ],
+)
+def test_every_mode_becomes_rgb_over_white(
+    mode: str, colour: int | tuple[int, ...], expected: list[int]
+) -> None:
+    assert first_pixel(Image.new(mode, (2, 2), colour)) == expected
+
+
+def test_an_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (4, 2)).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_picture("image", tmp_path / "turned.jpg").size == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((2, 2, 3), 7, np.uint8), [7, 7, 7]),
+        (np.full((2, 2), 7, np.uint8), [7, 7, 7]),
+        (np.full((2, 2, 1), 7, np.uint8), [7, 7, 7]),
+        (np.full((2, 2, 3), 0.5), [128, 128, 128]),
+        (np.ones((2, 2), np.bool_), [255, 255, 255]),
+    ],
+)
+def test_arrays_are_pictures(array: NDArray[np.generic], expected: list[int]) -> None:
+    assert first_pixel(open_picture("image", array)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere.png", "image cannot be read"),
+        (7, "image is a int, expected a path"),
+        (np.zeros((2, 2, 2), np.uint8), r"image has shape \(2, 2, 2\)"),
+        (np.zeros((0, 2), np.uint8), r"image has shape \(0, 2\)"),
+        (np.full((2, 2), 2.0), "image is an array of float64, expected uint8, bool, or floats"),
+        (np.full((2, 2), np.nan), "expected uint8, bool, or floats"),
+        (np.zeros((2, 2), np.int64), "image is an array of int64"),
+    ],
+)
+def test_what_is_no_picture_is_refused(given: object, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        open_picture("image", given)  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(InvalidInputError, match="image cannot be read: cannot identify"):
+        open_picture("image", tmp_path / "notes.png")
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InvalidInputError, match="exceeds limit"):
+        open_picture("image", tmp_path / "large.png")
+
+
+def test_a_mask_is_white_from_the_middle_grey() -> None:
+    grey = Image.fromarray(np.array([[0, 127, 128, 255]], np.uint8))
+    assert mask_pixels(grey, 1, 4).tolist() == [[False, False, True, True]]
+
+
+def test_pictures_of_several_sizes_need_height_and_width() -> None:
+    images = [Image.new("L", (70, 40)), Image.new("L", (70, 40))]
+    assert common_size(images, 8) == (40, 64)
+    with pytest.raises(InvalidInputError, match="its pictures are 8x8, 70x40; give height"):
+        common_size([*images, Image.new("L", (8, 8))], 8)
+
+
+def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
+    assert one_a_picture("image", "a.png", 2) == ["a.png", "a.png"]
+    assert len(one_a_picture("image", np.zeros((2, 8, 8, 3)), 2)) == 2
+    with pytest.raises(InvalidInputError, match="image has 1 entries for 2 images"):
+        one_a_picture("image", ["a.png"], 2)
