@@ -70,7 +70,7 @@ def trt_pipeline(
 ) -> "Pipeline":
     """Open a bundle, ready to make pictures.
 
-    backend: onnxruntime; None is the best that can run here.
+    backend: onnxruntime or openvino; None is the best that can run here.
     verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
     threads: for arithmetic on the CPU; None is every CPU this process may use.
     safety_checker: called with every call's finished Pillow images, says which must not be shown.

@@ -15,25 +15,26 @@ from trt_pipeline import (
     MissingDependencyError,
     trt_pipeline,
 )
-from trt_pipeline.backends import BACKENDS, open_backend
+from trt_pipeline.backends import BACKENDS, Backend, open_backend
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
+from trt_pipeline.backends.openvino import OpenVinoBackend
 
 from .tiny_bundle import EMBEDDING
 
 
-@pytest.fixture
-def backend(bundle: Bundle) -> Iterator[OnnxRuntimeBackend]:
-    with OnnxRuntimeBackend(bundle, threads=1) as opened:
+@pytest.fixture(params=BACKENDS)
+def backend(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Backend]:
+    with open_backend(bundle, request.param, 1)[0] as opened:
         yield opened
 
 
-def test_a_graph_maps_names_to_arrays(backend: OnnxRuntimeBackend) -> None:
+def test_a_graph_maps_names_to_arrays(backend: Backend) -> None:
     input_ids = np.zeros((1, 77), np.int32)
     text_kv = backend.graph("text_encoder").run({"input_ids": input_ids})["text_kv"]
     np.testing.assert_array_equal(text_kv, np.broadcast_to(EMBEDDING[0], (1, 77, 3)))
 
 
-def test_a_graph_states_its_tensors(backend: OnnxRuntimeBackend) -> None:
+def test_a_graph_states_its_tensors(backend: Backend) -> None:
     graph = backend.graph("decoder")
     assert [(t.name, t.dtype, t.shape) for t in graph.inputs + graph.outputs] == [
         ("latents", "float32", ("batch", 4, "latent_height", "latent_width")),
@@ -41,7 +42,7 @@ def test_a_graph_states_its_tensors(backend: OnnxRuntimeBackend) -> None:
     ]
 
 
-def test_a_graph_is_opened_once(backend: OnnxRuntimeBackend) -> None:
+def test_a_graph_is_opened_once(backend: Backend) -> None:
     assert backend.graph("decoder") is backend.graph("decoder")
 
 
@@ -67,13 +68,13 @@ def latents(*shape: int, dtype: type[np.generic] = np.float32) -> dict[str, NDAr
     ],
 )
 def test_tensors_that_do_not_fit_are_named(
-    backend: OnnxRuntimeBackend, tensors: dict[str, NDArray[Any]], message: str
+    backend: Backend, tensors: dict[str, NDArray[Any]], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         backend.graph("decoder").run(tensors)
 
 
-def test_sizes_must_agree_between_tensors(backend: OnnxRuntimeBackend) -> None:
+def test_sizes_must_agree_between_tensors(backend: Backend) -> None:
     graph = backend.graph("denoiser")
     sizes = {"batch": 2, "rows": 2, "latent_height": 4, "latent_width": 4}
     tensors = {
@@ -105,13 +106,21 @@ def test_every_usable_cpu_is_the_default(bundle: Bundle) -> None:
         assert backend.threads == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize(("name", "extra"), [("onnxruntime", "cpu"), ("openvino", "openvino")])
 def test_a_missing_package_is_named_with_its_command(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match=rf'pip install "trt-pipeline\[{extra}\]"'):
+        open_backend(bundle, name, None)
+
+
+def test_without_any_engine_every_obstacle_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "trt-pipeline\[cpu\]"'):
-        open_backend(bundle, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match="no backend can run here: onnxruntime: inst"):
+    for name in BACKENDS:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match=r"onnxruntime: install .*; openvino: install"):
         open_backend(bundle, None, None)
 
 
@@ -127,17 +136,37 @@ def test_the_choice_is_logged_with_its_reason(
     ]
 
 
-def test_a_file_that_is_no_graph_is_a_backend_error(own_bundle: Bundle) -> None:
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_file_that_is_no_graph_is_a_backend_error(own_bundle: Bundle, name: str) -> None:
     (own_bundle.path / "onnx/decoder.onnx").write_bytes(b"nonsense")
-    with OnnxRuntimeBackend(own_bundle, 1) as backend, pytest.raises(BackendError, match="opened"):
+    backend, _ = open_backend(own_bundle, name, 1)
+    with backend, pytest.raises(BackendError, match="could not be opened"):
         backend.graph("decoder")
 
 
-def test_a_closed_backend_opens_nothing(bundle: Bundle) -> None:
-    with OnnxRuntimeBackend(bundle, 1) as backend:
-        pass
+def test_a_closed_backend_opens_nothing(backend: Backend) -> None:
+    backend.close()
     with pytest.raises(BackendError, match="the pipeline is closed"):
         backend.graph("decoder")
+
+
+def test_every_backend_gives_the_same_picture(bundle: Bundle) -> None:
+    settings: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 6, "eta": 0.3}
+    pictures = []
+    for name in BACKENDS:
+        with trt_pipeline(bundle, backend=name, threads=1) as pipe:
+            image = pipe("a red circle", seed=0, progress_bar=False, **settings).images[0]
+            pictures.append(np.asarray(image).astype(int))
+    for picture in pictures[1:]:
+        assert abs(picture - pictures[0]).max() <= 1
+
+
+def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
+    with OpenVinoBackend(bundle, 1) as backend:
+        graph = backend.open_graph("decoder")
+        for height in (4, 5, 6, 7, 8, 4):
+            graph.run(latents(1, 4, height, 8))
+        assert [shapes[0][2] for shapes in graph._compiled] == [6, 7, 8, 4]
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -12,7 +12,7 @@ __all__ = ["BACKENDS", "Backend", "Graph", "open_backend"]
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "openvino")
 """Every backend's name, best first; each is a module of this package."""
 
 

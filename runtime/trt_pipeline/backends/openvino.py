@@ -1,0 +1,109 @@
+"""OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
+
+from collections import OrderedDict
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.backends.base import TensorCheck, Tensors
+from trt_pipeline.backends.cpu import CpuBackend
+from trt_pipeline.bundle import Bundle
+from trt_pipeline.errors import BackendError, MissingDependencyError
+
+INSTALL = 'pip install "trt-pipeline[openvino]"'
+MOST_COMPILED = 4
+"""Sets of shapes a graph stays compiled for; each holds its own copy of the weights."""
+
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+def obstacle() -> str | None:
+    """Why this backend cannot run here, or None if it can."""
+    return None if find_spec("openvino") else f"install openvino with: {INSTALL}"
+
+
+def open_backend(bundle: Bundle, threads: int | None) -> "OpenVinoBackend":
+    """Open the backend; MissingDependencyError without the openvino package."""
+    return OpenVinoBackend(bundle, threads)
+
+
+class OpenVinoBackend(CpuBackend):
+    """One OpenVINO core; graphs are compiled for fixed shapes, which is faster than free ones."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        """threads: for each graph; None is every CPU this process may use."""
+        super().__init__(bundle, threads)
+        self._core = _import_openvino().Core()
+        self._core.set_property(
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": self.threads,
+                "INFERENCE_PRECISION_HINT": "f32",  # some CPUs would take bfloat16
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+
+    def open_graph(self, name: str) -> "OpenVinoGraph":
+        """Read the graph's file; BackendError if OpenVINO refuses it."""
+        path = self.bundle.file(self.bundle.graph(name, self.precision).path)
+        try:
+            model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise BackendError(f"{path} could not be opened: {error}") from error
+        return OpenVinoGraph(name, self._core, model, self.bundle)
+
+
+class OpenVinoGraph:
+    """One graph, compiled when it first meets a set of shapes."""
+
+    def __init__(self, name: str, core: Any, model: Any, bundle: Bundle) -> None:
+        spec = bundle.graph(name, "fp32")
+        self.inputs = spec.inputs
+        self.outputs = spec.outputs
+        self._name = name
+        self._core = core
+        self._model = model
+        self._check = TensorCheck(name, spec.inputs, bundle)
+        self._compiled: OrderedDict[Shapes, Any] = OrderedDict()
+        self._lock = Lock()
+
+    def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
+        """Inputs by name to outputs by name; the caller owns the outputs."""
+        self._check(tensors)
+        try:
+            request = self._compile(tensors).create_infer_request()
+            request.infer({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+            return {spec.name: request.get_tensor(spec.name).data.copy() for spec in self.outputs}
+        except RuntimeError as error:
+            raise BackendError(f"{self._name}: OpenVINO failed: {error}") from error
+
+    def _compile(self, tensors: Tensors) -> Any:
+        shapes = tuple(tensors[spec.name].shape for spec in self.inputs)
+        with self._lock:
+            if shapes not in self._compiled:
+                self._compiled[shapes] = self._compile_for(shapes)
+                if len(self._compiled) > MOST_COMPILED:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(shapes)
+            return self._compiled[shapes]
+
+    def _compile_for(self, shapes: Shapes) -> Any:
+        model = self._model.clone()
+        names = (spec.name for spec in self.inputs)
+        model.reshape({n: list(shape) for n, shape in zip(names, shapes, strict=True)})
+        return self._core.compile_model(model, "CPU")
+
+
+def _import_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise MissingDependencyError(
+            f"backend openvino needs the openvino package. Install it with: {INSTALL}"
+        ) from None
+    return openvino
