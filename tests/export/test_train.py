@@ -98,9 +98,10 @@ def test_little_noise_weighs_little_and_much_noise_at_most_three_hundred() -> No
     assert weights.tolist() == pytest.approx([0.0510, 2.0, 300.0], rel=1e-3)
 
 
-def test_timesteps_are_spread_over_the_whole_schedule() -> None:
-    drawn = drawn_timesteps(50, 1000, torch.Generator().manual_seed(0))
-    assert sorted(t // 20 for t in drawn.tolist()) == list(range(50))
+def test_late_timesteps_are_drawn_more_often() -> None:
+    drawn = drawn_timesteps(100, 1000, torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.int64
+    assert [(drawn < bound).sum().item() for bound in (100, 500, 1000)] == [1, 25, 100]
 
 
 def test_tokens_are_those_of_the_words() -> None:

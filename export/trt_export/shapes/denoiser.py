@@ -97,11 +97,15 @@ def denoising_loss(
 
 
 def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """Timesteps from 0 to total - 1, int64 [count]: one from each of `count` equal parts, in random
-    order. As even on average as if each were drawn alone, with less chance in a step's gradient."""
+    """Timesteps from 0 to total - 1, int64 [count], each as often as its number says.
+
+    Place and kind of the shapes are decided at late ones, and are hardest to learn. One is drawn
+    from each of `count` equal parts of the distribution, in random order: less chance per step.
+    """
     device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
-    return ((parts + torch.rand(count, generator=generator, device=device)) * total / count).long()
+    share = (parts + torch.rand(count, generator=generator, device=device)) / count
+    return (share.sqrt() * total).long().clamp(max=total - 1)
 
 
 def loss_weight(alphas_cumprod: Tensor) -> Tensor:
