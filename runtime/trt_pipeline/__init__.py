@@ -6,6 +6,7 @@ pipe = trt_pipeline("engines/shapes")
 pipe("a red circle", guidance_scale=6, seed=0).images[0].save("circle.png")
 """
 
+from trt_pipeline.base_pipeline import PipelineInfo
 from trt_pipeline.bundle import Bundle, load_bundle
 from trt_pipeline.errors import (
     BackendError,
@@ -20,10 +21,13 @@ from trt_pipeline.errors import (
     TrtPipelineError,
     UnknownArgumentError,
 )
+from trt_pipeline.metadata import Settings, read_settings
 from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
 from trt_pipeline.outputs import PipelineOutput, Step
-from trt_pipeline.pipeline import Pipeline, PipelineInfo, trt_pipeline
+from trt_pipeline.pipeline import Pipeline, trt_pipeline
+from trt_pipeline.super_resolution import SuperResolutionPipeline, super_resolution_pipeline
 from trt_pipeline.tokenizer import PromptTruncatedWarning
+from trt_pipeline.unconditional import UnconditionalPipeline, unconditional_pipeline
 from trt_pipeline.version import package_version
 
 __all__ = [
@@ -43,13 +47,19 @@ __all__ = [
     "PipelineOutput",
     "PromptTruncatedWarning",
     "SeedNoise",
+    "Settings",
     "Step",
+    "SuperResolutionPipeline",
     "TorchGenerator",
     "TrtPipelineError",
+    "UnconditionalPipeline",
     "UnknownArgumentError",
     "__version__",
     "load_bundle",
+    "read_settings",
+    "super_resolution_pipeline",
     "trt_pipeline",
+    "unconditional_pipeline",
 ]
 
 

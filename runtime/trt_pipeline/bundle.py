@@ -44,7 +44,8 @@ class Bundle:
     """Graph name → arithmetic precision → graph."""
     limits: Limits
     schedule: ScheduleSpec
-    tokenizer: TokenizerSpec
+    tokenizer: TokenizerSpec | None
+    """None for models without prompts."""
     provenance: Mapping[str, Any]
     """Source checkpoint and its hashes, package versions, licence."""
     files: Mapping[str, FileSpec] = field(repr=False)
@@ -197,7 +198,8 @@ def _leaves(name: str) -> bool:
 
 
 def _referenced(bundle: Bundle) -> Iterable[str]:
-    yield bundle.tokenizer.vocab
+    if bundle.tokenizer:
+        yield bundle.tokenizer.vocab
     for precisions in bundle.graphs.values():
         for graph in precisions.values():
             yield graph.path

@@ -1,7 +1,7 @@
 """Call: what one call of the pipeline asks for, checked before any graph runs."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -53,18 +53,13 @@ class ImageInput:
     """[B, H, W], where the picture is painted anew; None is everywhere."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Call:
     """One call, ready to run; B pictures."""
 
-    mixtures: Sequence[Mixture]
-    negatives: Sequence[str]
-    scales: Sequence[float]
     shape: tuple[int, ...]
     """Of the latents, [B, C, h, w]."""
     table: SamplerTable
-    guided: Sequence[bool]
-    """Whether each step is guided."""
     noise: NoiseStream
     seeds: tuple[int, ...] | None
     latents: NDArray[np.float32] | None
@@ -80,32 +75,32 @@ class Call:
     progress_bar: ProgressBar
 
 
-def check_call(
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TextCall(Call):
+    """A call with prompts."""
+
+    mixtures: Sequence[Mixture]
+    negatives: Sequence[str]
+    scales: Sequence[float]
+    guided: Sequence[bool]
+    """Whether each step is guided."""
+
+
+def check_text_call(
     bundle: Bundle,
     *,
     prompt: object,
-    height: int | None,
-    width: int | None,
-    num_inference_steps: int,
-    guidance_scale: object,
-    eta: float,
-    generator: object,
-    latents: ArrayLike | None,
-    output_type: OutputType,
-    seed: int | Sequence[int] | None,
-    sampler: str,
-    schedule: str,
     negative_prompt: object,
-    guidance_interval: object,
     num_images_per_prompt: int,
+    guidance_scale: object,
+    guidance_interval: object,
+    num_inference_steps: int,
     image: object,
     strength: float | None,
     mask_image: object,
-    vae_tile_size: int | None,
-    callback_on_step_end: Callable[..., Any] | None,
-    cancel: CancelToken | None,
-    progress_bar: ProgressBar,
-) -> Call:
+    latents: ArrayLike | None,
+    **others: Any,
+) -> TextCall:
     """Check the arguments of Pipeline.__call__, which explains them, against a bundle.
 
     InvalidInputError names the argument, its value and what is allowed.
@@ -113,33 +108,71 @@ def check_call(
     mixtures = _repeated(as_mixtures(prompt), num_images_per_prompt)
     count = len(mixtures)
     opened = _opened(image, mask_image, strength, latents, count)
-    shape = _latents_shape(bundle, count, height, width, [picture for picture, _ in opened])
     start = _first_step(num_inference_steps, strength, bool(opened), mask_image is not None)
-    table = sampler_table(
-        sampler,
-        choose_schedule(bundle.schedule, schedule),
-        num_inference_steps,
-        eta,
+    call = check_call(
+        bundle,
+        count,
+        opened,
+        num_inference_steps=num_inference_steps,
         start=start,
+        latents=latents,
+        **others,
+    )
+    return TextCall(
+        **{field.name: getattr(call, field.name) for field in fields(call)},
+        mixtures=mixtures,
+        negatives=as_negatives(negative_prompt, count),
+        scales=guidance_scales(guidance_scale, count),
+        guided=guided_steps(guidance_interval, len(call.table.timesteps)),
+    )
+
+
+def check_call(
+    bundle: Bundle,
+    count: int,
+    opened: "Sequence[tuple[Image, Image | None]]" = (),
+    *,
+    height: int | None,
+    width: int | None,
+    num_inference_steps: int,
+    start: int = 0,
+    eta: float,
+    sampler: str | None,
+    schedule: str,
+    generator: object,
+    seed: int | Sequence[int] | None,
+    latents: ArrayLike | None,
+    output_type: OutputType,
+    vae_tile_size: int | None,
+    callback_on_step_end: Callable[..., Any] | None,
+    cancel: CancelToken | None,
+    progress_bar: ProgressBar,
+) -> Call:
+    """Check what every kind of pipeline can be asked, for `count` pictures.
+
+    opened: each picture to begin with and its mask. start: how many steps they make superfluous.
+    """
+    factor = bundle.model.vae_scale_factor
+    shape = _latents_shape(bundle, count, height, width, [picture for picture, _ in opened])
+    chosen = choose_schedule(bundle.schedule, schedule)
+    table = sampler_table(
+        sampler or bundle.schedule.sampler, chosen, num_inference_steps, eta, start=start
     )
     noise, seeds = _noise(count, seed, generator)
     if output_type not in OUTPUT_TYPES:
         raise InvalidInputError(
             f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}."
         )
+    image = _image_input(opened, shape, factor) if opened else None
     return Call(
-        mixtures=mixtures,
-        negatives=as_negatives(negative_prompt, count),
-        scales=guidance_scales(guidance_scale, count),
         shape=shape,
         table=table,
-        guided=guided_steps(guidance_interval, len(table.timesteps)),
         noise=noise,
         seeds=seeds,
         latents=None if latents is None else checked_latents(latents, shape),
-        image=_image_input(opened, shape, bundle.model.vae_scale_factor) if opened else None,
-        from_noise=not opened or (mask_image is not None and start == 0),
-        tile=_tile(vae_tile_size, bundle.model.vae_scale_factor),
+        image=image,
+        from_noise=image is None or (image.repainted is not None and start == 0),
+        tile=_tile(vae_tile_size, factor),
         output_type=output_type,
         callback=callback_on_step_end,
         cancel=cancel,

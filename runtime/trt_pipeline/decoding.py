@@ -39,6 +39,8 @@ def _decode(kind: Any, value: object, where: str) -> Any:
             _decode(inner[0], name, f"a name in {where}"): _decode(inner[1], one, f"{where}.{name}")
             for name, one in _object(value, where).items()
         }
+    if origin is UnionType and is_dataclass(inner[0]):
+        return None if value is None else _decode(inner[0], value, where)
     if is_dataclass(kind):
         return decode(cast(type, kind), value, where)
     return _leaf(kind, origin, inner, value, where)

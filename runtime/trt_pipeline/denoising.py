@@ -1,6 +1,6 @@
 """The loop over the sampler's steps: noise to latents."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.backends import Graph
-from trt_pipeline.guidance import Guidance
 from trt_pipeline.inpainting import KnownLatents
 from trt_pipeline.noise import NoiseStream
 from trt_pipeline.samplers import SamplerTable
@@ -20,10 +19,8 @@ class Part:
 
     samples: slice
     """Their place in the whole batch."""
-    text_kv: NDArray[Any]
-    """[M, 77, K], the text that each row sees."""
-    guidance: Guidance
-    """rows [M] and matrix [samples, M]."""
+    constants: Mapping[str, NDArray[Any]]
+    """Inputs of the denoiser that stay the same over the steps, such as text_kv [M, 77, K]."""
 
 
 def denoise(
@@ -50,17 +47,15 @@ def denoise(
             drawn = noise.draw(latents.shape)
         for part in parts[step]:
             at = part.samples
-            count = len(part.guidance.matrix)
+            count = at.stop - at.start
             outputs = denoiser.run(
                 {
                     "latents": latents[at],
                     "history": np.ascontiguousarray(history[:, at]),
-                    "text_kv": part.text_kv,
                     "time_embeds": np.tile(time_embeds[step], (count, 1)),
-                    "rows": part.guidance.rows,
-                    "guidance": part.guidance.matrix,
                     "coefficients": np.tile(table.coefficients[step], (count, 1)),
                     "noise": drawn[at],
+                    **part.constants,
                 }
             )
             latents[at] = outputs["next_latents"]

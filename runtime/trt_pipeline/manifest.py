@@ -21,6 +21,16 @@ Dim: TypeAlias = int | str
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
 PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
+SamplerName: TypeAlias = Literal[
+    "ddim",
+    "euler",
+    "euler_ancestral",
+    "pndm",
+    "lms",
+    "dpmsolver++",
+    "dpmsolver++_karras",
+    "unipc",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,8 @@ class ScheduleSpec:
     """As diffusers names them."""
     alphas_cumprod: tuple[float, ...]
     """Product of 1 - beta up to each training timestep."""
+    sampler: SamplerName = "ddim"
+    """The one that samples unless another is asked for."""
 
     def __post_init__(self) -> None:
         """ValueError for what no noise schedule can be."""

@@ -1,5 +1,6 @@
 """Prompts to token ids: BERT WordPiece, equal to transformers' BertTokenizer."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,8 +65,16 @@ def _warn_cut(rest: str, max_length: int) -> None:
     warnings.warn(
         f"the model reads {max_length} tokens of a prompt; cut off: {shown!r}",
         PromptTruncatedWarning,
-        stacklevel=7,  # the caller of Pipeline.__call__
+        stacklevel=_levels_to_the_user(),
     )
+
+
+def _levels_to_the_user() -> int:
+    """How far up the stack the first caller outside this package is, from the calling function."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:

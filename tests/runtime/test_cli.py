@@ -56,6 +56,7 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "height": 32,
         "width": 96,
         "model": "tiny",
+        "guidance_interval": [0.0, 1.0],
     }
 
 
@@ -99,7 +100,7 @@ def test_a_file_is_replaced_only_by_force(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["red", "-o", "a.jpg"], "pictures are .png files"),
+        (["red", "-o", "a.gif"], "a picture's name ends in .png, .webp, .jpg, .jpeg"),
         (["red", "-o", "missing/a.png"], "there is no folder missing"),
         (["red", "blue", "-o", "a.png"], "is one file for 2 pictures"),
         (["red", "--steps", "0"], "num_inference_steps must be"),
@@ -111,6 +112,22 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "--backend", "cuda"], "'cuda' is unknown"),
         (["red", "--count", "0"], "--count"),
         (["red\udc80"], "no valid Unicode"),
+        (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval starts at 0.5"),
+        (["red", "--guidance-interval", "0.5"], "--guidance-interval"),
+        (["red", "--quality", "0"], "--quality"),
+        (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG cannot be"),
+        (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG cannot be"),
+        (["red", "-o", "a.png", "--format", "webp"], "a.png is no webp by its name"),
+        (["red", "--grid", "grid.gif"], "a picture's name ends in"),
+        (["red", "--grid", "missing/grid.png"], "there is no folder missing"),
+        (["red", "--grid-columns", "2"], "--grid-columns is given without --grid"),
+        (["red", "-o", "a.png", "--grid", "a.png"], "cannot be a picture's file and the grid's"),
+        (["red", "-o", ".", "--grid", "00000.png"], "cannot be a picture's file and the grid's"),
+        (["red", "--count", "300", "--grid", "a.webp", "--grid-columns", "300"], "up to 16383"),
+        (["r" * 70_000, "-o", "a.jpg"], "more than a jpeg picture can carry"),
+        (["red", "--resume"], "--resume is for the pictures of --prompts"),
+        (["red", "--from", "missing.png"], "'missing.png' does not exist"),
+        (["red", "--prompts", "missing.txt"], "'missing.txt' does not exist"),
         ([], "Missing argument"),
     ],
 )
@@ -148,9 +165,9 @@ def test_inspect_json_is_the_manifest(bundle: Bundle, capsys: pytest.CaptureFixt
 
 def test_verify_counts_what_it_checked(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert console.run(cli, ["verify", str(bundle.path)]) == 0
-    assert capsys.readouterr().out == f"{bundle.path}: 9 files, 0.0 MB, all as listed\n"
+    assert capsys.readouterr().out == f"{bundle.path}: 11 files, 0.0 MB, all as listed\n"
     assert console.run(cli, ["verify", str(bundle.path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == 9
+    assert json.loads(capsys.readouterr().out)["files"] == 11
 
 
 def test_verify_finds_a_damaged_file(

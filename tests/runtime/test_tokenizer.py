@@ -7,7 +7,7 @@ import pytest
 
 from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
 from trt_pipeline.manifest import TokenizerSpec
-from trt_pipeline.tokenizer import Tokenizer
+from trt_pipeline.tokenizer import Tokenizer, read_vocabulary
 
 REAL = Path(__file__).parents[2] / "export/trt_export/ldm_text2im_large_256/tokenizer"
 UNCASED = TokenizerSpec(
@@ -96,11 +96,11 @@ def test_a_vocabulary_without_special_tokens_is_refused(own_bundle: Bundle) -> N
     vocab = own_bundle.path / "vocab.txt"
     vocab.write_text("[PAD]\na\n")
     with pytest.raises(BundleError, match=r"lacks \[UNK\], \[CLS\], \[SEP\], \[MASK\]"):
-        Tokenizer(vocab, own_bundle.tokenizer)
+        read_vocabulary(vocab)
 
 
 def test_a_vocabulary_that_is_no_text_is_refused(own_bundle: Bundle) -> None:
     vocab = own_bundle.path / "vocab.txt"
     vocab.write_bytes(b"\xff\xfe")
     with pytest.raises(BundleError, match="no vocabulary"):
-        Tokenizer(vocab, own_bundle.tokenizer)
+        read_vocabulary(vocab)

@@ -5,6 +5,7 @@ row is latents / 2 + mean(text_kv) + mean(time_embeds). A pixel is 64 + 64 laten
 enlarged; the encoder takes means, so it is the inverse where a picture is even.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -140,20 +141,54 @@ LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
 
 def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Write the bundle and return its manifest."""
-    (folder / "onnx").mkdir(parents=True)
+    folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    tokenizer = TokenizerSpec("vocab.txt", 77, True, None, True)
+    return _write(folder, "LDMTextToImagePipeline", GRAPHS, limits, tokenizer)
+
+
+def write_textless_bundle(folder: Path, pipeline: str) -> Bundle:
+    """Likewise for a pipeline without prompts; LDMSuperResolutionPipeline's model output is its
+    low-resolution image."""
+    folder.mkdir(parents=True)
+    given = "low_resolution" if pipeline == "LDMSuperResolutionPipeline" else None
+    graphs = {name: GRAPHS[name] for name in ("time_embedding", "decoder")}
+    return _write(folder, pipeline, {**graphs, "denoiser": _textless(given)}, LIMITS, None)
+
+
+def _textless(given: str | None) -> str:
+    """The denoiser's graph without text, rows and guidance."""
+    start = GRAPHS["denoiser"]
+    image = "float[batch, 4, latent_height, latent_width] low_resolution, " if given else ""
+    output = "output = Identity (low_resolution)" if given else "output = Mul (latents, weight)"
+    first, last = start.index("float[rows"), start.index("float[batch, 8]")
+    start = start[:first] + image + "float[batch, 2] time_embeds, " + start[last:]
+    first, last = start.index("last_axes ="), start.index(" columns = Unsq")
+    axes = "two_axes = Constant <value_ints = [2, 3]> ()"
+    same = "prediction = Identity (output)" if not given else "prediction = Mul (output, weight)"
+    return "\n".join([start[:first], axes, output, same, start[last:]])
+
+
+def _write(
+    folder: Path,
+    pipeline: str,
+    texts: Mapping[str, str],
+    limits: Limits,
+    tokenizer: TokenizerSpec | None,
+) -> Bundle:
+    (folder / "onnx").mkdir()
     graphs: dict[str, dict[Precision, GraphSpec]] = {
-        name: {"fp32": _write_graph(folder, name)} for name in GRAPHS
+        name: {"fp32": _write_graph(folder, name, text)} for name, text in texts.items()
     }
     paths = [path for path in folder.rglob("*") if path.is_file()]
     bundle = Bundle(
         path=folder,
-        model=ModelSpec("tiny", "LDMTextToImagePipeline", 4, 8, 64, 64, 0.18215),
+        model=ModelSpec("tiny", pipeline, 4, 8, 64, 64, 0.18215),
         precision="fp32",
         graphs=graphs,
         limits=limits,
         schedule=ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD),
-        tokenizer=TokenizerSpec("vocab.txt", 77, True, None, True),
+        tokenizer=tokenizer,
         provenance={"source": "tests"},
         preview=PREVIEW,
         files={
@@ -165,8 +200,8 @@ def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     return bundle
 
 
-def _write_graph(folder: Path, name: str) -> GraphSpec:
-    model = parser.parse_model(HEADER + GRAPHS[name])
+def _write_graph(folder: Path, name: str, text: str) -> GraphSpec:
+    model = parser.parse_model(HEADER + text)
     model.graph.initializer.append(numpy_helper.from_array(WEIGHTS[name], "weight"))
     onnx.checker.check_model(model)
     onnx.save_model(

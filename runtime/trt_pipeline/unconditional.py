@@ -1,0 +1,69 @@
+"""Pictures from noise alone: bundles of LDMPipeline, such as CompVis/ldm-celebahq-256's."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Never
+
+from numpy.typing import ArrayLike
+
+from trt_pipeline import arguments
+from trt_pipeline.backends import open_backend
+from trt_pipeline.base_pipeline import BasePipeline, result_of
+from trt_pipeline.bundle import Bundle, Verify, load_bundle
+from trt_pipeline.call import Call, CancelToken, OutputType, ProgressBar, check_call
+from trt_pipeline.denoising import Part
+from trt_pipeline.noise import NoiseStream
+from trt_pipeline.outputs import PipelineOutput, SafetyChecker
+
+
+def unconditional_pipeline(
+    bundle: str | os.PathLike[str] | Bundle,
+    *,
+    backend: str | None = None,
+    verify: Verify = "full",
+    threads: int | None = None,
+    safety_checker: "SafetyChecker | None" = None,
+) -> "UnconditionalPipeline":
+    """Open a bundle of LDMPipeline; arguments and errors are those of trt_pipeline."""
+    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
+    engine, reason = open_backend(loaded, backend, threads)
+    return UnconditionalPipeline(loaded, engine, reason, safety_checker)
+
+
+class UnconditionalPipeline(BasePipeline[Call]):
+    """Makes pictures without a prompt; one may serve several threads."""
+
+    KIND = "LDMPipeline"
+    GRAPHS = ("time_embedding", "denoiser", "decoder")
+
+    def __call__(
+        self,
+        batch_size: int = 1,
+        generator: NoiseStream | Sequence[NoiseStream] | None = None,
+        eta: float = 0.0,
+        num_inference_steps: int = 50,
+        output_type: OutputType = "pil",
+        return_dict: bool = True,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        latents: ArrayLike | None = None,
+        seed: int | Sequence[int] | None = None,
+        sampler: str | None = None,
+        schedule: str = "published",
+        vae_tile_size: int | None = None,
+        callback_on_step_end: Callable[..., Any] | None = None,
+        cancel: CancelToken | None = None,
+        progress_bar: ProgressBar = True,
+        **unknown: Never,
+    ) -> PipelineOutput:
+        """Make batch_size pictures; the other arguments mean what they mean to Pipeline."""
+        return result_of(self._run_call(self._checked(locals())))
+
+    def _check(self, batch_size: int = 1, **others: Any) -> Call:
+        count = arguments.integer("batch_size", batch_size, 1, 10000)
+        return check_call(self.bundle, count, **others)
+
+    def _parts(self, call: Call) -> Sequence[Sequence[Part]]:
+        parts = [Part(samples, {}) for samples in self._split(call.shape[0])]
+        return [parts] * len(call.table.timesteps)
