@@ -25,9 +25,9 @@ from trt_pipeline.metadata import Settings, read_settings
 from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
 from trt_pipeline.outputs import PipelineOutput, Step
 from trt_pipeline.pipeline import Pipeline, trt_pipeline
-from trt_pipeline.super_resolution import SuperResolutionPipeline, super_resolution_pipeline
+from trt_pipeline.super_resolution import SuperResolutionPipeline
 from trt_pipeline.tokenizer import PromptTruncatedWarning
-from trt_pipeline.unconditional import UnconditionalPipeline, unconditional_pipeline
+from trt_pipeline.unconditional import UnconditionalPipeline
 from trt_pipeline.version import package_version
 
 __all__ = [
@@ -57,9 +57,7 @@ __all__ = [
     "__version__",
     "load_bundle",
     "read_settings",
-    "super_resolution_pipeline",
     "trt_pipeline",
-    "unconditional_pipeline",
 ]
 
 

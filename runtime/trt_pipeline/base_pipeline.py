@@ -1,19 +1,20 @@
 """BasePipeline: what every kind of pipeline does, from the first latents to the pictures."""
 
-from abc import ABC, abstractmethod
+import os
+from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.backends import Backend, Graph
-from trt_pipeline.bundle import Bundle, verify_files
+from trt_pipeline.backends import Backend, Graph, open_backend
+from trt_pipeline.bundle import Bundle, Verify, load_bundle, verify_files
 from trt_pipeline.cache import ArrayCache
 from trt_pipeline.call import Call, ProgressBar, checked_latents
+from trt_pipeline.closing import Closing
 from trt_pipeline.denoising import Part, denoise
 from trt_pipeline.errors import (
     BundleError,
@@ -31,11 +32,11 @@ TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
 
 OPENERS = {
-    "LDMTextToImagePipeline": "trt_pipeline",
-    "LDMPipeline": "unconditional_pipeline",
-    "LDMSuperResolutionPipeline": "super_resolution_pipeline",
+    "LDMTextToImagePipeline": "trt_pipeline(…)",
+    "LDMPipeline": "UnconditionalPipeline.open(…)",
+    "LDMSuperResolutionPipeline": "SuperResolutionPipeline.open(…)",
 }
-"""Class name of a diffusers pipeline → the function that opens its bundles."""
+"""Class name of a diffusers pipeline → what opens its bundles."""
 
 C = TypeVar("C", bound=Call)
 
@@ -55,7 +56,7 @@ class PipelineInfo:
     device: str
 
 
-class BasePipeline(ABC, Generic[C]):
+class BasePipeline(Closing, Generic[C]):
     """A pipeline on one bundle; one may serve several threads. Leaving its `with` closes it."""
 
     KIND: ClassVar[str]
@@ -84,6 +85,21 @@ class BasePipeline(ABC, Generic[C]):
             backend.graph(graph)
         self._encoder_checked = False
         self._times = ArrayCache(TIME_CACHE_BYTES)
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | os.PathLike[str] | Bundle,
+        *,
+        backend: str | None = None,
+        verify: Verify = "full",
+        threads: int | None = None,
+        safety_checker: "SafetyChecker | None" = None,
+    ) -> Self:
+        """Open a bundle as trt_pipeline does; BundleError for one of another kind of pipeline."""
+        loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
+        engine, reason = open_backend(loaded, backend, threads)
+        return cls(loaded, engine, reason, safety_checker)
 
     @abstractmethod
     def _check(self, **arguments: Any) -> C:
@@ -122,17 +138,6 @@ class BasePipeline(ABC, Generic[C]):
     def close(self) -> None:
         """Free the engine; calls after it raise BackendError."""
         self._backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _checked(self, given: Mapping[str, Any]) -> C:
         """The call that arguments, `self` among them, ask for."""

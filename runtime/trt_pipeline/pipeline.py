@@ -8,9 +8,9 @@ from typing import Any, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trt_pipeline.backends import Backend, open_backend
+from trt_pipeline.backends import Backend
 from trt_pipeline.base_pipeline import BasePipeline, result_of
-from trt_pipeline.bundle import Bundle, Verify, load_bundle
+from trt_pipeline.bundle import Bundle, Verify
 from trt_pipeline.cache import ArrayCache
 from trt_pipeline.call import CancelToken, OutputType, ProgressBar, TextCall, check_text_call
 from trt_pipeline.denoising import Part
@@ -42,9 +42,9 @@ def trt_pipeline(
     safety_checker: called with every call's finished Pillow images, says which must not be shown.
     Raises BundleError, InvalidInputError, BackendError or one of their kinds.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
-    engine, reason = open_backend(loaded, backend, threads)
-    return Pipeline(loaded, engine, reason, safety_checker)
+    return Pipeline.open(
+        bundle, backend=backend, verify=verify, threads=threads, safety_checker=safety_checker
+    )
 
 
 class Pipeline(BasePipeline[TextCall]):

@@ -1,6 +1,5 @@
 """Larger pictures from small ones: bundles of LDMSuperResolutionPipeline."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Never
@@ -8,32 +7,16 @@ from typing import Any, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trt_pipeline.backends import open_backend
 from trt_pipeline.base_pipeline import BasePipeline, result_of
-from trt_pipeline.bundle import Bundle, Verify, load_bundle
 from trt_pipeline.call import Call, CancelToken, OutputType, ProgressBar, check_call
 from trt_pipeline.denoising import Part
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.image_inputs import ImageInput, open_picture, rgb_pixels
 from trt_pipeline.noise import NoiseStream
-from trt_pipeline.outputs import PipelineOutput, SafetyChecker
+from trt_pipeline.outputs import PipelineOutput
 
 MULTIPLE = 32
 """Images are resized to multiples of this, rounded down, as diffusers does it."""
-
-
-def super_resolution_pipeline(
-    bundle: str | os.PathLike[str] | Bundle,
-    *,
-    backend: str | None = None,
-    verify: Verify = "full",
-    threads: int | None = None,
-    safety_checker: "SafetyChecker | None" = None,
-) -> "SuperResolutionPipeline":
-    """Open a bundle of LDMSuperResolutionPipeline; arguments and errors as of trt_pipeline."""
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
-    engine, reason = open_backend(loaded, backend, threads)
-    return SuperResolutionPipeline(loaded, engine, reason, safety_checker)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

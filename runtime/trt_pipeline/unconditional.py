@@ -1,33 +1,16 @@
 """Pictures from noise alone: bundles of LDMPipeline, such as CompVis/ldm-celebahq-256's."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Never
 
 from numpy.typing import ArrayLike
 
 from trt_pipeline import arguments
-from trt_pipeline.backends import open_backend
 from trt_pipeline.base_pipeline import BasePipeline, result_of
-from trt_pipeline.bundle import Bundle, Verify, load_bundle
 from trt_pipeline.call import Call, CancelToken, OutputType, ProgressBar, check_call
 from trt_pipeline.denoising import Part
 from trt_pipeline.noise import NoiseStream
-from trt_pipeline.outputs import PipelineOutput, SafetyChecker
-
-
-def unconditional_pipeline(
-    bundle: str | os.PathLike[str] | Bundle,
-    *,
-    backend: str | None = None,
-    verify: Verify = "full",
-    threads: int | None = None,
-    safety_checker: "SafetyChecker | None" = None,
-) -> "UnconditionalPipeline":
-    """Open a bundle of LDMPipeline; arguments and errors are those of trt_pipeline."""
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
-    engine, reason = open_backend(loaded, backend, threads)
-    return UnconditionalPipeline(loaded, engine, reason, safety_checker)
+from trt_pipeline.outputs import PipelineOutput
 
 
 class UnconditionalPipeline(BasePipeline[Call]):

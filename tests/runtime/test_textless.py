@@ -16,9 +16,7 @@ from trt_pipeline import (
     SuperResolutionPipeline,
     UnconditionalPipeline,
     UnknownArgumentError,
-    super_resolution_pipeline,
     trt_pipeline,
-    unconditional_pipeline,
 )
 from trt_pipeline.samplers import ddim
 
@@ -29,14 +27,14 @@ QUICK: dict[str, Any] = {"num_inference_steps": 3, "progress_bar": False, "seed"
 
 @pytest.fixture
 def unconditional(tmp_path: Path) -> Iterator[UnconditionalPipeline]:
-    with unconditional_pipeline(write_textless_bundle(tmp_path / "u", "LDMPipeline")) as pipe:
+    with UnconditionalPipeline.open(write_textless_bundle(tmp_path / "u", "LDMPipeline")) as pipe:
         yield pipe
 
 
 @pytest.fixture
 def enlarging(tmp_path: Path) -> Iterator[SuperResolutionPipeline]:
     bundle = write_textless_bundle(tmp_path / "s", "LDMSuperResolutionPipeline")
-    with super_resolution_pipeline(bundle) as pipe:
+    with SuperResolutionPipeline.open(bundle) as pipe:
         yield pipe
 
 
@@ -85,7 +83,7 @@ def test_images_of_several_sizes_are_refused(enlarging: SuperResolutionPipeline)
 
 def test_a_bundle_of_another_pipeline_is_refused_by_name(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"LDMTextToImagePipeline, this opens .*; use trt_pipel"):
-        unconditional_pipeline(bundle)
+        UnconditionalPipeline.open(bundle)
     other = write_textless_bundle(tmp_path / "u", "LDMPipeline")
-    with pytest.raises(BundleError, match="use unconditional_pipeline"):
+    with pytest.raises(BundleError, match=r"use UnconditionalPipeline\.open"):
         trt_pipeline(other)

@@ -1,19 +1,18 @@
 """What the CPU backends share: threads, graphs opened once, and their end."""
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 from trt_pipeline import arguments
 from trt_pipeline.backends.base import Graph
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
 from trt_pipeline.manifest import Precision
 
 
-class CpuBackend(ABC):
+class CpuBackend(Closing):
     """Float32 arithmetic whatever the precision of the weights."""
 
     name: str
@@ -48,17 +47,6 @@ class CpuBackend(ABC):
         with self._lock:
             self._closed = True
             self._graphs.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _usable_cpus() -> int:
