@@ -99,7 +99,7 @@ def test_little_noise_weighs_little_and_much_noise_at_most_three_hundred() -> No
 
 
 def test_late_timesteps_are_drawn_more_often() -> None:
-    drawn = drawn_timesteps(100, 1000, torch.Generator().manual_seed(0))
+    drawn = drawn_timesteps(100, 0, 1000, torch.Generator().manual_seed(0))
     assert drawn.dtype == torch.int64
     assert [(drawn < bound).sum().item() for bound in (100, 500, 1000)] == [1, 25, 100]
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_export.shapes.scenes import random_scene
+from trt_export.shapes.scenes import random_placed_scene, random_scene
 
 Batch: TypeAlias = tuple[NDArray[np.uint8], list[str]]
 """Pictures [count, 64, 64, 3] and their captions."""
@@ -18,18 +18,28 @@ AHEAD = 4
 """Batches per worker that may wait to be used: bounds the memory."""
 
 
-def draw_batch(number: int, *, seed: int, stage: str, count: int) -> Batch:
-    """The scenes of one batch, a function of the arguments alone."""
+def draw_batch(number: int, *, seed: int, stage: str, count: int, placed_below: int = 0) -> Batch:
+    """The scenes of one batch, a function of the arguments alone.
+
+    placed_below: batches of smaller numbers have captions that all say where the shapes are.
+    """
     rng = np.random.default_rng([seed, *stage.encode(), number])
-    scenes = [random_scene(rng) for _ in range(count)]
+    draw = random_placed_scene if number < placed_below else random_scene
+    scenes = [draw(rng) for _ in range(count)]
     return np.stack([scene.draw() for scene in scenes]), [scene.caption(rng) for scene in scenes]
 
 
 def draw_batches(
-    numbers: Sequence[int], *, seed: int, stage: str, count: int, workers: int
+    numbers: Sequence[int],
+    *,
+    seed: int,
+    stage: str,
+    count: int,
+    workers: int,
+    placed_below: int = 0,
 ) -> Iterator[Batch]:
     """The batches of the given numbers, in their order; without workers, drawn in this process."""
-    draw = partial(draw_batch, seed=seed, stage=stage, count=count)
+    draw = partial(draw_batch, seed=seed, stage=stage, count=count, placed_below=placed_below)
     if workers == 0:
         yield from map(draw, numbers)
         return

@@ -20,6 +20,9 @@ CAPTION_DROPOUT = 0.12
 """Part of the scenes that are shown without their caption, for classifier-free guidance."""
 NOISES_PER_SCENE = 4
 """Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
+LAYOUT_TIMESTEP = 650
+"""First timestep of those that layout steps train. Without such steps, place and relation were
+still at chance after 8,000; with them, 300 were enough to begin."""
 MAX_WEIGHTED_SNR = 5.0
 """Signal-to-noise ratio above which the noise is easy to tell (min-SNR, arXiv:2303.09556)."""
 MAX_WEIGHT = 300.0
@@ -46,7 +49,8 @@ def train_denoiser(
         shown = with_dropout(captions, torch.Generator().manual_seed(number))
         latents = encode(vae, images)
         states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator)
+        first = LAYOUT_TIMESTEP if step < plan.layout_steps else 0
+        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator, first)
         state.update(loss)
         journal.note(step, loss)
         if save_time.due():
@@ -82,11 +86,12 @@ def denoising_loss(
     states: Tensor,
     alphas_cumprod: Tensor,
     generator: torch.Generator,
+    first: int = 0,
 ) -> Tensor:
     """Squared error of the predicted noise, NOISES_PER_SCENE copies per latent."""
     latents = latents.repeat_interleave(NOISES_PER_SCENE, dim=0)
     states = states.repeat_interleave(NOISES_PER_SCENE, dim=0)
-    timesteps = drawn_timesteps(len(latents), len(alphas_cumprod), generator)
+    timesteps = drawn_timesteps(len(latents), first, len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     alpha = alphas_cumprod[timesteps][:, None, None, None]
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -96,8 +101,8 @@ def denoising_loss(
     return (error * (weight / weight.mean())[timesteps]).mean()
 
 
-def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """Timesteps from 0 to total - 1, int64 [count], each as often as its number says.
+def drawn_timesteps(count: int, first: int, total: int, generator: torch.Generator) -> Tensor:
+    """Timesteps from `first` to total - 1, int64 [count], later ones more often.
 
     Place and kind of the shapes are decided at late ones, and are hardest to learn. One is drawn
     from each of `count` equal parts of the distribution, in random order: less chance per step.
@@ -105,7 +110,7 @@ def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tenso
     device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
     share = (parts + torch.rand(count, generator=generator, device=device)) / count
-    return (share.sqrt() * total).long().clamp(max=total - 1)
+    return (first + share.sqrt() * (total - first)).long().clamp(max=total - 1)
 
 
 def loss_weight(alphas_cumprod: Tensor) -> Tensor:

@@ -233,10 +233,19 @@ def random_scene(rng: np.random.Generator) -> Scene:
     return random_single(rng) if rng.random() < 0.45 else random_double(rng)
 
 
-def random_single(rng: np.random.Generator, pairs: Sequence[Pair] = SEEN_PAIRS) -> Scene:
-    """A scene of one shape, whose position the caption mentions in 35 % of cases."""
+def random_placed_scene(rng: np.random.Generator) -> Scene:
+    """Likewise, with a caption that always says where the shapes are."""
+    return (
+        random_single(rng, placed=1.0) if rng.random() < 0.45 else random_double(rng, related=1.0)
+    )
+
+
+def random_single(
+    rng: np.random.Generator, pairs: Sequence[Pair] = SEEN_PAIRS, placed: float = 0.35
+) -> Scene:
+    """A scene of one shape. placed: the part of the captions that mention its position."""
     size, radius = _random_size(rng)
-    position = _choice(rng, POSITIONS) if rng.random() < 0.35 else None
+    position = _choice(rng, POSITIONS) if rng.random() < placed else None
     x, y = _random_center(rng, radius, position)
     color, name = _choice(rng, pairs)
     background, named = _random_background(rng)
@@ -248,8 +257,9 @@ def random_double(
     rng: np.random.Generator,
     first_pairs: Sequence[Pair] = SEEN_PAIRS,
     second_pairs: Sequence[Pair] = SEEN_PAIRS,
+    related: float = 0.88,
 ) -> Scene:
-    """A scene of two different shapes; 12 % of the captions do not say how they lie."""
+    """A scene of two different shapes. related: the part of the captions that say how they lie."""
     first, second = _choice(rng, first_pairs), _choice(rng, second_pairs)
     while second == first:
         second = _choice(rng, second_pairs)
@@ -263,7 +273,7 @@ def random_double(
         )
     )
     background, named = _random_background(rng)
-    said = relation if rng.random() < 0.88 else None
+    said = relation if rng.random() < related else None
     return Scene(shapes, background, relation=said, names_background=named)
 
 

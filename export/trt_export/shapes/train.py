@@ -44,13 +44,25 @@ PRESETS = {
     "cpu": Preset(
         vae=StagePlan("vae", 2500, 900, scenes=16, learning_rate=2e-3, ema_decay=0.99),
         denoiser=StagePlan(
-            "denoiser", 12000, 2000, scenes=16, learning_rate=1.2e-3, ema_decay=0.998
+            "denoiser",
+            12000,
+            2000,
+            scenes=16,
+            learning_rate=1.2e-3,
+            ema_decay=0.998,
+            layout_steps=3000,
         ),
     ),
     "gpu": Preset(
         vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=2e-3),
         denoiser=StagePlan(
-            "denoiser", 8000, 2500, scenes=256, learning_rate=1.5e-3, ema_decay=0.9995
+            "denoiser",
+            8000,
+            2500,
+            scenes=256,
+            learning_rate=1.5e-3,
+            ema_decay=0.9995,
+            layout_steps=1500,
         ),
     ),
 }
@@ -125,9 +137,12 @@ def _device_name(choice: str) -> str:
 
 def _preset(arguments: argparse.Namespace, device: torch.device) -> Preset:
     preset = PRESETS["gpu" if device.type == "cuda" else "cpu"]
+    denoiser = _resized(preset.denoiser, arguments.steps, arguments.decay_steps)
+    if arguments.layout_steps is not None:
+        denoiser = replace(denoiser, layout_steps=arguments.layout_steps)
     return Preset(
         vae=_resized(preset.vae, arguments.vae_steps, arguments.vae_decay_steps),
-        denoiser=_resized(preset.denoiser, arguments.steps, arguments.decay_steps),
+        denoiser=denoiser,
     )
 
 
@@ -149,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vae-decay-steps", type=int, help="its last steps, at a falling learning rate")
     add("--steps", type=int, help="length of the denoiser stage; fewer on resuming: stop earlier")
     add("--decay-steps", type=int, help="its last steps, at a falling learning rate")
+    add("--layout-steps", type=int, help="its first steps, on places and late timesteps only")
     return parser
 
 
