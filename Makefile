@@ -9,7 +9,7 @@ PROMPTS := "a red circle" "a yellow star on a striped background" \
            "a large blue square above a small green triangle" \
            "a small purple ring to the left of a large orange cross"
 
-.PHONY: setup demo test test-slow test-install format-check lint types format clean
+.PHONY: setup demo test test-slow test-cpp test-install format-check lint types format clean
 
 setup: $(READY)
 
@@ -27,7 +27,10 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --capture=no
+	$(BIN)/python -m pytest -m slow --capture=no --ignore=tests/cpp
+
+test-cpp: setup
+	$(BIN)/python -m pytest -m slow tests/cpp
 
 test-install: setup
 	$(BIN)/python -m pytest -m network

@@ -1,0 +1,230 @@
+// trt_pipeline.hpp: the C ABI of trt_pipeline.h with owners, exceptions and standard types.
+//
+//     trt_pipeline::Pipeline pipe("engines/shapes");
+//     trt_pipeline::Settings settings;
+//     settings.guidance_scale = 6;
+//     settings.seeds = {0};
+//     auto pictures = pipe.generate("a red circle", settings);
+//     write(pictures.pixels(0), pictures.width(), pictures.height());
+//
+// Header-only, C++20. Threads as in trt_pipeline.h: one Pipeline may serve several threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trt_pipeline.h"
+
+namespace trt_pipeline {
+
+// What a call of the library failed with.
+class Error : public std::runtime_error {
+ public:
+  Error(trt_pipeline_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
+  trt_pipeline_status status() const noexcept { return status_; }
+
+ private:
+  trt_pipeline_status status_;
+};
+
+inline void check(trt_pipeline_status status) {
+  if (status != TRT_PIPELINE_OK) throw Error(status, trt_pipeline_error_message());
+}
+
+struct Options {
+  // Empty is the best that the library was built with.
+  std::string backend = {};
+  trt_pipeline_verify verify = TRT_PIPELINE_VERIFY_FULL;
+  // 0 is every CPU that this process may use.
+  std::int32_t threads = 0;
+  // Called from the threads that use the pipeline, possibly several at once; must not throw.
+  std::function<void(trt_pipeline_log_level, const char* message)> log = {};
+};
+
+// Names, meanings and defaults are those of trt_pipeline_settings.
+struct Settings {
+  std::int32_t num_images_per_prompt = 1;
+  std::string negative_prompt = {};
+  std::int32_t height = 0;
+  std::int32_t width = 0;
+  std::int32_t num_inference_steps = 50;
+  double guidance_scale = 1.0;
+  // One a picture, instead of guidance_scale.
+  std::vector<double> guidance_scales = {};
+  std::array<double, 2> guidance_interval{0.0, 1.0};
+  double eta = 0.0;
+  // Empty is the checkpoint's own.
+  std::string sampler = {};
+  std::string schedule = "published";
+  trt_pipeline_noise noise = TRT_PIPELINE_NOISE_SEED;
+  std::vector<std::uint64_t> seeds = {};
+  std::vector<float> latents = {};
+  trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
+  // Returns false to cancel. An exception cancels as well, and leaves generate.
+  std::function<bool(std::size_t step, std::size_t steps)> progress = {};
+};
+
+// One text of a prompt; with input_ids, `text` is not read.
+struct Text {
+  std::string text;
+  double weight = 1.0;
+  std::vector<std::int32_t> input_ids = {};
+};
+
+// What one picture shows: a string, or texts whose weights sum to 1.
+struct Prompt {
+  Prompt(const char* text) : texts{{text}} {}                       // NOLINT: a string is a prompt
+  Prompt(const std::string& text) : texts{{text}} {}                // NOLINT
+  Prompt(std::vector<Text> mixture) : texts(std::move(mixture)) {}  // NOLINT
+
+  std::vector<Text> texts;
+};
+
+// The pictures of one call; movable, and independent of the pipeline.
+class Pictures {
+ public:
+  explicit Pictures(trt_pipeline_pictures* owned) : owned_(owned) {}
+
+  std::size_t size() const { return owned_->count; }
+  std::size_t height() const { return owned_->height; }
+  std::size_t width() const { return owned_->width; }
+  // RGB [H, W, 3] of one picture.
+  std::span<const std::uint8_t> pixels(std::size_t picture) const {
+    const std::size_t bytes = height() * width() * 3;
+    return {owned_->pixels + picture * bytes, bytes};
+  }
+  // [B, C, h, w], or empty.
+  std::span<const float> latents() const {
+    const auto& p = *owned_;
+    const std::size_t count = p.count * p.latent_channels * p.latent_height * p.latent_width;
+    return {p.latents, p.latents ? count : 0};
+  }
+  // The seed of each picture, or empty.
+  std::span<const std::uint64_t> seeds() const {
+    return {owned_->seeds, owned_->seeds ? size() : 0};
+  }
+  const trt_pipeline_pictures& get() const { return *owned_; }
+
+ private:
+  struct Free {
+    void operator()(trt_pipeline_pictures* pictures) const { trt_pipeline_pictures_free(pictures); }
+  };
+  std::unique_ptr<trt_pipeline_pictures, Free> owned_;
+};
+
+// An open bundle.
+class Pipeline {
+ public:
+  explicit Pipeline(const std::string& bundle, Options options = {})
+      : options_(std::make_unique<Options>(std::move(options))) {
+    trt_pipeline_options raw;
+    trt_pipeline_options_default(&raw);
+    raw.backend = options_->backend.empty() ? nullptr : options_->backend.c_str();
+    raw.verify = options_->verify;
+    raw.threads = options_->threads;
+    if (options_->log) raw.log = &Pipeline::forward_log;
+    raw.log_user_data = options_.get();
+    trt_pipeline_handle* opened = nullptr;
+    check(trt_pipeline_create(bundle.c_str(), &raw, &opened));
+    owned_.reset(opened);
+  }
+
+  const trt_pipeline_info& info() const { return *trt_pipeline_get_info(owned_.get()); }
+
+  std::vector<std::int32_t> tokenize(const std::string& text) const {
+    std::vector<std::int32_t> ids(info().max_length);
+    check(trt_pipeline_tokenize(owned_.get(), text.c_str(), ids.data(), ids.size()));
+    return ids;
+  }
+
+  Pictures generate(const Prompt& prompt, const Settings& settings = {}) const {
+    return generate(std::vector<Prompt>{prompt}, settings);
+  }
+
+  Pictures generate(const std::vector<Prompt>& prompts, const Settings& settings = {}) const {
+    std::vector<std::vector<trt_pipeline_text>> texts;
+    std::vector<trt_pipeline_prompt> raw_prompts;
+    for (const Prompt& prompt : prompts) {
+      auto& raw = texts.emplace_back();
+      for (const Text& text : prompt.texts) {
+        const bool ids = !text.input_ids.empty();
+        raw.push_back({ids ? nullptr : text.text.c_str(), ids ? text.input_ids.data() : nullptr,
+                       text.input_ids.size(), text.weight});
+      }
+      raw_prompts.push_back({raw.data(), raw.size()});
+    }
+    Progress progress{settings.progress, nullptr};
+    trt_pipeline_settings raw = raw_settings(settings);
+    raw.prompts = raw_prompts.data();
+    raw.prompt_count = raw_prompts.size();
+    if (settings.progress) raw.progress = &Pipeline::forward_progress;
+    raw.progress_user_data = &progress;
+    trt_pipeline_pictures* made = nullptr;
+    const trt_pipeline_status status = trt_pipeline_generate(owned_.get(), &raw, &made);
+    if (progress.thrown) std::rethrow_exception(progress.thrown);
+    check(status);
+    return Pictures(made);
+  }
+
+ private:
+  struct Progress {
+    const std::function<bool(std::size_t, std::size_t)>& call;
+    std::exception_ptr thrown;
+  };
+  struct Free {
+    void operator()(trt_pipeline_handle* pipeline) const { trt_pipeline_free(pipeline); }
+  };
+
+  static trt_pipeline_settings raw_settings(const Settings& settings) {
+    trt_pipeline_settings raw;
+    trt_pipeline_settings_default(&raw);
+    raw.num_images_per_prompt = settings.num_images_per_prompt;
+    raw.negative_prompt = settings.negative_prompt.c_str();
+    raw.height = settings.height;
+    raw.width = settings.width;
+    raw.num_inference_steps = settings.num_inference_steps;
+    raw.guidance_scale = settings.guidance_scale;
+    raw.guidance_scales = settings.guidance_scales.data();
+    raw.guidance_scale_count = settings.guidance_scales.size();
+    raw.guidance_interval[0] = settings.guidance_interval[0];
+    raw.guidance_interval[1] = settings.guidance_interval[1];
+    raw.eta = settings.eta;
+    raw.sampler = settings.sampler.empty() ? nullptr : settings.sampler.c_str();
+    raw.schedule = settings.schedule.c_str();
+    raw.noise = settings.noise;
+    raw.seeds = settings.seeds.data();
+    raw.seed_count = settings.seeds.size();
+    raw.latents = settings.latents.empty() ? nullptr : settings.latents.data();
+    raw.latents_count = settings.latents.size();
+    raw.output = settings.output;
+    return raw;
+  }
+
+  static void forward_log(void* options, trt_pipeline_log_level level, const char* message) {
+    static_cast<const Options*>(options)->log(level, message);
+  }
+
+  static int forward_progress(void* user_data, std::size_t step, std::size_t steps) {
+    auto& progress = *static_cast<Progress*>(user_data);
+    try {
+      return progress.call(step, steps) ? 0 : 1;
+    } catch (...) {
+      progress.thrown = std::current_exception();
+      return 1;
+    }
+  }
+
+  std::unique_ptr<Options> options_;  // the library holds its address
+  std::unique_ptr<trt_pipeline_handle, Free> owned_;
+};
+
+}  // namespace trt_pipeline

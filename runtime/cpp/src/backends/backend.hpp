@@ -1,0 +1,70 @@
+// What every backend offers, and the check of tensors at its edge.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../bundle.hpp"
+#include "../tensor.hpp"
+
+namespace trt_pipeline::internal {
+
+// One graph, ready to run; safe to share between threads.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // Inputs by name to outputs by name. InvalidInputError for tensors that do not fit, BackendError
+  // if running fails.
+  virtual Tensors run(const TensorViews& inputs) = 0;
+};
+
+// Opens the graphs of one bundle.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  // BackendError if the graph can't be opened.
+  virtual std::unique_ptr<Graph> open(const std::string& graph) = 0;
+  virtual std::string name() const = 0;
+  // fp32 or fp16, of the arithmetic.
+  virtual std::string precision() const = 0;
+  // What runs the graphs, in words.
+  virtual std::string device() const = 0;
+};
+
+struct Choice {
+  std::unique_ptr<Backend> backend;
+  std::string reason;
+};
+
+// Open the named backend, or the best that this library was built with if the name is empty.
+// threads: for arithmetic on the CPU; 0 is every CPU this process may use.
+// InvalidInputError for an unknown name, MissingBackendError for one that was left out.
+Choice open_backend(const Bundle& bundle, const std::string& name, std::int32_t threads);
+
+// Names of the backends in this library, best first, separated by spaces.
+const char* backend_names();
+
+// The bundle outlives the backend.
+std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads);
+std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, std::int32_t threads);
+
+// Checks a graph's inputs against its signature and the bundle's limits.
+class TensorCheck {
+ public:
+  TensorCheck(std::string graph, const std::vector<TensorSpec>& inputs, const Bundle& bundle);
+  // InvalidInputError naming the tensor, what it is and what was expected.
+  void operator()(const TensorViews& inputs) const;
+
+ private:
+  using Sizes = std::map<std::string, std::size_t>;
+  void check(const TensorSpec& spec, const TensorView& tensor, Sizes& sizes) const;
+  void check_range(const std::string& where, const Dim& dim, std::size_t size) const;
+
+  std::string graph_;
+  std::vector<TensorSpec> inputs_;
+  std::map<std::string, Range> ranges_;  // dimension name → lowest and highest size
+};
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,175 @@
+// OpenVINO on the CPU, in float32 arithmetic whatever the precision of the weights.
+//
+// A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
+// shape, and the sets used last are kept.
+#include <algorithm>
+#include <list>
+#include <mutex>
+#include <openvino/openvino.hpp>
+
+#include "../errors.hpp"
+#include "backend.hpp"
+
+namespace trt_pipeline::internal {
+namespace {
+
+constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each holds its weights
+
+ov::element::Type element_type(DType dtype) {
+  switch (dtype) {
+    case DType::float32:
+      return ov::element::f32;
+    case DType::float16:
+      return ov::element::f16;
+    case DType::int32:
+      return ov::element::i32;
+    case DType::uint8:
+      return ov::element::u8;
+  }
+  return {};
+}
+
+// One compiled set of shapes, with the requests that no call uses at the moment.
+class Compiled {
+ public:
+  explicit Compiled(ov::CompiledModel model) : model_(std::move(model)) {}
+
+  ov::InferRequest take() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return model_.create_infer_request();
+    ov::InferRequest request = std::move(idle_.back());
+    idle_.pop_back();
+    return request;
+  }
+
+  void give_back(ov::InferRequest request) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(request));
+  }
+
+ private:
+  ov::CompiledModel model_;
+  std::vector<ov::InferRequest> idle_;
+  std::mutex mutex_;
+};
+
+class OpenVinoGraph : public Graph {
+ public:
+  OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
+                const Bundle& bundle, const GraphSpec& spec)
+      : name_(std::move(name)), spec_(spec), check_(name_, spec.inputs, bundle), core_(core) {
+    try {
+      model_ = core_.read_model(path.string());
+      for (const TensorSpec& input : spec.inputs) model_->input(input.name);
+      for (const TensorSpec& output : spec.outputs) model_->output(output.name);
+    } catch (const std::exception& error) {
+      throw BackendError(concat(path.string(), " could not be opened: ", error.what()));
+    }
+  }
+
+  Tensors run(const TensorViews& inputs) override {
+    check_(inputs);
+    try {
+      const auto compiled = compiled_for(inputs);
+      ov::InferRequest request = compiled->take();
+      for (const auto& [name, view] : inputs) {
+        request.set_tensor(name,
+                           {element_type(view.dtype), view.shape, const_cast<void*>(view.data)});
+      }
+      request.infer();
+      Tensors outputs = copied_outputs(request);
+      compiled->give_back(std::move(request));
+      return outputs;
+    } catch (const ov::Exception& error) {
+      throw BackendError(concat(name_, ": OpenVINO failed: ", error.what()));
+    }
+  }
+
+ private:
+  using Shapes = std::map<std::string, Shape>;
+
+  // Made by the first call with these shapes; others wait meanwhile.
+  std::shared_ptr<Compiled> compiled_for(const TensorViews& inputs) {
+    Shapes shapes;
+    for (const auto& [name, view] : inputs) shapes[name] = view.shape;
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(compiled_.begin(), compiled_.end(),
+                                    [&](const auto& entry) { return entry.first == shapes; });
+    if (found != compiled_.end()) {
+      compiled_.splice(compiled_.begin(), compiled_, found);
+    } else {
+      compiled_.emplace_front(shapes, compile(shapes));
+      if (compiled_.size() > kept_shapes) compiled_.pop_back();
+    }
+    return compiled_.front().second;
+  }
+
+  std::shared_ptr<Compiled> compile(const Shapes& shapes) {
+    const auto model = model_->clone();
+    std::map<std::string, ov::PartialShape> partial;
+    for (const auto& [name, shape] : shapes) partial[name] = ov::Shape(shape);
+    model->reshape(partial);
+    return std::make_shared<Compiled>(core_.compile_model(model, "CPU"));
+  }
+
+  Tensors copied_outputs(ov::InferRequest& request) const {
+    Tensors outputs;
+    for (const TensorSpec& spec : spec_.outputs) {
+      const ov::Tensor made = request.get_tensor(spec.name);
+      if (made.get_element_type() != element_type(spec.dtype)) {
+        throw BackendError(concat(name_, ": ", spec.name, " is ",
+                                  made.get_element_type().get_type_name(), ", expected ",
+                                  name_of(spec.dtype), ". Export the checkpoint again."));
+      }
+      Tensor tensor(spec.dtype, made.get_shape());
+      std::copy_n(static_cast<const std::byte*>(made.data()), tensor.bytes.size(),
+                  tensor.bytes.data());
+      outputs.emplace(spec.name, std::move(tensor));
+    }
+    return outputs;
+  }
+
+  std::string name_;
+  GraphSpec spec_;
+  TensorCheck check_;
+  ov::Core core_;
+  std::shared_ptr<ov::Model> model_;
+  std::list<std::pair<Shapes, std::shared_ptr<Compiled>>> compiled_;  // last used first
+  std::mutex mutex_;
+};
+
+class OpenVinoBackend : public Backend {
+ public:
+  OpenVinoBackend(const Bundle& bundle, std::int32_t threads) : bundle_(bundle), threads_(threads) {
+    // Without the hint, some CPUs would compute in bfloat16.
+    core_.set_property("CPU", {ov::hint::inference_precision(ov::element::f32),
+                               ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
+                               ov::inference_num_threads(threads)});
+  }
+
+  std::unique_ptr<Graph> open(const std::string& graph) override {
+    const GraphSpec& spec = bundle_.graph(graph, precision());
+    return std::make_unique<OpenVinoGraph>(core_, bundle_.file(spec.path), graph, bundle_, spec);
+  }
+
+  std::string name() const override { return "openvino"; }
+  std::string precision() const override { return "fp32"; }
+  std::string device() const override { return concat("CPU, ", threads_, " threads"); }
+
+ private:
+  const Bundle& bundle_;
+  std::int32_t threads_;
+  ov::Core core_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads) {
+  try {
+    return std::make_unique<OpenVinoBackend>(bundle, threads);
+  } catch (const ov::Exception& error) {
+    throw BackendError(concat("OpenVINO could not be started: ", error.what()));
+  }
+}
+
+}  // namespace trt_pipeline::internal

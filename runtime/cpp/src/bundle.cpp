@@ -1,0 +1,174 @@
+#include "bundle.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "errors.hpp"
+#include "sha256.hpp"
+
+namespace trt_pipeline::internal {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t format_version = 1;
+constexpr const char* manifest_name = "bundle.json";
+constexpr std::uintmax_t max_manifest_bytes = 16u << 20;
+
+std::string read_manifest(const fs::path& folder) {
+  const fs::path path = folder / manifest_name;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) {
+    throw BundleError(concat(folder.string(), " is no bundle: it has no ", manifest_name,
+                             ". Make one with: export-all MODEL --out ", folder.string()));
+  }
+  if (!fs::is_regular_file(status)) {
+    throw BundleError(concat(path.string(), " is no regular file. Export the checkpoint again."));
+  }
+  const std::uintmax_t size = fs::file_size(path, error);
+  if (!error && size > max_manifest_bytes) {
+    throw BundleError(
+        concat(path.string(), " is larger than ", max_manifest_bytes, " bytes: no manifest."));
+  }
+  std::ifstream stream(path, std::ios::binary);
+  std::string text(error ? 0 : size, '\0');
+  if (error || !stream.read(text.data(), static_cast<std::streamsize>(text.size()))) {
+    throw BundleError(concat(path.string(), " cannot be read."));
+  }
+  return text;
+}
+
+Json parse_json(const fs::path& path, const std::string& text) {
+  try {
+    // nlohmann skips a byte order mark, Python does not.
+    if (text.starts_with("\xef\xbb\xbf")) throw BundleError("it begins with a byte order mark");
+    return Json::parse(text);
+  } catch (const std::exception& error) {
+    throw BundleError(
+        concat(path.string(), " is no JSON (", error.what(), "). Export the checkpoint again."));
+  }
+}
+
+void check_version(const fs::path& folder, const Json& manifest) {
+  const auto found = manifest.find("format_version");
+  const bool known = found != manifest.end() && found->is_number_integer();
+  if (known && *found == format_version) return;
+  const std::string version = found == manifest.end() ? "none" : brief(*found);
+  throw BundleVersionError(concat(folder.string(), ": the bundle has format version ", version,
+                                  ", this release reads version ", format_version,
+                                  ". Export the checkpoint again with this release."));
+}
+
+void check_references(const Bundle& bundle) {
+  if (bundle.manifest.tokenizer) bundle.file(bundle.manifest.tokenizer->vocab);
+  for (const auto& [name, precisions] : bundle.manifest.graphs) {
+    for (const auto& [precision, graph] : precisions) {
+      bundle.file(graph.path);
+      bundle.file(graph.weights);
+    }
+  }
+  for (const EngineSpec& engine : bundle.manifest.engines) bundle.file(engine.path);
+}
+
+// What is wrong with a file; empty if nothing is.
+std::string file_problem(const fs::path& path, const std::string& name, const FileSpec& spec,
+                         bool hashes) {
+  try {
+    const auto size = static_cast<std::int64_t>(fs::file_size(path));
+    if (size != spec.size) {
+      return concat(name, " has ", size, " bytes, but ", manifest_name, " says ", spec.size);
+    }
+    if (hashes && file_sha256(path) != spec.sha256) {
+      return concat(name, " has another sha256 than ", manifest_name, " says");
+    }
+  } catch (const std::system_error& error) {
+    return concat(name, " cannot be read (", error.code().message(), ")");
+  } catch (const std::exception& error) {  // none may leave a thread
+    return concat(name, " cannot be checked (", error.what(), ")");
+  }
+  return "";
+}
+
+}  // namespace
+
+const GraphSpec& Bundle::graph(const std::string& name, const std::string& precision) const {
+  const auto found = manifest.graphs.find(name);
+  if (found != manifest.graphs.end() && found->second.contains(precision)) {
+    return found->second.at(precision);
+  }
+  std::string held;
+  for (const auto& [graph, precisions] : manifest.graphs) {
+    std::string offered;
+    for (const auto& [one, spec] : precisions) enlist(offered, one, "/");
+    enlist(held, concat(graph, " (", offered, ")"));
+  }
+  throw BundleError(concat(path.string(), ": no ", precision, " graph '", name,
+                           "'; this bundle holds ", held,
+                           ". Export the checkpoint again with the precision you need."));
+}
+
+fs::path Bundle::file(const std::string& name) const {
+  if (!manifest.files.contains(name)) {
+    throw IntegrityError(concat(path.string(), ": ", manifest_name, " does not list ", brief(name),
+                                ". Export the checkpoint again."));
+  }
+  return path / name;
+}
+
+Bundle load_bundle(const fs::path& folder, trt_pipeline_verify verify) {
+  Bundle bundle = parse_manifest(folder, read_manifest(folder));
+  if (verify != TRT_PIPELINE_VERIFY_NONE) {
+    verify_files(bundle, verify == TRT_PIPELINE_VERIFY_FULL);
+  }
+  return bundle;
+}
+
+Bundle parse_manifest(const fs::path& folder, const std::string& text) {
+  const fs::path path = folder / manifest_name;
+  Json manifest = parse_json(path, text);
+  if (!manifest.is_object()) {
+    throw BundleError(concat(path.string(), " holds no JSON object. Export the checkpoint again."));
+  }
+  check_version(folder, manifest);
+  manifest.erase("format_version");
+  try {
+    Bundle bundle{folder, parse_entries(manifest)};
+    check_references(bundle);
+    return bundle;
+  } catch (const FormatError& error) {
+    throw BundleError(concat(path.string(), " does not follow the format: ", error.what(),
+                             ". Export the checkpoint again."));
+  }
+}
+
+void verify_files(const Bundle& bundle, bool hashes) {
+  const std::vector<std::pair<std::string, FileSpec>> files(bundle.manifest.files.begin(),
+                                                            bundle.manifest.files.end());
+  std::vector<std::string> problems(files.size());
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < files.size(); i = next++) {
+      const auto& [name, spec] = files[i];
+      problems[i] = file_problem(bundle.path / name, name, spec, hashes);
+    }
+  };
+  {
+    const std::size_t cpus = std::max(1u, std::thread::hardware_concurrency());
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < std::min(cpus, files.size()); ++i) threads.emplace_back(work);
+    work();
+  }
+  std::string found;
+  for (const std::string& problem : problems) {
+    if (!problem.empty()) enlist(found, problem, "; ");
+  }
+  if (!found.empty()) {
+    throw IntegrityError(concat(bundle.path.string(), ": ", found,
+                                ". Copy the bundle again, or delete it and export again."));
+  }
+}
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,370 @@
+// The C ABI over the library: reads the caller's structs, and turns errors into statuses.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "arguments.hpp"
+#include "errors.hpp"
+#include "pipeline.hpp"
+#include "trt_pipeline.h"
+
+namespace {
+
+using namespace trt_pipeline::internal;
+
+std::string& last_message() {
+  thread_local std::string message;
+  return message;
+}
+
+trt_pipeline_status failed(trt_pipeline_status status, const char* message) noexcept {
+  try {
+    last_message() = message;
+  } catch (...) {
+    return TRT_PIPELINE_OUT_OF_MEMORY;
+  }
+  return status;
+}
+
+// Runs what may throw, and returns its status.
+template <class Function>
+trt_pipeline_status guarded(Function function) noexcept {
+  try {
+    function();
+    return TRT_PIPELINE_OK;
+  } catch (const Error& error) {
+    return failed(error.status, error.what());
+  } catch (const std::bad_alloc&) {
+    return failed(TRT_PIPELINE_OUT_OF_MEMORY, "out of memory. Ask for fewer or smaller pictures.");
+  } catch (const std::exception& error) {
+    return failed(TRT_PIPELINE_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return failed(TRT_PIPELINE_INTERNAL_ERROR, "an error without a message.");
+  }
+}
+
+void require(const void* pointer, const char* name) {
+  if (!pointer) throw InvalidInputError(concat(name, " is NULL."));
+}
+
+// The caller's struct in this library's size: what an older program does not know keeps its
+// default. InvalidInputError if a newer program set something that this library does not know.
+template <class Struct>
+Struct adopted(const Struct* given, const Struct& defaults, const char* name) {
+  Struct adopted = defaults;
+  if (!given) return adopted;
+  if (given->size < sizeof(std::size_t)) {
+    throw InvalidInputError(concat(name, " has size ", given->size,
+                                   ". Fill it in with trt_pipeline_", name, "_default."));
+  }
+  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  for (std::size_t i = sizeof(Struct); i < given->size; ++i) {
+    if (bytes[i]) {
+      throw InvalidInputError(concat(name, " set something that this library, version ",
+                                     TRT_PIPELINE_VERSION,
+                                     ", does not know. Install a newer one."));
+    }
+  }
+  std::memcpy(&adopted, given, std::min(given->size, sizeof(Struct)));
+  return adopted;
+}
+
+trt_pipeline_options default_options() {
+  trt_pipeline_options options{};
+  options.size = sizeof(options);
+  return options;
+}
+
+trt_pipeline_settings default_settings() {
+  trt_pipeline_settings settings{};
+  settings.size = sizeof(settings);
+  settings.num_images_per_prompt = 1;
+  settings.num_inference_steps = 50;
+  settings.guidance_scale = 1.0;
+  settings.guidance_interval[1] = 1.0;
+  settings.schedule = "published";
+  return settings;
+}
+
+// Writes the first `size` bytes of the defaults, and zeros where the caller knows more than this.
+template <class Struct>
+void write_defaults(Struct* target, std::size_t size, Struct defaults) {
+  if (!target || size < sizeof(std::size_t)) return;
+  defaults.size = size;
+  std::memset(static_cast<void*>(target), 0, size);
+  std::memcpy(static_cast<void*>(target), &defaults, std::min(size, sizeof(Struct)));
+}
+
+constexpr double sum_tolerance = 1e-6;
+
+InputIds ids_of(const Pipeline& pipeline, const trt_pipeline_text& text, const std::string& name) {
+  if (text.text && text.input_ids) {
+    throw InvalidInputError(concat(name, " has a text and input_ids; give one."));
+  }
+  if (text.input_ids) {
+    return pipeline.tokenizer().padded(text.input_ids, text.input_id_count, name);
+  }
+  if (!text.text) throw InvalidInputError(concat(name, " has neither a text nor input_ids."));
+  return pipeline.tokenize(text.text, name);
+}
+
+Mixture mixture_of(const Pipeline& pipeline, const trt_pipeline_prompt& prompt,
+                   const std::string& name) {
+  if (!prompt.texts || prompt.text_count == 0) {
+    throw InvalidInputError(concat(name, " has no texts, expected at least one."));
+  }
+  Mixture mixture;
+  double total = 0;
+  for (std::size_t i = 0; i < prompt.text_count; ++i) {
+    const trt_pipeline_text& text = prompt.texts[i];
+    total += checked_real(name + ": weight", text.weight);
+    mixture.push_back({ids_of(pipeline, text, name), text.weight});
+  }
+  if (!(std::abs(total - 1) <= sum_tolerance)) {
+    throw InvalidInputError(concat(name, ": its weights sum to ", total, ", expected 1."));
+  }
+  return mixture;
+}
+
+std::vector<Mixture> mixtures_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
+  if (settings.prompt && settings.prompt_count) {
+    throw InvalidInputError("prompt and prompts both say what to show; give one.");
+  }
+  if (!settings.prompt && !(settings.prompts && settings.prompt_count)) {
+    throw InvalidInputError("there is neither a prompt nor prompts.");
+  }
+  const auto times =
+      checked_integer("num_images_per_prompt", settings.num_images_per_prompt, 1, 10000);
+  const trt_pipeline_text plain_text{settings.prompt, nullptr, 0, 1.0};
+  const trt_pipeline_prompt plain{&plain_text, 1};
+  const trt_pipeline_prompt* prompts = settings.prompt ? &plain : settings.prompts;
+  const std::size_t count = settings.prompt ? 1 : settings.prompt_count;
+  std::vector<Mixture> mixtures;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Mixture mixture = mixture_of(pipeline, prompts[i], concat("prompt ", i));
+    mixtures.insert(mixtures.end(), static_cast<std::size_t>(times), mixture);
+  }
+  return mixtures;
+}
+
+void check_count(const char* name, const void* list, std::size_t entries, std::size_t pictures) {
+  if (!list || entries != pictures) {
+    throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures, " images."));
+  }
+}
+
+std::vector<InputIds> negatives_of(const Pipeline& pipeline, const trt_pipeline_settings& settings,
+                                   std::size_t pictures) {
+  if (!settings.negative_prompt_count) {
+    const char* text = settings.negative_prompt ? settings.negative_prompt : "";
+    return std::vector<InputIds>(pictures, pipeline.tokenize(text, "negative_prompt"));
+  }
+  if (settings.negative_prompt) {
+    throw InvalidInputError("negative_prompt and negative_prompts are both given; give one.");
+  }
+  check_count("negative_prompts", settings.negative_prompts, settings.negative_prompt_count,
+              pictures);
+  std::vector<InputIds> negatives;
+  for (std::size_t i = 0; i < pictures; ++i) {
+    negatives.push_back(
+        ids_of(pipeline, settings.negative_prompts[i], concat("negative_prompt ", i)));
+  }
+  return negatives;
+}
+
+std::vector<double> scales_of(const trt_pipeline_settings& settings, std::size_t pictures) {
+  std::vector<double> scales(pictures, settings.guidance_scale);
+  if (settings.guidance_scale_count) {
+    check_count("guidance_scales", settings.guidance_scales, settings.guidance_scale_count,
+                pictures);
+    scales.assign(settings.guidance_scales, settings.guidance_scales + pictures);
+  }
+  for (double scale : scales) {
+    checked_real("guidance_scale", scale, -guidance_limit, guidance_limit);
+  }
+  return scales;
+}
+
+OnStep on_step_of(const trt_pipeline_settings& settings) {
+  if (!settings.progress) return [](std::size_t, std::size_t) {};
+  return [progress = settings.progress, user_data = settings.progress_user_data](
+             std::size_t step, std::size_t steps) {
+    if (progress(user_data, step, steps)) {
+      throw CancelledError(
+          concat("cancelled by the progress callback before step ", step, " of ", steps, "."));
+    }
+  };
+}
+
+Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
+  require(settings.schedule, "schedule");
+  if (settings.seed_count) require(settings.seeds, "seeds");
+  checked_integer("noise", settings.noise, TRT_PIPELINE_NOISE_SEED, TRT_PIPELINE_NOISE_TORCH);
+  checked_integer("output", settings.output, TRT_PIPELINE_OUTPUT_PIXELS,
+                  TRT_PIPELINE_OUTPUT_LATENTS);
+  Request request;
+  request.mixtures = mixtures_of(pipeline, settings);
+  request.negatives = negatives_of(pipeline, settings, request.mixtures.size());
+  request.scales = scales_of(settings, request.mixtures.size());
+  request.height = settings.height;
+  request.width = settings.width;
+  request.num_inference_steps = settings.num_inference_steps;
+  request.guidance_interval = {settings.guidance_interval[0], settings.guidance_interval[1]};
+  request.eta = settings.eta;
+  if (settings.sampler) request.sampler = settings.sampler;
+  request.schedule = settings.schedule;
+  request.torch_noise = settings.noise == TRT_PIPELINE_NOISE_TORCH;
+  if (settings.seed_count)
+    request.seeds.assign(settings.seeds, settings.seeds + settings.seed_count);
+  request.latents = settings.latents;
+  request.latents_count = settings.latents_count;
+  request.decode = settings.output == TRT_PIPELINE_OUTPUT_PIXELS;
+  request.on_step = on_step_of(settings);
+  return request;
+}
+
+// What the caller gets, and what its pointers point into.
+struct OwnedPictures : trt_pipeline_pictures {
+  explicit OwnedPictures(Pictures made, std::size_t factor, bool decoded)
+      : trt_pipeline_pictures{}, made(std::move(made)) {
+    const Shape& shape = this->made.latents_shape;
+    count = shape[0];
+    latent_channels = shape[1];
+    latent_height = shape[2];
+    latent_width = shape[3];
+    height = shape[2] * factor;
+    width = shape[3] * factor;
+    if (decoded) pixels = this->made.result.as<std::uint8_t>().data();
+    if (!decoded) latents = this->made.result.as<float>().data();
+    if (!this->made.seeds.empty()) seeds = this->made.seeds.data();
+  }
+
+  Pictures made;
+};
+
+Log log_of(const trt_pipeline_options& options) {
+  if (!options.log) return [](trt_pipeline_log_level, const std::string&) {};
+  return [log = options.log, user_data = options.log_user_data](trt_pipeline_log_level level,
+                                                                const std::string& message) {
+    log(user_data, level, message.c_str());
+  };
+}
+
+}  // namespace
+
+// The strings that info points to are this struct's.
+struct trt_pipeline_handle {
+  trt_pipeline_handle(const char* folder, const trt_pipeline_options& options)
+      : pipeline(folder, options.verify, options.backend ? options.backend : "", options.threads,
+                 log_of(options)),
+        bundle(pipeline.bundle().path.string()),
+        arithmetic(pipeline.backend().precision()),
+        backend(pipeline.backend().name()),
+        device(pipeline.backend().device()) {
+    const Manifest& manifest = pipeline.bundle().manifest;
+    const auto size = [](std::int64_t number) { return static_cast<std::size_t>(number); };
+    const auto copy = [&](const Range& range, std::size_t* target) {
+      std::transform(range.begin(), range.end(), target, size);
+    };
+    info.model = manifest.model.name.c_str();
+    info.bundle = bundle.c_str();
+    info.weights = manifest.precision.c_str();
+    info.arithmetic = arithmetic.c_str();
+    info.backend = backend.c_str();
+    info.reason = pipeline.reason().c_str();
+    info.device = device.c_str();
+    info.height = size(manifest.model.height);
+    info.width = size(manifest.model.width);
+    copy(manifest.limits.batch, info.batch_limits);
+    copy(manifest.limits.height, info.height_limits);
+    copy(manifest.limits.width, info.width_limits);
+    info.vae_scale_factor = size(manifest.model.vae_scale_factor);
+    info.latent_channels = size(manifest.model.latent_channels);
+    info.sampler = manifest.schedule.sampler.c_str();
+    info.max_length = pipeline.tokenizer().max_length();
+  }
+
+  Pipeline pipeline;
+  std::string bundle, arithmetic, backend, device;
+  trt_pipeline_info info{};
+};
+
+extern "C" {
+
+const char* trt_pipeline_version(void) {
+  return TRT_PIPELINE_VERSION;
+}
+
+const char* trt_pipeline_backends(void) {
+  return backend_names();
+}
+
+const char* trt_pipeline_error_message(void) {
+  return last_message().c_str();
+}
+
+void trt_pipeline_options_default_sized(trt_pipeline_options* options, size_t size) {
+  write_defaults(options, size, default_options());
+}
+
+void trt_pipeline_settings_default_sized(trt_pipeline_settings* settings, size_t size) {
+  write_defaults(settings, size, default_settings());
+}
+
+trt_pipeline_status trt_pipeline_create(const char* bundle, const trt_pipeline_options* options,
+                                        trt_pipeline_handle** pipeline) {
+  return guarded([&] {
+    require(pipeline, "pipeline");
+    *pipeline = nullptr;
+    require(bundle, "bundle");
+    const auto chosen = adopted(options, default_options(), "options");
+    checked_integer("verify", chosen.verify, TRT_PIPELINE_VERIFY_FULL, TRT_PIPELINE_VERIFY_NONE);
+    *pipeline = new trt_pipeline_handle(bundle, chosen);
+  });
+}
+
+const trt_pipeline_info* trt_pipeline_get_info(const trt_pipeline_handle* pipeline) {
+  return pipeline ? &pipeline->info : nullptr;
+}
+
+trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline, const char* text,
+                                          int32_t* input_ids, size_t count) {
+  return guarded([&] {
+    require(pipeline, "pipeline");
+    require(text, "text");
+    require(input_ids, "input_ids");
+    const InputIds ids = pipeline->pipeline.tokenize(text, "text");
+    if (count < ids.size()) {
+      throw InvalidInputError(
+          concat("input_ids has room for ", count, " ids, expected ", ids.size(), "."));
+    }
+    std::copy(ids.begin(), ids.end(), input_ids);
+  });
+}
+
+trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
+                                          const trt_pipeline_settings* settings,
+                                          trt_pipeline_pictures** pictures) {
+  return guarded([&] {
+    require(pictures, "pictures");
+    *pictures = nullptr;
+    require(pipeline, "pipeline");
+    require(settings, "settings");
+    Pipeline& own = pipeline->pipeline;
+    const Request request = request_of(own, adopted(settings, default_settings(), "settings"));
+    *pictures =
+        new OwnedPictures(own.generate(request), pipeline->info.vae_scale_factor, request.decode);
+  });
+}
+
+void trt_pipeline_pictures_free(trt_pipeline_pictures* pictures) {
+  delete static_cast<OwnedPictures*>(pictures);
+}
+
+void trt_pipeline_free(trt_pipeline_handle* pipeline) {
+  delete pipeline;
+}
+
+}  // extern "C"

@@ -1,0 +1,99 @@
+#include "denoising.hpp"
+
+#include <algorithm>
+
+#include "errors.hpp"
+
+namespace trt_pipeline::internal {
+namespace {
+
+constexpr std::size_t remembered = 3;  // earlier m0 in `history`
+
+// `count` copies of one row of numbers, [count, size of the row].
+Tensor tiled(DType dtype, const std::byte* row, std::size_t length, std::size_t count) {
+  Tensor tensor(dtype, {count, length});
+  const std::size_t bytes = length * item_size(dtype);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::copy_n(row, bytes, tensor.bytes.data() + i * bytes);
+  }
+  return tensor;
+}
+
+Shape shape_of(const Part& part, const Tensor& whole) {
+  Shape shape = whole.shape;
+  shape[shape.size() - 4] = part.count;
+  return shape;
+}
+
+// Copies the samples of a part out of the whole batch [..., B, C, h, w], or back into it.
+template <class From, class To>
+void copy_samples(const Part& part, std::size_t batch, From from, To to, std::size_t layers,
+                  std::size_t sample_bytes, bool into_whole) {
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    const std::size_t whole = (layer * batch + part.start) * sample_bytes;
+    const std::size_t own = layer * part.count * sample_bytes;
+    std::copy_n(from + (into_whole ? own : whole), part.count * sample_bytes,
+                to + (into_whole ? whole : own));
+  }
+}
+
+struct Batch {
+  std::size_t size;
+  std::size_t sample_bytes;
+
+  Tensor samples(const Part& part, const Tensor& whole, std::size_t layers = 1) const {
+    Tensor taken(DType::float32, shape_of(part, whole));
+    copy_samples(part, size, whole.bytes.data(), taken.bytes.data(), layers, sample_bytes, false);
+    return taken;
+  }
+
+  void put(const Part& part, const Tensor& made, Tensor& whole, std::size_t layers = 1) const {
+    if (made.dtype != DType::float32 || made.shape != shape_of(part, whole)) {
+      throw BackendError(concat("denoiser: gave ", name_of(made.dtype), " ", describe(made.shape),
+                                ", expected float32 ", describe(shape_of(part, whole)),
+                                ". Export the checkpoint again."));
+    }
+    copy_samples(part, size, made.bytes.data(), whole.bytes.data(), layers, sample_bytes, true);
+  }
+};
+
+}  // namespace
+
+Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
+               const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+               const OnStep& on_step) {
+  const std::size_t steps = table.coefficients.size();
+  const std::size_t sample = count_of(latents.shape) / latents.shape[0];
+  const Batch batch{latents.shape[0], sample * sizeof(float)};
+  Shape history_shape = latents.shape;
+  history_shape.insert(history_shape.begin(), remembered);
+  Tensor history(DType::float32, history_shape), drawn(DType::float32, latents.shape);
+  const std::size_t embed_bytes = time_embeds.bytes.size() / steps;
+  for (std::size_t step = 0; step < steps; ++step) {
+    on_step(step, steps);
+    if (table.draws_noise)
+      std::ranges::copy(noise.draw(batch.size, sample), drawn.as<float>().begin());
+    for (const Part& part : *parts[step]) {
+      const Tensor x = batch.samples(part, latents), z = batch.samples(part, drawn);
+      const Tensor earlier = batch.samples(part, history, remembered);
+      const Tensor times = tiled(time_embeds.dtype, time_embeds.bytes.data() + step * embed_bytes,
+                                 time_embeds.shape[1], part.count);
+      const auto* row = reinterpret_cast<const std::byte*>(table.coefficients[step].data());
+      const Tensor coefficients = tiled(DType::float32, row, 8, part.count);
+      const Tensors outputs = denoiser.run({{"latents", x},
+                                            {"history", earlier},
+                                            {"text_kv", part.text_kv},
+                                            {"time_embeds", times},
+                                            {"rows", part.guidance.rows},
+                                            {"guidance", part.guidance.matrix},
+                                            {"coefficients", coefficients},
+                                            {"noise", z}});
+      batch.put(part, outputs.at("next_latents"), latents);
+      batch.put(part, outputs.at("next_history"), history, remembered);
+    }
+  }
+  on_step(steps, steps);
+  return latents;
+}
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,259 @@
+#include "manifest.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "errors.hpp"
+
+namespace trt_pipeline::internal {
+namespace {
+
+std::string precision_of(const Entry& entry) {
+  return entry.one_of({"fp32", "fp16"});
+}
+
+DType dtype_of(const Entry& entry) {
+  const std::string name = entry.one_of({"float32", "float16", "int32", "uint8"});
+  for (DType dtype : {DType::float32, DType::float16, DType::int32}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  return DType::uint8;
+}
+
+Dim dim_of(const Entry& entry) {
+  if (entry.value.is_string()) return entry.string();
+  if (!entry.value.is_number_integer()) entry.refuse("an integer or a string");
+  return entry.integer();
+}
+
+template <class T>
+std::vector<T> list_of(const Entry& entry, T (*one)(const Entry&)) {
+  std::vector<T> values;
+  for (const Entry& item : entry.list()) values.push_back(one(item));
+  return values;
+}
+
+template <class T>
+std::map<std::string, T> map_of(const Entry& entry, T (*one)(const Entry&)) {
+  std::map<std::string, T> values;
+  for (const auto& [name, item] : entry.items()) values.emplace(name, one(item));
+  return values;
+}
+
+TensorSpec tensor_of(const Entry& entry) {
+  Object object(entry);
+  TensorSpec tensor{object["name"].string(), dtype_of(object["dtype"]),
+                    list_of(object["shape"], dim_of)};
+  object.finish();
+  return tensor;
+}
+
+GraphSpec graph_of(const Entry& entry) {
+  Object object(entry);
+  GraphSpec graph{object["path"].string(), object["weights"].string(),
+                  list_of(object["inputs"], tensor_of), list_of(object["outputs"], tensor_of)};
+  object.finish();
+  return graph;
+}
+
+std::map<std::string, GraphSpec> precisions_of(const Entry& entry) {
+  for (const auto& [name, graph] : entry.items()) {
+    precision_of({Json(name), "a name in " + entry.where});
+  }
+  return map_of(entry, graph_of);
+}
+
+ModelSpec model_of(const Entry& entry) {
+  Object object(entry);
+  ModelSpec model{object["name"].string(),
+                  object["pipeline"].string(),
+                  object["latent_channels"].integer(),
+                  object["vae_scale_factor"].integer(),
+                  object["height"].integer(),
+                  object["width"].integer(),
+                  object["scaling_factor"].number()};
+  object.finish();
+  const std::pair<const char*, std::int64_t> counts[] = {
+      {"latent_channels", model.latent_channels},
+      {"vae_scale_factor", model.vae_scale_factor},
+      {"height", model.height},
+      {"width", model.width}};
+  for (const auto& [name, count] : counts) {
+    if (count < 1) object.refuse(concat(name, " is ", count, ", expected 1 or more"));
+  }
+  if (!(std::isfinite(model.scaling_factor) && model.scaling_factor > 0)) {
+    object.refuse(concat("scaling_factor is ", model.scaling_factor, ", expected more than 0"));
+  }
+  return model;
+}
+
+Range range_of(const Entry& entry) {
+  const auto ends = entry.list_of(2);
+  return {ends[0].integer(), ends[1].integer()};
+}
+
+Limits limits_of(const Entry& entry) {
+  Object object(entry);
+  Limits limits{range_of(object["batch"]), range_of(object["height"]), range_of(object["width"])};
+  object.finish();
+  const std::pair<const char*, Range> ranges[] = {
+      {"batch", limits.batch}, {"height", limits.height}, {"width", limits.width}};
+  for (const auto& [name, range] : ranges) {
+    if (range[0] < 1 || range[1] < range[0]) {
+      object.refuse(
+          concat(name, " ", range[0], "..", range[1], " is no range of positive numbers"));
+    }
+  }
+  return limits;
+}
+
+bool never_rises(const std::vector<double>& alphas) {
+  double earlier = 1;
+  for (double alpha : alphas) {
+    if (!(alpha > 0 && alpha <= earlier)) return false;
+    earlier = alpha;
+  }
+  return !alphas.empty() && alphas[0] != 1;
+}
+
+double number_of(const Entry& entry) {
+  return entry.number();
+}
+
+ScheduleSpec schedule_of(const Entry& entry) {
+  Object object(entry);
+  ScheduleSpec schedule{object["prediction_type"].one_of({"epsilon", "sample", "v_prediction"}),
+                        object["steps_offset"].integer(), object["set_alpha_to_one"].boolean(),
+                        object["timestep_spacing"].one_of({"leading", "linspace", "trailing"}),
+                        list_of(object["alphas_cumprod"], number_of)};
+  if (object.has("sampler")) {
+    schedule.sampler = object["sampler"].one_of({"ddim", "euler", "euler_ancestral", "pndm", "lms",
+                                                 "dpmsolver++", "dpmsolver++_karras", "unipc"});
+  }
+  object.finish();
+  if (!never_rises(schedule.alphas_cumprod)) {
+    object.refuse("alphas_cumprod must be numbers between 0 and 1 that never rise");
+  }
+  const std::int64_t last = schedule.training_steps() - 1;
+  if (schedule.steps_offset < 0 || schedule.steps_offset > last) {
+    object.refuse(concat("steps_offset is ", schedule.steps_offset, ", expected 0 to ", last));
+  }
+  return schedule;
+}
+
+std::optional<bool> strip_accents_of(const Entry& entry) {
+  if (entry.is_null()) return std::nullopt;
+  if (!entry.value.is_boolean()) entry.refuse("true or false or null");
+  return entry.boolean();
+}
+
+std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
+  if (entry.is_null()) return std::nullopt;
+  Object object(entry);
+  TokenizerSpec tokenizer{object["vocab"].string(), object["max_length"].integer(),
+                          object["lowercase"].boolean(), strip_accents_of(object["strip_accents"]),
+                          object["tokenize_chinese_chars"].boolean()};
+  object.finish();
+  if (tokenizer.max_length < 2) {
+    object.refuse(concat("max_length is ", tokenizer.max_length, ", expected 2 or more"));
+  }
+  return tokenizer;
+}
+
+bool is_digit(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+FileSpec file_of(const Entry& entry) {
+  Object object(entry);
+  FileSpec file{object["size"].integer(), object["sha256"].string()};
+  object.finish();
+  if (file.size < 0) object.refuse(concat("size is ", file.size, ", expected 0 or more"));
+  if (file.sha256.size() != 64 || !std::ranges::all_of(file.sha256, is_digit)) {
+    object.refuse(concat("sha256 is ", brief(file.sha256), ", expected 64 digits from 0 to f"));
+  }
+  return file;
+}
+
+std::int64_t integer_of(const Entry& entry) {
+  return entry.integer();
+}
+
+ShapeRange shape_range_of(const Entry& entry) {
+  Object object(entry);
+  ShapeRange range{list_of(object["least"], integer_of), list_of(object["typical"], integer_of),
+                   list_of(object["most"], integer_of)};
+  object.finish();
+  return range;
+}
+
+EngineSpec engine_of(const Entry& entry) {
+  Object object(entry), key(object["key"]);
+  EngineSpec engine{object["graph"].string(),
+                    object["path"].string(),
+                    key["flavour"].one_of({"tensorrt", "tensorrt_rtx"}),
+                    key["version"].string(),
+                    key["compute_capability"].string(),
+                    key["platform"].string(),
+                    precision_of(key["precision"]),
+                    key["onnx_sha256"].string(),
+                    key["weights_sha256"].string(),
+                    map_of(key["profile"], shape_range_of),
+                    key["optimization_level"].integer()};
+  key.finish();
+  object.finish();
+  return engine;
+}
+
+// The linear map from latents to colours, which this library does not use.
+void check_preview(const Object& object, const Entry& entry, std::int64_t channels) {
+  const auto rows = entry.list();
+  bool fits = rows.empty() || rows.size() == 3;
+  for (const Entry& row : rows) {
+    fits = list_of(row, number_of).size() == static_cast<std::size_t>(channels) + 1 && fits;
+  }
+  if (!fits) {
+    object.refuse("preview must be 3 rows of a weight for each channel and an offset");
+  }
+}
+
+// Whether a name leads out of the bundle, or is not written the plain way.
+bool leaves(const std::string& name) {
+  if (name.find('\\') != std::string::npos) return true;
+  std::size_t start = 0;
+  while (true) {
+    const std::size_t end = std::min(name.find('/', start), name.size());
+    const std::string part = name.substr(start, end - start);
+    if (part.empty() || part == "." || part == "..") return true;
+    if (end == name.size()) return false;
+    start = end + 1;
+  }
+}
+
+}  // namespace
+
+Manifest parse_entries(const Json& entries) {
+  Object object({entries, "the manifest"});
+  Manifest manifest{model_of(object["model"]),
+                    precision_of(object["precision"]),
+                    map_of(object["graphs"], precisions_of),
+                    limits_of(object["limits"]),
+                    schedule_of(object["schedule"]),
+                    tokenizer_of(object["tokenizer"]),
+                    map_of(object["files"], file_of),
+                    {}};
+  object["provenance"].items();
+  if (object.has("engines")) manifest.engines = list_of(object["engines"], engine_of);
+  if (object.has("preview")) {
+    check_preview(object, object["preview"], manifest.model.latent_channels);
+  }
+  object.finish();
+  for (const auto& [name, file] : manifest.files) {
+    if (leaves(name)) {
+      object.refuse(concat("file name ", brief(name), " leaves the bundle"));
+    }
+  }
+  return manifest;
+}
+
+}  // namespace trt_pipeline::internal

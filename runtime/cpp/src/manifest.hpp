@@ -1,0 +1,114 @@
+// Manifest: what the entries of bundle.json say, as engines/README.md specifies them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "decoding.hpp"
+#include "tensor.hpp"
+
+namespace trt_pipeline::internal {
+
+// A number where the size is fixed, a name where it varies.
+using Dim = std::variant<std::int64_t, std::string>;
+
+struct TensorSpec {
+  std::string name;
+  DType dtype;
+  std::vector<Dim> shape;
+};
+
+// One ONNX graph at one arithmetic precision; files are relative to the bundle.
+struct GraphSpec {
+  std::string path;
+  std::string weights;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+};
+
+struct ModelSpec {
+  std::string name;
+  std::string pipeline;
+  std::int64_t latent_channels;
+  std::int64_t vae_scale_factor;  // pixels per latent
+  std::int64_t height;            // native, in pixels
+  std::int64_t width;
+  double scaling_factor;
+};
+
+// An inclusive range.
+using Range = std::array<std::int64_t, 2>;
+
+// What the graphs of a bundle accept; sizes in pixels, multiples of vae_scale_factor.
+struct Limits {
+  Range batch;
+  Range height;
+  Range width;
+};
+
+// The noise schedule that the model is sampled with; names as diffusers has them.
+struct ScheduleSpec {
+  std::string prediction_type;  // epsilon, sample or v_prediction
+  std::int64_t steps_offset;
+  bool set_alpha_to_one;
+  std::string timestep_spacing;  // leading, linspace or trailing
+  std::vector<double> alphas_cumprod;
+  std::string sampler = "ddim";  // the one that samples unless another is asked for
+
+  std::int64_t training_steps() const { return static_cast<std::int64_t>(alphas_cumprod.size()); }
+};
+
+// A BERT WordPiece tokenizer.
+struct TokenizerSpec {
+  std::string vocab;
+  std::int64_t max_length;
+  bool lowercase;
+  std::optional<bool> strip_accents;  // none follows lowercase
+  bool tokenize_chinese_chars;
+};
+
+struct FileSpec {
+  std::int64_t size;   // bytes
+  std::string sha256;  // lower-case hexadecimal
+};
+
+// The shapes that an engine takes for one input.
+struct ShapeRange {
+  std::vector<std::int64_t> least, typical, most;
+};
+
+// One TensorRT plan, and all that makes it stale when it changes.
+struct EngineSpec {
+  std::string graph;
+  std::string path;
+  std::string flavour;  // tensorrt or tensorrt_rtx
+  std::string version;
+  std::string compute_capability;
+  std::string platform;
+  std::string precision;
+  std::string onnx_sha256;
+  std::string weights_sha256;
+  std::map<std::string, ShapeRange> profile;
+  std::int64_t optimization_level;
+};
+
+struct Manifest {
+  ModelSpec model;
+  std::string precision;  // in which the weights are stored
+  std::map<std::string, std::map<std::string, GraphSpec>> graphs;  // name → precision → graph
+  Limits limits;
+  ScheduleSpec schedule;
+  std::optional<TokenizerSpec> tokenizer;  // none for models without prompts
+  std::map<std::string, FileSpec> files;
+  std::vector<EngineSpec> engines;
+};
+
+// Every entry of bundle.json but format_version; FormatError names what does not fit.
+Manifest parse_entries(const Json& entries);
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,34 @@
+// Samplers as tables: one row of coefficients for each step of the denoiser.
+#pragma once
+
+#include <string>
+
+#include "table.hpp"
+
+namespace trt_pipeline::internal {
+
+// The table of the sampler with that name; each follows the defaults of diffusers' scheduler.
+// InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
+SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
+                           std::int64_t num_inference_steps, double eta);
+
+// DDIM, arXiv:2010.02502, eq. 12 and 16; m0 is the predicted noise. eta: 0 is deterministic, 1 is
+// DDPM.
+SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, double eta);
+
+// PLMS, arXiv:2202.09778, eq. 9 and 12, started without Runge-Kutta; m0 is the model's output. The
+// first step is repeated, so there is a row more than `steps` if that is over 1.
+SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps);
+
+// k-diffusion's samplers (arXiv:2206.00364), which solve dx_σ/dσ = ε; m0 is the predicted noise.
+SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps);
+SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps);
+SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps);
+
+// Second-order exponential integrators in -log σ; m0 is the predicted sample. DPM-Solver++(2M),
+// arXiv:2211.01095, along the schedule's or Karras' noise levels, and UniPC, arXiv:2302.04867.
+SamplerTable dpmsolver(const ScheduleSpec& schedule, std::int64_t steps);
+SamplerTable dpmsolver_karras(const ScheduleSpec& schedule, std::int64_t steps);
+SamplerTable unipc(const ScheduleSpec& schedule, std::int64_t steps);
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,15 @@
+// sha256 of files.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace trt_pipeline::internal {
+
+// Hash a file, as lower-case hexadecimal; std::system_error if it cannot be read.
+std::string file_sha256(const std::filesystem::path& path);
+
+// Hash bytes, as lower-case hexadecimal.
+std::string bytes_sha256(const std::string& bytes);
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,157 @@
+#include "unicode.hpp"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+
+namespace trt_pipeline::internal {
+namespace {
+
+struct Range {
+  char32_t first, last;
+};
+// Every stride-th code point from first to last shifts by the same difference.
+struct Shift {
+  char32_t first, last, stride;
+  std::int32_t by;
+};
+
+#include "unicode_tables.inc"
+
+constexpr Range white_spaces[] = {
+    {0x9, 0xd},       {0x20, 0x20},     {0x85, 0x85},     {0xa0, 0xa0},     {0x1680, 0x1680},
+    {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
+constexpr Range chinese[] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},
+                             {0x20000, 0x2a6df}, {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf},
+                             {0x2f800, 0x2fa1f}};
+constexpr Range hangul_syllables[] = {{0xac00, 0xd7a3}};
+
+constexpr char32_t capital_i_with_dot = 0x130;
+constexpr char32_t dot_above = 0x307;
+
+// The last of the sorted rows that begins at or before code; null if code is not within it.
+template <class Row, std::size_t N>
+const Row* find(const Row (&rows)[N], char32_t code) {
+  const Row* after = std::upper_bound(std::begin(rows), std::end(rows), code,
+                                      [](char32_t c, const Row& row) { return c < row.first; });
+  return after != std::begin(rows) && code <= after[-1].last ? after - 1 : nullptr;
+}
+
+int combining_class(char32_t code) {
+  return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class;
+}
+
+// Canonical ordering: marks that follow a starter are sorted by class, equal ones kept in place.
+void order_marks(Characters& text) {
+  auto at = text.begin();
+  while (at != text.end()) {
+    const auto starts = [](const Character& c) { return combining_class(c.code) == 0; };
+    const auto first = std::find_if_not(at, text.end(), starts);
+    at = std::find_if(first, text.end(), starts);
+    std::stable_sort(first, at, [](const Character& a, const Character& b) {
+      return combining_class(a.code) < combining_class(b.code);
+    });
+  }
+}
+
+Characters decompose(const Characters& text) {
+  Characters parts;
+  for (const Character& c : text) {
+    if (!find(decomposed, c.code) && !find(hangul_syllables, c.code)) {
+      parts.push_back(c);
+      continue;
+    }
+    utf8proc_int32_t codes[8];
+    int boundary = 0;
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code), codes, 8,
+                                               UTF8PROC_DECOMPOSE, &boundary);
+    for (utf8proc_ssize_t i = 0; i < std::min<utf8proc_ssize_t>(count, 8); ++i) {
+      parts.push_back({static_cast<char32_t>(codes[i]), c.origin});
+    }
+  }
+  order_marks(parts);
+  return parts;
+}
+
+}  // namespace
+
+std::optional<std::u32string> decode_utf8(std::string_view bytes, std::size_t* wrong) {
+  std::u32string text;
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    utf8proc_int32_t code = 0;
+    const auto length =
+        utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()) + at,
+                         static_cast<utf8proc_ssize_t>(bytes.size() - at), &code);
+    if (length <= 0) {
+      if (wrong) *wrong = at;
+      return std::nullopt;
+    }
+    text += static_cast<char32_t>(code);
+    at += static_cast<std::size_t>(length);
+  }
+  return text;
+}
+
+void append_utf8(std::string& bytes, char32_t code) {
+  utf8proc_uint8_t encoded[4];
+  const auto length = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), encoded);
+  bytes.append(reinterpret_cast<const char*>(encoded), static_cast<std::size_t>(length));
+}
+
+bool is_whitespace(char32_t code) {
+  return find(white_spaces, code);
+}
+
+bool is_punctuation(char32_t code) {
+  return find(punctuation, code);
+}
+
+bool is_chinese(char32_t code) {
+  return find(chinese, code);
+}
+
+Characters clean(const Characters& text) {
+  Characters kept;
+  for (const Character& c : text) {
+    if (!find(removed, c.code)) kept.push_back({is_whitespace(c.code) ? U' ' : c.code, c.origin});
+  }
+  return kept;
+}
+
+Characters space_chinese(const Characters& text) {
+  Characters spaced;
+  for (const Character& c : text) {
+    const bool around = is_chinese(c.code);
+    if (around) spaced.push_back({U' ', c.origin});
+    spaced.push_back(c);
+    if (around) spaced.push_back({U' ', c.origin});
+  }
+  return spaced;
+}
+
+Characters strip_accents(const Characters& text) {
+  Characters parts = decompose(text);
+  std::erase_if(parts, [](const Character& c) { return find(nonspacing_marks, c.code); });
+  return parts;
+}
+
+Characters lower_case(const Characters& text) {
+  Characters small;
+  for (const Character& c : text) {
+    if (c.code == capital_i_with_dot) {
+      small.push_back({U'i', c.origin});
+      small.push_back({dot_above, c.origin});
+      continue;
+    }
+    const Shift* shift = find(lower_cases, c.code);
+    const bool shifts = shift && (c.code - shift->first) % shift->stride == 0;
+    const std::int32_t by = shifts ? shift->by : 0;
+    small.push_back({static_cast<char32_t>(static_cast<std::int32_t>(c.code) + by), c.origin});
+  }
+  return small;
+}
+
+}  // namespace trt_pipeline::internal

@@ -1,0 +1,58 @@
+/* The header is C, and the library keeps its word where a program is older, newer or wrong. */
+#include <stdio.h>
+#include <string.h>
+
+#include "trt_pipeline.h"
+
+#define EXPECT(condition)                                                       \
+  do {                                                                          \
+    if (!(condition)) {                                                         \
+      fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                                 \
+    }                                                                           \
+  } while (0)
+
+int main(void) {
+  trt_pipeline_handle* pipe = (trt_pipeline_handle*)&pipe;
+  trt_pipeline_pictures* pictures = (trt_pipeline_pictures*)&pictures;
+  trt_pipeline_options options;
+  trt_pipeline_settings settings;
+  struct {
+    trt_pipeline_options known;
+    char more[16];
+  } newer;
+
+  trt_pipeline_options_default(&options);
+  trt_pipeline_settings_default(&settings);
+  EXPECT(options.size == sizeof(options));
+  EXPECT(settings.num_inference_steps == 50 && settings.guidance_scale == 1.0);
+  EXPECT(settings.sampler == NULL && strcmp(settings.schedule, "published") == 0);
+  EXPECT(strlen(trt_pipeline_version()) > 0);
+
+  EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_BUNDLE_ERROR);
+  EXPECT(pipe == NULL);
+  EXPECT(strstr(trt_pipeline_error_message(), "nowhere is no bundle") != NULL);
+  EXPECT(trt_pipeline_create(NULL, NULL, &pipe) == TRT_PIPELINE_INVALID_INPUT);
+  EXPECT(trt_pipeline_create("nowhere", NULL, NULL) == TRT_PIPELINE_INVALID_INPUT);
+  EXPECT(trt_pipeline_generate(NULL, &settings, &pictures) == TRT_PIPELINE_INVALID_INPUT);
+  EXPECT(pictures == NULL);
+  EXPECT(trt_pipeline_tokenize(NULL, "a", NULL, 0) == TRT_PIPELINE_INVALID_INPUT);
+  EXPECT(trt_pipeline_get_info(NULL) == NULL);
+
+  /* An older program's struct is shorter, a newer one's longer. */
+  options.size = offsetof(trt_pipeline_options, log);
+  EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_BUNDLE_ERROR);
+  options.size = 0;
+  EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_INVALID_INPUT);
+  memset(&newer, 1, sizeof(newer));
+  trt_pipeline_options_default_sized(&newer.known, sizeof(newer));
+  EXPECT(newer.known.size == sizeof(newer) && newer.more[0] == 0);
+  EXPECT(trt_pipeline_create("nowhere", &newer.known, &pipe) == TRT_PIPELINE_BUNDLE_ERROR);
+  newer.more[8] = 1;
+  EXPECT(trt_pipeline_create("nowhere", &newer.known, &pipe) == TRT_PIPELINE_INVALID_INPUT);
+  EXPECT(strstr(trt_pipeline_error_message(), "Install a newer one") != NULL);
+
+  trt_pipeline_pictures_free(NULL);
+  trt_pipeline_free(NULL);
+  return 0;
+}

@@ -1,0 +1,22 @@
+// The golden files that the Python tests read as well.
+#pragma once
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace trt_pipeline::internal {
+
+inline nlohmann::json golden(const std::string& name) {
+  std::ifstream stream(std::string(GOLDEN) + "/" + name);
+  return nlohmann::json::parse(stream);
+}
+
+// The distance between two numbers in steps of float32 at the larger one's size.
+inline double float32_steps(double a, double b) {
+  const float larger = static_cast<float>(std::max({std::abs(a), std::abs(b), 1e-30}));
+  return std::abs(a - b) / (std::nextafter(larger, INFINITY) - larger);
+}
+
+}  // namespace trt_pipeline::internal

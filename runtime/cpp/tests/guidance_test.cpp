@@ -1,0 +1,56 @@
+#include "guidance.hpp"
+
+#include <doctest/doctest.h>
+
+#include "errors.hpp"
+#include "golden.hpp"
+
+using namespace trt_pipeline::internal;
+
+namespace {
+
+// Any injective map will do, as guidance only hands the ids on.
+InputIds ids_of(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+}  // namespace
+
+TEST_CASE("guidance gives Python's rows, matrix and texts") {
+  const auto kept = golden("guidance.json");
+  for (const auto& expected : kept["matrices"]) {
+    std::vector<Mixture> mixtures;
+    for (const auto& mixture : expected["mixtures"]) {
+      auto& texts = mixtures.emplace_back();
+      for (const auto& pair : mixture) texts.push_back({ids_of(pair[0]), pair[1]});
+    }
+    std::vector<InputIds> negatives, texts;
+    for (const auto& text : expected["negatives"]) negatives.push_back(ids_of(text));
+    for (const auto& text : expected["texts"]) texts.push_back(ids_of(text));
+
+    const Guidance guidance = guide(mixtures, negatives, expected["scales"]);
+
+    std::vector<float> matrix;
+    for (const auto& row : expected["matrix"]) {
+      matrix.insert(matrix.end(), row.begin(), row.end());
+    }
+    const auto rows = guidance.rows.as<std::int32_t>();
+    const auto numbers = guidance.matrix.as<float>();
+    CHECK(std::vector<int>(rows.begin(), rows.end()) == expected["rows"].get<std::vector<int>>());
+    CHECK(std::vector<float>(numbers.begin(), numbers.end()) == matrix);
+    CHECK(guidance.texts == texts);
+  }
+}
+
+TEST_CASE("an interval guides Python's steps") {
+  const auto kept = golden("guidance.json");
+  for (const auto& expected : kept["guided_steps"]) {
+    CHECK(guided_steps(expected["interval"], expected["steps"]) ==
+          expected["guided"].get<std::vector<bool>>());
+  }
+}
+
+TEST_CASE("an interval that ends before it starts is refused") {
+  CHECK_THROWS_WITH_AS(guided_steps({0.8, 0.2}, 5),
+                       "guidance_interval starts at 0.8 and stops at 0.2.", InvalidInputError);
+}

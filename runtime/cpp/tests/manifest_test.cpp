@@ -1,0 +1,139 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "bundle.hpp"
+#include "errors.hpp"
+#include "golden.hpp"
+#include "sha256.hpp"
+
+using namespace trt_pipeline::internal;
+
+namespace {
+
+std::string text_of(const nlohmann::json& entries) {
+  return entries.dump();
+}
+
+nlohmann::json changed(nlohmann::json manifest, const nlohmann::json& change) {
+  const auto& path = change["path"];
+  if (path.empty()) return manifest;
+  nlohmann::json* place = &manifest;
+  for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+    place = path[i].is_number() ? &(*place)[path[i].get<std::size_t>()]
+                                : &(*place)[path[i].get<std::string>()];
+  }
+  const auto last = path.back().get<std::string>();
+  if (change.contains("value")) {
+    (*place)[last] = change["value"];
+  } else {
+    place->erase(last);
+  }
+  return manifest;
+}
+
+std::string reading(const std::string& text) {
+  try {
+    parse_manifest("bundle", text);
+    return "ok";
+  } catch (const BundleVersionError&) {
+    return "BundleVersionError";
+  } catch (const IntegrityError&) {
+    return "IntegrityError";
+  } catch (const BundleError&) {
+    return "BundleError";
+  }
+}
+
+// A bundle on disk whose every file holds "content".
+class Folder {
+ public:
+  Folder() : path(std::filesystem::temp_directory_path() / "trt_pipeline_manifest_test") {
+    std::filesystem::remove_all(path);
+    nlohmann::json manifest = golden("manifest.json")["manifest"];
+    for (auto& [name, file] : manifest["files"].items()) {
+      file = {{"size", 7}, {"sha256", bytes_sha256("content")}};
+      write(name, "content");
+    }
+    write("bundle.json", text_of(manifest));
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+
+  void write(const std::string& name, const std::string& content) const {
+    std::filesystem::create_directories((path / name).parent_path());
+    std::ofstream(path / name) << content;
+  }
+
+  const std::filesystem::path path;
+};
+
+}  // namespace
+
+TEST_CASE("a manifest is read or refused as in Python") {
+  const auto manifests = golden("manifest.json");
+  for (const auto& change : manifests["cases"]) {
+    CAPTURE(change.dump());
+    CHECK(reading(text_of(changed(manifests["manifest"], change))) == change["gives"]);
+  }
+}
+
+TEST_CASE("what is no JSON object is no manifest") {
+  for (const char* text : {"", "{", "[]", "5", "null", "{} {}", "{\"a\": NaN}", "\xef\xbb\xbf{}"}) {
+    CHECK(reading(text) == "BundleError");
+  }
+}
+
+TEST_CASE("deep nesting is refused, not followed") {
+  const std::string deep(1 << 20, '[');
+  CHECK(reading(deep) == "BundleError");
+  CHECK(reading("{\"format_version\": " + deep + std::string(1 << 20, ']') + "}") ==
+        "BundleVersionError");
+}
+
+TEST_CASE("errors name the entry, its value and what was expected") {
+  auto manifest = golden("manifest.json")["manifest"];
+  manifest["limits"]["height"] = {32, "128"};
+  CHECK_THROWS_WITH(
+      parse_manifest("somewhere", text_of(manifest)),
+      "somewhere/bundle.json does not follow the format: the manifest.limits.height[1] "
+      "is \"128\", expected an integer. Export the checkpoint again.");
+}
+
+TEST_CASE("a whole bundle passes every check") {
+  const Folder folder;
+  const Bundle bundle = load_bundle(folder.path, TRT_PIPELINE_VERIFY_FULL);
+  CHECK(bundle.manifest.model.name == "tiny");
+  CHECK(bundle.graph("decoder", "fp32").path == "onnx/decoder.onnx");
+  CHECK_THROWS_AS(bundle.graph("decoder", "int8"), BundleError);
+}
+
+TEST_CASE("one changed byte is found by the full check alone") {
+  const Folder folder;
+  folder.write("onnx/decoder.weights", "Content");
+  CHECK_THROWS_AS(load_bundle(folder.path, TRT_PIPELINE_VERIFY_FULL), IntegrityError);
+  CHECK_NOTHROW(load_bundle(folder.path, TRT_PIPELINE_VERIFY_MANIFEST));
+}
+
+TEST_CASE("every file that is not as listed is named") {
+  const Folder folder;
+  folder.write("onnx/decoder.weights", "more content");
+  std::filesystem::remove(folder.path / "rtx/decoder.plan");
+  try {
+    load_bundle(folder.path, TRT_PIPELINE_VERIFY_MANIFEST);
+    FAIL("was accepted");
+  } catch (const IntegrityError& error) {
+    const std::string message = error.what();
+    CHECK(message.find("onnx/decoder.weights has 12 bytes, but bundle.json says 7") !=
+          std::string::npos);
+    CHECK(message.find("rtx/decoder.plan cannot be read") != std::string::npos);
+  }
+  CHECK_NOTHROW(load_bundle(folder.path, TRT_PIPELINE_VERIFY_NONE));
+}
+
+TEST_CASE("a folder without a manifest says how to make one") {
+  CHECK_THROWS_WITH_AS(load_bundle("nowhere", TRT_PIPELINE_VERIFY_FULL),
+                       "nowhere is no bundle: it has no bundle.json. "
+                       "Make one with: export-all MODEL --out nowhere",
+                       BundleError);
+}

@@ -1,0 +1,220 @@
+// Whole pipelines over the public headers, on the backend that TRT_PIPELINE_BACKEND names.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+
+#include "trt_pipeline.hpp"
+
+using namespace trt_pipeline;
+
+namespace {
+
+std::string backend() {
+  const char* name = std::getenv("TRT_PIPELINE_BACKEND");
+  return name ? name : "";
+}
+
+const Pipeline& pipeline() {
+  static const Pipeline opened(BUNDLE, {.backend = backend(), .threads = 1});
+  return opened;
+}
+
+Settings quick(std::vector<std::uint64_t> seeds = {7}) {
+  Settings settings;
+  settings.num_inference_steps = 4;
+  settings.guidance_scale = 3;
+  settings.seeds = std::move(seeds);
+  settings.height = settings.width = 32;
+  return settings;
+}
+
+std::vector<std::uint8_t> bytes(const Pictures& pictures, std::size_t picture = 0) {
+  const auto pixels = pictures.pixels(picture);
+  return {pixels.begin(), pixels.end()};
+}
+
+int largest_difference(const std::vector<std::uint8_t>& a, const std::vector<std::uint8_t>& b) {
+  REQUIRE(a.size() == b.size());
+  int largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+  return largest;
+}
+
+trt_pipeline_status status_of(const Settings& settings,
+                              const std::vector<Prompt>& prompts = {"a"}) {
+  try {
+    pipeline().generate(prompts, settings);
+    return TRT_PIPELINE_OK;
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()) != "");
+    return error.status();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a prompt becomes a picture of the size asked for") {
+  const Pictures pictures = pipeline().generate("a red circle", quick());
+  CHECK(pictures.size() == 1);
+  CHECK(pictures.pixels(0).size() == 32 * 32 * 3);
+  CHECK(pictures.seeds()[0] == 7);
+  CHECK(pictures.latents().empty());
+}
+
+TEST_CASE("the same seed gives the same picture") {
+  CHECK(bytes(pipeline().generate("a red circle", quick())) ==
+        bytes(pipeline().generate("a red circle", quick())));
+}
+
+TEST_CASE("a picture does not depend on what shares its batch") {
+  const Pictures both =
+      pipeline().generate({Prompt("a star"), Prompt("a red circle")}, quick({3, 7}));
+  const auto alone = bytes(pipeline().generate("a red circle", quick()));
+  CHECK(largest_difference(bytes(both, 1), alone) <= 1);  // batches sum in another order
+}
+
+TEST_CASE("token ids give the picture of their text") {
+  const auto ids = pipeline().tokenize("a red circle");
+  const Prompt prompt(std::vector<Text>{{"", 1.0, ids}});
+  CHECK(bytes(pipeline().generate(prompt, quick())) ==
+        bytes(pipeline().generate("a red circle", quick())));
+}
+
+TEST_CASE("a mixture of one text with itself is that text") {
+  const Prompt mixture(std::vector<Text>{{"a red circle", 0.5}, {"a red circle", 0.5}});
+  CHECK(largest_difference(bytes(pipeline().generate(mixture, quick())),
+                           bytes(pipeline().generate("a red circle", quick()))) <= 1);
+}
+
+TEST_CASE("latents come out, and go in again as the starting noise") {
+  Settings settings = quick();
+  settings.output = TRT_PIPELINE_OUTPUT_LATENTS;
+  const Pictures pictures = pipeline().generate("a red circle", settings);
+  const auto latents = pictures.latents();
+  CHECK(latents.size() == pipeline().info().latent_channels * 16);
+  settings.latents.assign(latents.begin(), latents.end());
+  settings.output = TRT_PIPELINE_OUTPUT_PIXELS;
+  CHECK(status_of(settings) == TRT_PIPELINE_OK);
+  settings.latents.pop_back();
+  CHECK(status_of(settings) == TRT_PIPELINE_INVALID_INPUT);
+}
+
+TEST_CASE("torch's noise names no seeds, and needs one or one a picture") {
+  Settings settings = quick();
+  settings.noise = TRT_PIPELINE_NOISE_TORCH;
+  CHECK(pipeline().generate("a red circle", settings).seeds().empty());
+  settings.seeds = {};
+  CHECK(status_of(settings) == TRT_PIPELINE_INVALID_INPUT);
+}
+
+TEST_CASE("more pictures than the bundle allows at once are made in parts") {
+  const std::size_t most = pipeline().info().batch_limits[1];
+  Settings settings = quick({5});
+  settings.num_inference_steps = 1;
+  settings.num_images_per_prompt = static_cast<std::int32_t>(most + 1);
+  const Pictures pictures = pipeline().generate("a star", settings);
+  CHECK(pictures.size() == most + 1);
+  settings.num_images_per_prompt = 1;
+  settings.seeds = {5 + most};
+  CHECK(largest_difference(bytes(pictures, most), bytes(pipeline().generate("a star", settings))) <=
+        1);
+}
+
+TEST_CASE("progress counts the steps, and cancels") {
+  std::vector<std::size_t> seen;
+  Settings settings = quick();
+  settings.progress = [&](std::size_t step, std::size_t steps) {
+    CHECK(steps == 4);
+    seen.push_back(step);
+    return true;
+  };
+  CHECK(status_of(settings) == TRT_PIPELINE_OK);
+  CHECK(seen == std::vector<std::size_t>{0, 1, 2, 3, 4});
+  settings.progress = [](std::size_t step, std::size_t) { return step < 2; };
+  CHECK(status_of(settings) == TRT_PIPELINE_CANCELLED);
+  settings.progress = [](std::size_t, std::size_t) -> bool { throw std::logic_error("mine"); };
+  CHECK_THROWS_AS(pipeline().generate("a", settings), std::logic_error);
+  CHECK(status_of(quick()) == TRT_PIPELINE_OK);
+}
+
+TEST_CASE("one pipeline serves several threads") {
+  const auto expected = bytes(pipeline().generate("a red circle", quick()));
+  const auto other = bytes(pipeline().generate("a star", quick({9})));
+  std::vector<int> right(4);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < right.size(); ++i) {
+      threads.emplace_back([&, i] {
+        for (int round = 0; round < 3; ++round) {
+          const bool first = (i + static_cast<std::size_t>(round)) % 2;
+          const Pictures made = first ? pipeline().generate("a red circle", quick())
+                                      : pipeline().generate("a star", quick({9}));
+          right[i] += bytes(made) == (first ? expected : other);
+          // A failure's message belongs to its own thread.
+          Settings wrong = quick();
+          wrong.num_inference_steps = -1 - static_cast<int>(i);
+          try {
+            pipeline().generate("a", wrong);
+          } catch (const Error& error) {
+            const std::string end = "got " + std::to_string(wrong.num_inference_steps) + ".";
+            right[i] += std::string(error.what()).ends_with(end);
+          }
+        }
+      });
+    }
+  }
+  CHECK(right == std::vector<int>(4, 6));
+}
+
+TEST_CASE("pictures outlive their pipeline") {
+  auto short_lived = std::make_unique<Pipeline>(BUNDLE, Options{.backend = backend()});
+  const Pictures pictures = short_lived->generate("a red circle", quick());
+  short_lived.reset();
+  CHECK(bytes(pictures) == bytes(pipeline().generate("a red circle", quick())));
+}
+
+TEST_CASE("settings outside what is allowed are refused") {
+  const auto refused = [](auto change) {
+    Settings settings = quick();
+    change(settings);
+    return status_of(settings) == TRT_PIPELINE_INVALID_INPUT;
+  };
+  CHECK(refused([](Settings& s) { s.height = 33; }));
+  CHECK(refused([](Settings& s) { s.width = 1 << 20; }));
+  CHECK(refused([](Settings& s) { s.num_inference_steps = 0; }));
+  CHECK(refused([](Settings& s) { s.num_inference_steps = 100000; }));
+  CHECK(refused([](Settings& s) { s.guidance_scale = std::nan(""); }));
+  CHECK(refused([](Settings& s) { s.guidance_scales = {1, 2}; }));
+  CHECK(refused([](Settings& s) { s.guidance_interval = {0.9, 0.1}; }));
+  CHECK(refused([](Settings& s) { s.eta = 2; }));
+  CHECK(refused([](Settings& s) { s.sampler = "heun"; }));
+  CHECK(refused([](Settings& s) { s.schedule = "linear"; }));
+  CHECK(refused([](Settings& s) { s.num_images_per_prompt = 0; }));
+  CHECK(refused([](Settings& s) { s.seeds = {1, 2}; }));
+  CHECK(refused([](Settings& s) { s.negative_prompt = "\xff"; }));
+  CHECK(status_of(quick(), {}) == TRT_PIPELINE_INVALID_INPUT);
+  CHECK(status_of(quick(), {Prompt(std::vector<Text>{{"a", 0.5}})}) == TRT_PIPELINE_INVALID_INPUT);
+  CHECK(status_of(quick(), {Prompt(std::vector<Text>{})}) == TRT_PIPELINE_INVALID_INPUT);
+}
+
+TEST_CASE("an unknown backend is refused") {
+  CHECK_THROWS_AS(Pipeline(BUNDLE, {.backend = "abacus"}), Error);
+  CHECK_THROWS_AS(Pipeline(BUNDLE, {.threads = 5000}), Error);
+}
+
+TEST_CASE("the log hears of the backend and of a cut-off prompt") {
+  std::vector<std::string> warnings, notes;
+  Options options{.backend = backend()};
+  options.log = [&](trt_pipeline_log_level level, const char* message) {
+    (level == TRT_PIPELINE_WARNING ? warnings : notes).push_back(message);
+  };
+  const Pipeline pipe(BUNDLE, options);
+  CHECK(notes.size() == 1);
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "a ";
+  pipe.tokenize(text);
+  CHECK(warnings.size() == 1);
+}

@@ -1,0 +1,479 @@
+"""Writes the golden files beside it, which the tests of both runtimes read.
+
+    python tests/golden/make_golden.py
+
+Only a change of what the runtimes are meant to give should ever change a file.
+"""
+
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import normalizers, pre_tokenizers
+
+from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
+from trt_pipeline.errors import BundleError, InvalidInputError
+from trt_pipeline.guidance import guide, guided_steps
+from trt_pipeline.manifest import (
+    EngineKey,
+    EngineSpec,
+    FileSpec,
+    GraphSpec,
+    Limits,
+    ModelSpec,
+    ScheduleSpec,
+    ShapeRange,
+    TensorSpec,
+    TokenizerSpec,
+)
+from trt_pipeline.noise import SeedNoise, TorchGenerator
+from trt_pipeline.samplers import SAMPLERS, sampler_table
+from trt_pipeline.schedule import choose_schedule
+from trt_pipeline.tokenizer import Tokenizer
+
+HERE = Path(__file__).parent
+VOCABULARY = HERE / "vocab.txt"
+
+PLANES = range(17)
+"""Unicode's planes of 65536 code points."""
+
+WORDS = """
+a an the red blue green circle star cafe naive uber strasse 北 京 の 한 국 above below !  , . - ' "
+( ) [ ] { } | / \\ @ # $ % & * + = < > ? ; : _ ` ~ « » ¿ ¡ – — … ½ € ™ ∑ ##s ##ing ##ed ##le ##cle
+cir ##cum playing play un ##aff ##able
+"""
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789éüßñçöå"
+
+TEXTS = (
+    "",
+    " ",
+    "a red circle",
+    "  A  RED\tCircle\n",
+    "unaffable playing circles",
+    "Café NAÏVE Über straße",
+    "cafe\u0301 with a separate accent",
+    "don't stop-now, (please)!",
+    "北京 の 한국",
+    "a北b京c",
+    "豈 compatibility ideograph",
+    "İstanbul IĞDIR ß ẞ ſ",
+    "ΑΣ Σίσυφος ΤΕΛΟΣ",
+    "half ½, euro €, tm ™, sum ∑ «quoted» ¿que?",
+    "[MASK] a [SEP] red[PAD]circle [CLS][UNK]",
+    "[mask] [ MASK ] [MASK",
+    "zero\u200bwidth soft\u00adhyphen nul? bell\u0007 repl\ufffdaced",
+    "nbsp\u00a0em\u2003ideographic\u3000line\u2028para\u2029end\u0085",
+    "vertical\u000btab form\u000cfeed",
+    "emoji 😀 🏳️‍🌈 👩🏽‍🚀 flags 🇩🇪",
+    "मनीष जोशी हिन्दी",
+    "tiếng Việt đẹp",
+    "한국어 \u1112\u1161\u11ab jamo",
+    "ﬁ ligature Ⅳ roman ² super",
+    "marks a\u0316\u0301\u0327 in \u0301 any order a\u0327\u0301\u0316",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐐀𐐁 𞤀𞤁 Ꟑ Ɤ",
+    "x" * 100,
+    "x" * 101,
+    "a red circle above the blue star " * 12,
+    "unaffable " * 60 + "end",
+)
+
+SEEDS = (0, 1, 12345, 2**32, 2**63 + 5, 2**64 - 1)
+TORCH_SEEDS = (0, 1, 12345, 2**32 + 1, 2**64 - 1)
+
+
+def vocabulary() -> str:
+    """A small vocabulary that shows what became of a text, one token a line."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [prefix + letter for prefix, letter in product(("", "##"), LETTERS)]
+    return "\n".join(dict.fromkeys([*special, *WORDS.split(), *pieces])) + "\n"
+
+
+def tokenizer_cases() -> Iterator[dict[str, Any]]:
+    """Texts and their ids under every choice of rules."""
+    for lowercase, accents, chinese in product((True, False), (None, True, False), (True, False)):
+        spec = TokenizerSpec("vocab.txt", 77, lowercase, accents, chinese)
+        tokenizer = Tokenizer(VOCABULARY, spec)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ids = tokenizer.encode(TEXTS)
+        yield {
+            "lowercase": lowercase,
+            "strip_accents": accents,
+            "tokenize_chinese_chars": chinese,
+            "max_length": spec.max_length,
+            # Padding, id 0, is left out.
+            "input_ids": [np.trim_zeros(row, "b").tolist() for row in ids],
+        }
+
+
+def cut_off() -> list[str | None]:
+    """What the warning about each text says, under the usual rules."""
+    tokenizer = Tokenizer(VOCABULARY, TokenizerSpec("vocab.txt", 77, True, None, True))
+    texts: list[str | None] = []
+    for text in TEXTS:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tokenizer.encode([text])
+        texts.append(str(caught[0].message) if caught else None)
+    return texts
+
+
+def character_digests() -> dict[str, list[str]]:
+    """For each plane, sha256 of what each rule makes of its characters one by one."""
+
+    def bert(**rules: bool) -> Callable[[str], str]:
+        off = dict.fromkeys(("clean_text", "handle_chinese_chars", "strip_accents", "lowercase"))
+        given = {**dict.fromkeys(off, False), **rules}
+        normalize: Callable[[str], str] = normalizers.BertNormalizer(**given).normalize_str
+        return normalize
+
+    split = pre_tokenizers.BertPreTokenizer()
+    rules: dict[str, Callable[[str], str]] = {
+        "clean": bert(clean_text=True),
+        "chinese": bert(handle_chinese_chars=True),
+        "strip_accents": bert(strip_accents=True),
+        "lower_case": bert(lowercase=True),
+        "words": lambda c: str(len(split.pre_tokenize_str(f"a{c}b"))),
+    }
+    return {name: [_digest(rule, plane) for plane in PLANES] for name, rule in rules.items()}
+
+
+def _digest(rule: Callable[[str], str], plane: int) -> str:
+    codes = range(plane << 16, (plane + 1) << 16)
+    texts = [rule(chr(code)) for code in codes if not 0xD800 <= code < 0xE000]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def noise() -> dict[str, Any]:
+    """Draws of both streams; SeedNoise's integers as well."""
+    counts = (7, 16, 21, 5)
+    return {
+        "counts": counts,
+        "philox": {
+            str(seed): [str(n) for n in np.random.Philox(key=seed).random_raw(9)] for seed in SEEDS
+        },
+        "seed": {str(s): _draws(SeedNoise(s), counts) for s in SEEDS},
+        "torch": {str(s): _draws(TorchGenerator(s), counts) for s in TORCH_SEEDS},
+    }
+
+
+def _draws(stream: SeedNoise | TorchGenerator, counts: tuple[int, ...]) -> list[list[float]]:
+    return [_numbers(stream.draw((count,))) for count in counts]
+
+
+def _numbers(array: Any) -> list[float]:
+    """float32 numbers by their shortest text."""
+    return [float(str(number)) for number in np.asarray(array, np.float32).ravel()]
+
+
+def schedules() -> dict[str, ScheduleSpec]:
+    """Short schedules of every kind."""
+    betas = np.linspace(0.00085, 0.012, 120).astype(np.float32)
+    linear = tuple(np.cumprod(1 - betas.astype(np.float64)).tolist())
+    scaled = tuple(np.cumprod(1 - np.linspace(0.03, 0.11, 90) ** 2).tolist())
+    return {
+        "leading": ScheduleSpec("epsilon", 0, True, "leading", linear),
+        "offset": ScheduleSpec("v_prediction", 1, False, "leading", scaled),
+        "linspace": ScheduleSpec("sample", 0, False, "linspace", scaled),
+        "trailing": ScheduleSpec("epsilon", 0, True, "trailing", scaled),
+    }
+
+
+def sampler_cases() -> Iterator[dict[str, Any]]:
+    """Tables, or the refusal of one."""
+    choices = [(name, 0.0) for name in SAMPLERS] + [("ddim", 0.3), ("ddim", 1.0)]
+    for (name, schedule), steps, (sampler, eta) in product(
+        schedules().items(), (1, 2, 7, 90), choices
+    ):
+        for chosen in (
+            ("published", "trained") if name == "leading" and steps == 7 else ("published",)
+        ):
+            case = {
+                "schedule": name,
+                "choice": chosen,
+                "sampler": sampler,
+                "steps": steps,
+                "eta": eta,
+            }
+            yield {**case, **_table(choose_schedule(schedule, chosen), case)}
+
+
+def _table(schedule: ScheduleSpec, case: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        table = sampler_table(case["sampler"], schedule, case["steps"], case["eta"])
+    except InvalidInputError as error:
+        return {"error": str(error)}
+    rows = range(0, len(table.timesteps), 1 if case["steps"] < 10 else 13)
+    return {
+        "length": len(table.timesteps),
+        "draws_noise": table.draws_noise,
+        "initial_scale": _numbers(table.initial_scale)[0],
+        # Every row of a short table, every 13th of a long one.
+        "rows": list(rows),
+        "timesteps": _numbers(table.timesteps[rows]),
+        "coefficients": [_numbers(table.coefficients[row]) for row in rows],
+    }
+
+
+def guidance() -> dict[str, Any]:
+    """Matrices of mixtures, negatives and scales; and guided steps of intervals."""
+    red, blue, mix = [("red", 1.0)], [("blue", 1.0)], [("red", 0.6), ("blue", 0.4)]
+    cases = [
+        ([red], [""], [1.0]),
+        ([red], [""], [6.0]),
+        ([red, blue], ["", "dark"], [7.5, 7.5]),
+        ([red, mix, blue], ["", "", "dark"], [1.0, -2.0, 0.0]),
+        ([mix], [""], [1.0]),
+    ]
+    matrices = []
+    for mixtures, negatives, scales in cases:
+        made = guide(mixtures, negatives, scales)
+        matrices.append(
+            {
+                "mixtures": mixtures,
+                "negatives": negatives,
+                "scales": scales,
+                "rows": made.rows.tolist(),
+                "matrix": [_numbers(row) for row in made.matrix],
+                "texts": made.texts,
+            }
+        )
+    intervals = [((0.0, 1.0), 5), ((0.2, 0.8), 10), ((0.3, 0.3), 4), ((0.0, 0.5), 7)]
+    steps = [
+        {"interval": interval, "steps": n, "guided": guided_steps(interval, n)}
+        for interval, n in intervals
+    ]
+    return {"matrices": matrices, "guided_steps": steps}
+
+
+def manifest() -> dict[str, Any]:
+    """A bundle.json with every kind of entry."""
+    latents = TensorSpec("latents", "float32", ("batch", 4, "latent_height", "latent_width"))
+    image = TensorSpec("image", "uint8", ("batch", "8*latent_height", "8*latent_width", 3))
+    graph = GraphSpec("onnx/decoder.onnx", "onnx/decoder.weights", (latents,), (image,))
+    shapes = ShapeRange((1, 4, 4, 4), (1, 4, 8, 8), (2, 4, 16, 16))
+    key = EngineKey(
+        flavour="tensorrt_rtx",
+        version="1.4.0",
+        compute_capability="8.9",
+        platform="linux-x86_64",
+        precision="fp16",
+        onnx_sha256="a" * 64,
+        weights_sha256="b" * 64,
+        profile={"latents": shapes},
+        optimization_level=3,
+    )
+    names = ("onnx/decoder.onnx", "onnx/decoder.weights", "tokenizer/vocab.txt", "rtx/decoder.plan")
+    bundle = Bundle(
+        path=Path(),
+        model=ModelSpec("tiny", "LDMTextToImagePipeline", 4, 8, 64, 64, 0.18215),
+        precision="fp16",
+        graphs={"decoder": {"fp16": graph, "fp32": graph}},
+        limits=Limits((1, 4), (32, 128), (32, 128)),
+        schedule=ScheduleSpec("epsilon", 0, True, "leading", (0.9, 0.5, 0.5, 0.01)),
+        tokenizer=TokenizerSpec("tokenizer/vocab.txt", 77, True, None, True),
+        provenance={"source": {"anything": [1, 2.5, None, True, "ö"]}},
+        files={name: FileSpec(7, hashlib.sha256(name.encode()).hexdigest()) for name in names},
+        engines=(EngineSpec("decoder", "rtx/decoder.plan", key),),
+    )
+    loaded: dict[str, Any] = json.loads(manifest_json(bundle))
+    return loaded
+
+
+FILE = ("files", "tokenizer/vocab.txt")
+TENSOR = ("graphs", "decoder", "fp16", "inputs", 0)
+KEY = ("engines", 0, "key")
+CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
+    ((), None),
+    (("format_version",), 2),
+    (("format_version",), True),
+    (("format_version",), 1.0),
+    (("format_version",), "1"),
+    (("format_version",), None),
+    (("unknown",), 1),
+    (("path",), "elsewhere"),
+    (("model",), []),
+    (("model", "name"), 5),
+    (("model", "more"), 5),
+    (("model", "latent_channels"), 0),
+    (("model", "latent_channels"), 4.0),
+    (("model", "vae_scale_factor"), -8),
+    (("model", "vae_scale_factor"), True),
+    (("model", "height"), "64"),
+    (("model", "scaling_factor"), 1),
+    (("model", "scaling_factor"), 0),
+    (("model", "scaling_factor"), "0.18"),
+    (("precision",), "fp32"),
+    (("precision",), "fp8"),
+    (("precision",), ["fp16"]),
+    (("graphs",), {}),
+    (("graphs",), []),
+    (("graphs", "decoder", "int8"), {}),
+    ((*TENSOR, "dtype"), "int64"),
+    ((*TENSOR, "shape"), [1, "batch", -3]),
+    ((*TENSOR, "shape"), [1.5]),
+    ((*TENSOR, "shape"), [True]),
+    ((*TENSOR, "shape"), "batch"),
+    ((*TENSOR, "more"), 1),
+    (("graphs", "decoder", "fp16", "path"), "onnx/other.onnx"),
+    (("graphs", "decoder", "fp16", "weights"), "../outside"),
+    (("limits", "batch"), [1, 4, 5]),
+    (("limits", "batch"), [0, 4]),
+    (("limits", "batch"), [4, 1]),
+    (("limits", "height"), [32, 128.0]),
+    (("limits", "depth"), [1, 1]),
+    (("schedule", "prediction_type"), "v_prediction"),
+    (("schedule", "prediction_type"), "noise"),
+    (("schedule", "timestep_spacing"), "even"),
+    (("schedule", "steps_offset"), 3),
+    (("schedule", "steps_offset"), 4),
+    (("schedule", "steps_offset"), -1),
+    (("schedule", "set_alpha_to_one"), 1),
+    (("schedule", "alphas_cumprod"), []),
+    (("schedule", "alphas_cumprod"), [1, 0.5, 0.4, 0.3]),
+    (("schedule", "alphas_cumprod"), [0.9, 0.95, 0.4, 0.3]),
+    (("schedule", "alphas_cumprod"), [0.9, 0.5, 0, 0]),
+    (("schedule", "alphas_cumprod"), [0.9, "0.5"]),
+    (("schedule", "alphas_cumprod"), {"0": 0.9}),
+    (("tokenizer", "strip_accents"), True),
+    (("tokenizer", "strip_accents"), 0),
+    (("tokenizer", "lowercase"), None),
+    (("tokenizer", "max_length"), 1),
+    (("tokenizer", "max_length"), 2),
+    (("tokenizer", "vocab"), "vocab.txt"),
+    (("tokenizer",), None),
+    (("schedule", "sampler"), "euler"),
+    (("schedule", "sampler"), "heun"),
+    (("schedule", "sampler"), None),
+    (("preview",), []),
+    (("preview",), [[1, 0, 0, 0, 0.5], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]),
+    (("preview",), [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
+    (("preview",), [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]),
+    (("preview",), [["1"]]),
+    (("preview",), None),
+    (("provenance",), {}),
+    (("provenance",), "nowhere"),
+    (("provenance",), None),
+    (("files",), []),
+    ((*FILE, "size"), -1),
+    ((*FILE, "size"), 1.0),
+    ((*FILE, "sha256"), "A" * 64),
+    ((*FILE, "sha256"), "a" * 63),
+    ((*FILE, "sha256"), "a" * 64 + "\n"),
+    ((*FILE, "sha256"), 5),
+    ((*FILE, "mode"), 0o644),
+    *(
+        (("files", name), {"size": 1, "sha256": "a" * 64})
+        for name in (
+            "more",
+            "a/b.c",
+            "/etc/passwd",
+            "../up",
+            "a/../b",
+            "a//b",
+            "./a",
+            "a/",
+            "",
+            "a\\b",
+        )
+    ),
+    (("engines",), []),
+    (("engines",), {}),
+    (("engines",), None),
+    (("engines", 0, "path"), "rtx/unlisted.plan"),
+    ((*KEY, "flavour"), "tensorrt"),
+    ((*KEY, "flavour"), "openvino"),
+    ((*KEY, "optimization_level"), "3"),
+    ((*KEY, "profile"), {}),
+    ((*KEY, "profile", "latents", "least"), [1, None]),
+    ((*KEY, "profile", "latents", "middle"), [1]),
+    ((*KEY, "driver"), 5),
+)
+"""Where a manifest is changed, and to what."""
+REMOVALS: tuple[tuple[str | int, ...], ...] = (
+    *((name,) for name in ("format_version", "model", "precision", "graphs", "limits")),
+    *((name,) for name in ("schedule", "tokenizer", "provenance", "files", "engines")),
+    ("model", "scaling_factor"),
+    ("tokenizer", "strip_accents"),
+    ("schedule", "sampler"),
+    FILE,
+    (*FILE, "size"),
+    (*TENSOR, "name"),
+    (*KEY, "platform"),
+)
+
+
+def manifest_cases() -> Iterator[dict[str, Any]]:
+    """Changed manifests and what reading one gives: "ok" or the error's class."""
+    for path, value in CHANGES:
+        yield {"path": path, "value": value, "gives": _reading(path, value, remove=False)}
+    for path in REMOVALS:
+        yield {"path": path, "gives": _reading(path, None, remove=True)}
+
+
+def changed(document: Any, path: tuple[str | int, ...], value: object, *, remove: bool) -> Any:
+    """A copy of a JSON document with one entry set or removed."""
+    made = copy.deepcopy(document)
+    if not path:
+        return made
+    place = made
+    for step in path[:-1]:
+        place = place[step]
+    if remove:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return made
+
+
+def _reading(path: tuple[str | int, ...], value: object, *, remove: bool) -> str:
+    try:
+        parse_manifest(Path("bundle"), changed(manifest(), path, value, remove=remove))
+    except BundleError as error:
+        return type(error).__name__
+    return "ok"
+
+
+def contents() -> dict[str, str]:
+    """File name → text of every golden file."""
+    tokens = {"texts": TEXTS, "cut_off": cut_off(), "cases": list(tokenizer_cases())}
+    documents: dict[str, Any] = {
+        "tokenizer.json": tokens,
+        "characters.json": character_digests(),
+        "noise.json": noise(),
+        "samplers.json": {
+            "schedules": {name: asdict(spec) for name, spec in schedules().items()},
+            "cases": list(sampler_cases()),
+        },
+        "guidance.json": guidance(),
+        "manifest.json": {"manifest": manifest(), "cases": list(manifest_cases())},
+    }
+    return {name: dense(document) + "\n" for name, document in documents.items()}
+
+
+def dense(value: Any, depth: int = 0) -> str:
+    """JSON with a line for each entry of the outer levels, so that changes can be read."""
+    if depth < 2 and isinstance(value, dict):
+        inner = ",\n".join(f"{json.dumps(k)}: {dense(v, depth + 1)}" for k, v in value.items())
+        return f"{{\n{inner}\n}}"
+    if depth < 2 and isinstance(value, list | tuple):
+        return "[\n" + ",\n".join(dense(one, depth + 1) for one in value) + "\n]"
+    return json.dumps(value)
+
+
+def main() -> None:
+    """Write every golden file."""
+    VOCABULARY.write_text(vocabulary(), encoding="utf-8")
+    for name, text in contents().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
