@@ -11,18 +11,44 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.errors import CheckpointError
+from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 EMBEDDED = Path(__file__).parent / "shapes" / "checkpoint"
-PIPELINE = "LDMTextToImagePipeline"
-COMPONENTS = {
-    "bert": ("LDMBertModel",),
-    "unet": ("UNet2DConditionModel",),
-    "vqvae": ("AutoencoderKL",),
-    "scheduler": ("DDIMScheduler",),
-    "tokenizer": ("BertTokenizer", "BertTokenizerFast"),
+TEXT_TO_IMAGE = "LDMTextToImagePipeline"
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    TEXT_TO_IMAGE: {
+        "bert": ("LDMBertModel",),
+        "unet": ("UNet2DConditionModel",),
+        "vqvae": ("AutoencoderKL",),
+        "scheduler": SCHEDULERS,
+        "tokenizer": ("BertTokenizer", "BertTokenizerFast"),
+    },
+    "LDMPipeline": {
+        "unet": ("UNet2DModel",),
+        "vqvae": ("VQModel",),
+        "scheduler": SCHEDULERS,
+    },
+    "LDMSuperResolutionPipeline": {
+        "unet": ("UNet2DModel",),
+        "vqvae": ("VQModel", "AutoencoderKL"),
+        "scheduler": SCHEDULERS,
+    },
 }
-"""Parts of the pipeline and the classes that can be exported for each."""
+"""Pipelines that can be exported, their parts, and the classes that each may have."""
+ADVICE = {
+    "DDPMScheduler": " Its steps are those of DDIMScheduler with eta 1: name that one in "
+    "model_index.json, and generate with --eta 1."
+}
+"""What to do about a class that cannot be exported."""
 WEIGHTS = {
     "bert": ("model.safetensors", "pytorch_model.bin"),
     "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
@@ -33,45 +59,71 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder in the layout of LDMTextToImagePipeline; files are opened when asked for."""
+    """A folder in diffusers' layout; files are opened when asked for."""
 
     path: Path
     name: str
 
     @cached_property
-    def weights(self) -> Mapping[str, Path]:
-        """Component → its weight file."""
-        return {part: self._first(part, names) for part, names in WEIGHTS.items()}
+    def pipeline(self) -> str:
+        """Class name of diffusers' pipeline."""
+        return str(self.config("index").get("_class_name"))
+
+    def class_of(self, component: str) -> str:
+        """Class name of a component."""
+        entry = self.config("index").get(component)
+        return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
     @cached_property
-    def vocab(self) -> Path:
+    def weights(self) -> Mapping[str, Path]:
+        """Component → its weight file."""
+        parts = PIPELINES[self.pipeline]
+        return {part: self._first(part, WEIGHTS[part]) for part in WEIGHTS if part in parts}
+
+    @cached_property
+    def vocab(self) -> Path | None:
+        """The tokenizer's vocabulary; None without prompts."""
+        if "tokenizer" not in PIPELINES[self.pipeline]:
+            return None
         return self._first("tokenizer", ("vocab.txt",))
 
     @cached_property
     def configs(self) -> Mapping[str, Path]:
-        """Component → its configuration file; the pipeline's own under "index"."""
-        return {
-            "index": self.path / "model_index.json",
-            "bert": self.path / "bert" / "config.json",
-            "unet": self.path / "unet" / "config.json",
-            "vqvae": self.path / "vqvae" / "config.json",
-            "scheduler": self.path / "scheduler" / "scheduler_config.json",
-            "tokenizer": self.path / "tokenizer" / "tokenizer_config.json",
-        }
+        """Component → its configuration file."""
+        parts = PIPELINES.get(self.pipeline, ()) if self.index.is_file() else ()
+        names = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
+        return {part: self.path / part / names.get(part, "config.json") for part in parts}
+
+    @property
+    def index(self) -> Path:
+        """What names the pipeline's class and its components'."""
+        return self.path / "model_index.json"
 
     @cached_property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that an export reads."""
-        return (*self.configs.values(), *self.weights.values(), self.vocab)
+    def files(self) -> Mapping[str, Path]:
+        """Every file that an export reads, under the name that provenance has for it."""
+        found = [self.index, *self.configs.values(), *self.weights.values()]
+        found += [self.vocab] if self.vocab else []
+        return {path.relative_to(self.path).as_posix(): path for path in found}
+
+    @property
+    def scheduler(self) -> str:
+        """Class name of the scheduler."""
+        return self.class_of("scheduler")
 
     def config(self, component: str) -> dict[str, Any]:
         """A component's configuration; CheckpointError if it is no JSON object."""
-        return _read_object(self.configs[component])
+        return _read_object(self.index if component == "index" else self.configs[component])
+
+    @property
+    def card(self) -> Path:
+        """The model card, if there is one."""
+        return self.path / "README.md"
 
     @cached_property
     def license(self) -> str:
         """What the model card's header says, or "unknown"."""
-        card = self.path / "README.md"
+        card = self.card
         text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
         found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
@@ -85,12 +137,29 @@ class Checkpoint:
         raise CheckpointError(f"{folder}: none of {', '.join(names)} is there. Download it again.")
 
 
-def open_checkpoint(model: str | None, *, download: bool = True) -> Checkpoint:
-    """Find a checkpoint: a folder, a hub id such as CompVis/ldm-text2im-large-256, or None for the
-    one that ships with this package. CheckpointError if it is none that can be exported.
+def open_checkpoint(
+    model: str | None,
+    *,
+    config: Path | None = None,
+    vocab: Path | None = None,
+    download: bool = True,
+) -> Checkpoint:
+    """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
+    CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
 
+    config, vocab: of a file; None looks beside it, then takes those of the published model.
     download: whether a hub id may be downloaded now; if not, it must have been before.
+    Raises CheckpointError if it is none that can be exported, InvalidInputError for a config or a
+    vocab where there is no file.
     """
+    if model is not None and Path(model).is_file():
+        from trt_export.compvis import open_file  # which needs this module
+
+        return open_file(Path(model), config, vocab)
+    if config or vocab:
+        raise InvalidInputError(
+            f"--config and --vocab are for a checkpoint file, and {model} is none."
+        )
     if model is None:
         checkpoint = Checkpoint(EMBEDDED, "shapes")
     elif Path(model).is_dir():
@@ -98,21 +167,23 @@ def open_checkpoint(model: str | None, *, download: bool = True) -> Checkpoint:
     else:
         checkpoint = Checkpoint(_from_hub(model, download), model.rsplit("/", 1)[-1])
     _check_classes(checkpoint)
-    for file in checkpoint.files:
+    for file in checkpoint.files.values():
         if not file.is_file():
             raise CheckpointError(f"{file} is missing. Download the checkpoint again.")
     return checkpoint
 
 
 def _from_hub(model: str, download: bool) -> Path:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
+    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.startswith((".", "/"))
+    if not looks_like_id or model.endswith((".ckpt", ".safetensors")):
         raise CheckpointError(
-            f"{model} is neither a folder nor a hub id. "
-            "Give a diffusers folder, or an id such as CompVis/ldm-text2im-large-256."
+            f"{model} is neither a folder nor a hub id, and no file is there. "
+            "Give a diffusers folder, a .ckpt file, or an id such as CompVis/ldm-text2im-large-256."
         )
     from huggingface_hub import snapshot_download
 
-    patterns = [f"{part}/*" for part in COMPONENTS] + ["model_index.json", "README.md"]
+    patterns = [f"{part}/*" for part in PIPELINES[TEXT_TO_IMAGE]]
+    patterns += ["model_index.json", "README.md"]
     try:
         return Path(
             snapshot_download(model, allow_patterns=patterns, local_files_only=not download)
@@ -129,22 +200,21 @@ def _from_hub(model: str, download: bool) -> Path:
 
 
 def _check_classes(checkpoint: Checkpoint) -> None:
-    if not checkpoint.configs["index"].is_file():
+    if not checkpoint.index.is_file():
         raise CheckpointError(
             f"{checkpoint.path} is no diffusers checkpoint: it has no model_index.json."
         )
-    index = checkpoint.config("index")
-    if index.get("_class_name") != PIPELINE:
+    if checkpoint.pipeline not in PIPELINES:
         raise CheckpointError(
-            f"{checkpoint.path} is a {index.get('_class_name')}; only {PIPELINE} can be exported."
+            f"{checkpoint.path} is a {checkpoint.pipeline}; "
+            f"only {', '.join(PIPELINES)} can be exported."
         )
-    for component, supported in COMPONENTS.items():
-        entry = index.get(component)
-        name = entry[-1] if isinstance(entry, list) and entry else entry
+    for component, supported in PIPELINES[checkpoint.pipeline].items():
+        name = checkpoint.class_of(component)
         if name not in supported:
             raise CheckpointError(
                 f"{checkpoint.path}: {component} is a {name}; "
-                f"only {' or '.join(supported)} can be exported."
+                f"only {' or '.join(supported)} can be exported.{ADVICE.get(name, '')}"
             )
 
 

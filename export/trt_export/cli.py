@@ -18,11 +18,12 @@ from trt_export.engines import (
     planned_engines,
 )
 from trt_export.export import (
-    STAGES,
     ExportOptions,
     ExportReport,
     export_checkpoint,
+    graph_names,
     limits_of,
+    stages_of,
     up_to_date,
 )
 from trt_pipeline.console import debug_option, progress, run
@@ -51,6 +52,16 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of the bundle.  [default: engines/<name of the model>]",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="YAML of a checkpoint file.  [default: the one beside it, or txt2img-1p4B-eval]",
+)
+@click.option(
+    "--vocab",
+    type=click.Path(path_type=Path),
+    help="Vocabulary of a checkpoint file.  [default: vocab.txt beside it, or BERT's]",
 )
 @click.option(
     "--precision",
@@ -101,6 +112,8 @@ class PixelRange(click.ParamType[tuple[int, int]]):
 def command(
     model: str | None,
     out: Path | None,
+    config: Path | None,
+    vocab: Path | None,
     precision: str,
     max_batch: int,
     max_size: int | None,
@@ -111,12 +124,13 @@ def command(
 ) -> None:
     """Turn MODEL into a bundle that trt-pipeline runs.
 
-    MODEL is a folder in diffusers' layout or a hub id such as CompVis/ldm-text2im-large-256;
-    without it, the small checkpoint that ships with this package is exported. Only new or changed
-    checkpoints are exported, and an interrupted export goes on where it was.
+    MODEL is a folder in diffusers' layout, a file in CompVis' own layout such as model.ckpt, or a
+    hub id such as CompVis/ldm-text2im-large-256; without it, the small checkpoint that ships with
+    this package is exported. Only new or changed checkpoints are exported, and an interrupted
+    export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
-    checkpoint = open_checkpoint(model, download=not dry_run)
+    checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
     if engines and (engines.heights or engines.widths):
@@ -161,7 +175,8 @@ def main() -> None:
 
 
 def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> ExportReport:
-    with progress(f"export {checkpoint.name}", total=sum(STAGES.values())) as bar:
+    stages = stages_of(checkpoint)
+    with progress(f"export {checkpoint.name}", total=sum(stages.values())) as bar:
         before = 0
 
         def watch(stage: str) -> None:
@@ -169,7 +184,7 @@ def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Export
             if before:
                 bar.advance(before)
             bar.describe(stage)
-            before = STAGES.get(stage, 0)
+            before = stages.get(stage, 0)
 
         return export_checkpoint(checkpoint, out, options, watch)
 
@@ -196,18 +211,15 @@ def _build(out: Path, options: EngineOptions) -> dict[str, Any]:
 def _plan(
     checkpoint: Checkpoint, out: Path, options: ExportOptions, engines: EngineOptions | None
 ) -> dict[str, Any]:
-    current = up_to_date(checkpoint, out, options)
+    current, graphs = up_to_date(checkpoint, out, options), graph_names(checkpoint)
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
         "would_export": current is None,
-        "would_build": planned_engines(current, engines) if engines else [],
+        "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
-        "read_bytes": {
-            path.relative_to(checkpoint.path).as_posix(): path.stat().st_size
-            for path in checkpoint.files
-        },
-        "stages": list(STAGES),
+        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.files.items()},
+        "stages": list(stages_of(checkpoint)),
     }
 
 

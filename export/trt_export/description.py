@@ -1,22 +1,24 @@
 """What a checkpoint's configurations say of it, as the entries of a manifest; no weight is read."""
 
-import inspect
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffusers import DDIMScheduler
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
 
-from trt_export.checkpoint import PIPELINE, Checkpoint
+from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trt_export.modules import build_empty
+from trt_export.schedulers import choose_sampler, complete_settings, training_alphas
 from trt_export.signatures import TEXT_TOKENS
 from trt_pipeline.decoding import decode
 from trt_pipeline.errors import BundleError, CheckpointError
 from trt_pipeline.manifest import ModelSpec, ScheduleSpec, TokenizerSpec
 from trt_pipeline.tokenizer import read_vocabulary
 
+SUPER_RESOLUTION = "LDMSuperResolutionPipeline"
 VOCAB = "tokenizer/vocab.txt"
 """Where a bundle has its vocabulary."""
+SCHEDULE_SETTINGS = ("prediction_type", "steps_offset", "timestep_spacing")
+"""What every scheduler has, and a manifest under the same names."""
 
 Spec = TypeVar("Spec", ModelSpec, ScheduleSpec, TokenizerSpec)
 
@@ -25,56 +27,69 @@ def describe_model(checkpoint: Checkpoint) -> ModelSpec:
     """What the configurations say, read without weights; CheckpointError if they clash."""
     unet = build_empty(checkpoint, "unet").config
     vae = build_empty(checkpoint, "vqvae").config
-    if not unet.in_channels == unet.out_channels == vae.latent_channels:
+    image = vae.latent_channels if checkpoint.pipeline == SUPER_RESOLUTION else 0
+    if not unet.in_channels - image == unet.out_channels == vae.latent_channels:
         raise CheckpointError(
             f"{checkpoint.path}: the UNet takes {unet.in_channels} and gives {unet.out_channels} "
             f"channels, but the VAE has {vae.latent_channels}."
         )
-    width = checkpoint.config("bert").get("d_model", LDMBertConfig().d_model)
-    if unet.cross_attention_dim != width:
-        raise CheckpointError(
-            f"{checkpoint.path}: the UNet reads text of width {unet.cross_attention_dim}, but the "
-            f"text encoder gives width {width}."
-        )
+    if checkpoint.pipeline == TEXT_TO_IMAGE:
+        _check_text_width(checkpoint, unet.cross_attention_dim)
     if not isinstance(unet.sample_size, int):
         raise CheckpointError(
             f"{checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
             "only a whole number is exported."
         )
     factor = 2 ** (len(vae.block_out_channels) - 1)
+    quantizing = checkpoint.class_of("vqvae") == "VQModel"  # which knows no scaling
     entries = {
         "name": checkpoint.name,
-        "pipeline": PIPELINE,
+        "pipeline": checkpoint.pipeline,
         "latent_channels": vae.latent_channels,
         "vae_scale_factor": factor,
         "height": unet.sample_size * factor,
         "width": unet.sample_size * factor,
-        "scaling_factor": vae.scaling_factor,
+        "scaling_factor": 1.0 if quantizing else vae.scaling_factor,
     }
     return _checked(ModelSpec, entries, checkpoint.configs["vqvae"])
 
 
+def _check_text_width(checkpoint: Checkpoint, read: int) -> None:
+    width = checkpoint.config("bert").get("d_model", LDMBertConfig().d_model)
+    if read != width:
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet reads text of width {read}, but the text encoder gives "
+            f"width {width}."
+        )
+
+
 def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
-    """The schedule as published; CheckpointError for one whose step is not linear."""
-    path = checkpoint.configs["scheduler"]
+    """The schedule as published, with the sampler that follows its scheduler; CheckpointError for
+    a setting that the sampler would not honour."""
+    path, scheduler = checkpoint.configs["scheduler"], checkpoint.scheduler
+    config = checkpoint.config("scheduler")
     try:
-        scheduler = DDIMScheduler.from_config(_known(DDIMScheduler, checkpoint, "scheduler"))
+        sampler = choose_sampler(scheduler, config)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}.") from None
+    try:
+        alphas_cumprod = training_alphas(scheduler, config)
+    except ImportError:
+        raise CheckpointError(f"{path}: a {scheduler} needs SciPy: pip install scipy") from None
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: DDIMScheduler refuses it: {error}.") from None
-    config = scheduler.config
-    for setting in ("clip_sample", "thresholding"):
-        if config[setting]:
-            raise CheckpointError(
-                f"{path}: {setting} is on; only schedules without it are exported."
-            )
-    entries = {name: config[name] for name in ("prediction_type", "steps_offset")}
-    entries |= {name: config[name] for name in ("set_alpha_to_one", "timestep_spacing")}
-    entries["alphas_cumprod"] = scheduler.alphas_cumprod.tolist()
+        raise CheckpointError(f"{path}: {scheduler} refuses it: {error}.") from None
+    settings = complete_settings(scheduler, config)
+    entries = {name: settings[name] for name in SCHEDULE_SETTINGS}
+    # DDIMScheduler.from_config takes True from a scheduler without this setting.
+    entries["set_alpha_to_one"] = settings.get("set_alpha_to_one", True)
+    entries |= {"alphas_cumprod": alphas_cumprod, "sampler": sampler}
     return _checked(ScheduleSpec, entries, path)
 
 
-def describe_tokenizer(checkpoint: Checkpoint) -> TokenizerSpec:
+def describe_tokenizer(checkpoint: Checkpoint) -> TokenizerSpec | None:
     """How to tokenize; CheckpointError if the vocabulary cannot serve this text encoder."""
+    if checkpoint.vocab is None:
+        return None
     config = checkpoint.config("tokenizer")
     entries = {
         "vocab": VOCAB,
@@ -101,10 +116,3 @@ def _checked(kind: type[Spec], entries: dict[str, Any], path: Path) -> Spec:
         return decode(kind, entries, "it")
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
-
-
-def _known(model: Any, checkpoint: Checkpoint, component: str) -> dict[str, Any]:
-    """The settings that a class of today knows: old configurations hold others, since dropped."""
-    known = inspect.signature(model.__init__).parameters
-    config = checkpoint.config(component)
-    return {name: value for name, value in config.items() if name in known}

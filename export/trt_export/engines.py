@@ -26,7 +26,6 @@ from trt_pipeline.flavours import load_flavour, named_targets
 from trt_pipeline.gpu import compute_capability
 from trt_pipeline.manifest import (
     FLAVOURS,
-    GRAPHS,
     EngineKey,
     EngineSpec,
     FileSpec,
@@ -94,12 +93,14 @@ def build_engines(
     return EngineReport(built=tuple(missing), kept=kept)
 
 
-def planned_engines(bundle: Bundle | None, options: EngineOptions) -> list[str]:
-    """What a build would make, in words; None is a bundle that is yet to be exported."""
+def planned_engines(
+    bundle: Bundle | None, options: EngineOptions, graphs: Sequence[str]
+) -> list[str]:
+    """What a build would make, in words; None is a bundle of graphs yet to be exported."""
     trt = load_flavour(options.flavour)
     targets = engine_targets(trt, options)
     if bundle is None:
-        places = [(str(options.flavour), target, graph) for target in targets for graph in GRAPHS]
+        places = [(str(options.flavour), target, graph) for target in targets for graph in graphs]
     else:
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         places = [engine.place for engine in wanted if engine not in bundle.engines]
@@ -140,7 +141,9 @@ def _all_wanted(
     bundle: Bundle, version: str, targets: Sequence[str], options: EngineOptions
 ) -> list[EngineSpec]:
     return [
-        _wanted(bundle, version, graph, target, options) for target in targets for graph in GRAPHS
+        _wanted(bundle, version, graph, target, options)
+        for target in targets
+        for graph in bundle.graphs
     ]
 
 

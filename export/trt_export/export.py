@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trt_export.checkpoint import Checkpoint
+from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trt_export.hashes import Hashes
 from trt_export.target import one_at_a_time, refuse_foreign
 from trt_export.work_folder import WorkFolder, write_synced
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
 FOLDERS = ("onnx", "tokenizer")
+TEXTLESS_GRAPHS = ("time_embedding", "denoiser", "decoder")
 MIN_LATENTS = 4
 """Smallest height and width of latents."""
 STAGES = {
@@ -124,6 +125,17 @@ def export_checkpoint(
         return report
 
 
+def graph_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The graphs of a checkpoint's pipeline."""
+    return GRAPHS if checkpoint.pipeline == TEXT_TO_IMAGE else TEXTLESS_GRAPHS
+
+
+def stages_of(checkpoint: Checkpoint) -> dict[str, int]:
+    """The stages of an export in their order, and roughly the hundredths of its time."""
+    names = {*graph_names(checkpoint), "reference", "preview"}
+    return {stage: share for stage, share in STAGES.items() if stage.split()[-1] in names}
+
+
 def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bundle | None:
     """The bundle in a folder if this export would make it again, and every file of it is whole.
 
@@ -146,11 +158,10 @@ def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bun
 
 
 def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) -> dict[str, Any]:
-    root = checkpoint.path
-    files = {path.relative_to(root).as_posix(): path for path in checkpoint.files}
+    files = {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.files.items()}
     parts = {
         "checkpoint": checkpoint.name,
-        "files": {name: hashes.of(f"source/{name}", path) for name, path in files.items()},
+        "files": files,
         "packages": {package: version(package) for package in PACKAGES},
         "exporter": _exporter_sha256(),
         "options": asdict(options),
@@ -177,6 +188,7 @@ def _export(
     # Imported here because they import torch, and an export with nothing to do must not.
     from trt_export.description import describe_model, describe_tokenizer, load_schedule
     from trt_export.networks import Networks
+    from trt_export.textless_networks import TextlessNetworks
     from trt_export.to_onnx import read_specs
 
     seconds: dict[str, float] = {}
@@ -191,20 +203,23 @@ def _export(
     model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
     tokenizer = describe_tokenizer(checkpoint)
     limits = limits_of(model, options)
-    networks = Networks(checkpoint, options.precision)
+    kind = Networks if checkpoint.pipeline == TEXT_TO_IMAGE else TextlessNetworks
+    networks = kind(checkpoint, options.precision)
+    names = graph_names(checkpoint)
     stage("reference", partial(_save_reference, networks, work))
     preview = stage("preview", networks.preview)
-    for name in GRAPHS:
+    for name in names:
         stage(f"trace {name}", partial(networks.trace, name, work.path))
     networks.release()  # a full-size model would not fit beside its own float32 sessions
-    graphs = {name: read_specs(name, work.path) for name in GRAPHS}
+    graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
         for name, graph in graphs.items()
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    _copy(checkpoint.vocab, work.path / tokenizer.vocab)
+    if checkpoint.vocab and tokenizer:
+        _copy(checkpoint.vocab, work.path / tokenizer.vocab)
     bundle = Bundle(
         path=out,
         model=model,
@@ -265,7 +280,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _describe_files(folder: Path) -> dict[str, FileSpec]:
-    files = sorted(path for top in FOLDERS for path in (folder / top).iterdir())
+    files = sorted(path for top in FOLDERS for path in (folder / top).glob("*"))
     return {
         path.relative_to(folder).as_posix(): FileSpec(path.stat().st_size, file_sha256(path))
         for path in files

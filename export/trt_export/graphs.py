@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
@@ -22,7 +22,7 @@ def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:
     return [m for m in unet.modules() if isinstance(m, Attention) and m.is_cross_attention]
 
 
-def resnet_blocks(unet: UNet2DConditionModel) -> list[ResnetBlock2D]:
+def resnet_blocks(unet: UNet2DConditionModel | UNet2DModel) -> list[ResnetBlock2D]:
     """Every ResNet block, in the order in which time_embeds holds their projections."""
     return [m for m in unet.modules() if isinstance(m, ResnetBlock2D)]
 
@@ -68,11 +68,11 @@ def _bert_attention(attention: Any, hidden_states: Tensor) -> Tensor:
 class TimeEmbedding(nn.Module):
     """timesteps float32 [N] → time_embeds [N, E], one block's projection after the other."""
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    def __init__(self, unet: UNet2DConditionModel | UNet2DModel) -> None:
         super().__init__()
         self.sinusoid = unet.time_proj
         self.embedding = unet.time_embedding
-        self.activation = nn.Identity() if unet.config.resnet_skip_time_act else nn.SiLU()
+        self.activation = nn.Identity() if unet.config.get("resnet_skip_time_act") else nn.SiLU()
         self.projections = nn.ModuleList(block.time_emb_proj for block in resnet_blocks(unet))
 
     def forward(self, timesteps: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ class Denoiser(nn.Module):
         super().__init__()
         self.unet = unet
         _slice_text(unet)
-        _slice_time(unet)
-        _plain_upsampling(unet)
+        slice_time(unet)
+        use_plain_upsampling(unet)
 
     def forward(
         self,
@@ -108,11 +108,7 @@ class Denoiser(nn.Module):
         # A matrix product may sum in another order for another batch; rows of weight 0 add nothing
         # here, so a sample's picture does not depend on its company.
         mixed = (guidance[:, :, None, None, None] * output).sum(dim=1)
-        p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
-        m0 = p * latents + q * mixed
-        m1, m2, m3 = history.unbind(0)
-        update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * noise
-        return update, torch.stack([m0, m1, m2])
+        return sampler_update(latents, history, mixed, coefficients, noise)
 
     def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> Tensor:
         """The UNet's own forward; the skip connection gives every upsampling its size, so that
@@ -131,6 +127,17 @@ class Denoiser(nn.Module):
             size = skips[-1].shape[2:] if skips else None
             sample = block(sample, used, time_embeds, upsample_size=size, **_text(block, text_kv))
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+
+
+def sampler_update(
+    latents: Tensor, history: Tensor, output: Tensor, coefficients: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """next_latents and next_history, as engines/README.md has them."""
+    p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
+    m0 = p * latents + q * output
+    m1, m2, m3 = history.unbind(0)
+    update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * noise
+    return update, torch.stack([m0, m1, m2])
 
 
 def _text(block: nn.Module, text_kv: Tensor) -> dict[str, Tensor]:
@@ -179,7 +186,8 @@ def _slice_text(unet: UNet2DConditionModel) -> None:
         del attention.to_k, attention.to_v
 
 
-def _slice_time(unet: UNet2DConditionModel) -> None:
+def slice_time(unet: UNet2DConditionModel | UNet2DModel) -> None:
+    """Let every ResNet block read its time projection from its place in time_embeds."""
     places = _places(block.time_emb_proj.out_features for block in resnet_blocks(unet))
     for block in resnet_blocks(unet):
         block.time_emb_proj = _SlicedTime(next(places))
@@ -208,7 +216,8 @@ class _Upsample(nn.Module):
         return self.conv(resized)
 
 
-def _plain_upsampling(model: nn.Module) -> None:
+def use_plain_upsampling(model: nn.Module) -> None:
+    """Let every upsampling take the size that it is given."""
     for block in model.modules():
         upsamplers = getattr(block, "upsamplers", None)
         if upsamplers is not None:
@@ -216,14 +225,14 @@ def _plain_upsampling(model: nn.Module) -> None:
 
 
 class Decoder(nn.Module):
-    """latents float32 [B, C, h, w] → image uint8 [B, H, W, 3]."""
+    """latents float32 [B, C, h, w], scaled, → image uint8 [B, H, W, 3]."""
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: AutoencoderKL | VQModel, scaling_factor: float) -> None:
         super().__init__()
         self.post_quant_conv = vae.post_quant_conv
         self.decoder = vae.decoder
-        _plain_upsampling(vae.decoder)
-        self.scaling_factor: float = vae.config.scaling_factor
+        use_plain_upsampling(vae.decoder)
+        self.scaling_factor = scaling_factor
 
     def forward(self, latents: Tensor) -> Tensor:
         scaled = (latents / self.scaling_factor).to(self.decoder.conv_in.weight.dtype)

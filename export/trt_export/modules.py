@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trt_export.checkpoint import Checkpoint
+from trt_export.compvis import CompVisCheckpoint
+from trt_export.compvis_weights import component_weights
 from trt_export.precision import round_weights
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.manifest import Precision
@@ -44,15 +46,30 @@ PLAIN_UNET = {
     "time_embedding_act_fn": (None,),
 }
 """Settings of UNet2DConditionModel that add inputs or steps which the graphs don't have."""
+PLAIN_TEXTLESS_UNET = {
+    "center_input_sample": (False,),
+    "class_embed_type": (None,),
+    "downsample_type": ("conv",),
+    "num_class_embeds": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_type": ("positional",),
+    "upsample_type": ("conv",),
+}
+"""Likewise of UNet2DModel."""
+PLAIN_VQ = {"lookup_from_codebook": (False,), "norm_type": ("group",)}
+"""Likewise of VQModel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The three networks of a checkpoint, in float32 and evaluation mode."""
+    """The networks of a checkpoint, in float32 and evaluation mode."""
 
-    bert: LDMBertModel
-    unet: UNet2DConditionModel
-    vqvae: AutoencoderKL
+    bert: Any
+    """LDMBertModel, or None without prompts."""
+    unet: Any
+    """UNet2DConditionModel, or UNet2DModel without prompts."""
+    vqvae: Any
+    """AutoencoderKL or VQModel."""
 
 
 def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
@@ -67,7 +84,8 @@ def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
             round_weights(component, module)
         return module
 
-    return Modules(load("bert"), load("unet"), load("vqvae"))
+    bert = load("bert") if "bert" in checkpoint.weights else None
+    return Modules(bert, load("unet"), load("vqvae"))
 
 
 def _bert(config: dict[str, Any]) -> LDMBertModel:
@@ -79,20 +97,34 @@ def _bert(config: dict[str, Any]) -> LDMBertModel:
 
 
 def _unet(config: dict[str, Any]) -> UNet2DConditionModel:
-    unet = UNet2DConditionModel.from_config(config)
-    for setting, supported in PLAIN_UNET.items():
-        if unet.config[setting] not in supported:
+    return _plain(UNet2DConditionModel.from_config(config), PLAIN_UNET)
+
+
+def _textless_unet(config: dict[str, Any]) -> UNet2DModel:
+    return _plain(UNet2DModel.from_config(config), PLAIN_TEXTLESS_UNET)
+
+
+def _plain(model: Any, plain: Mapping[str, tuple[Any, ...]]) -> Any:
+    """The model; ValueError for a setting that its graphs don't have."""
+    for setting, supported in plain.items():
+        if model.config[setting] not in supported:
             raise ValueError(
-                f"{setting} is {unet.config[setting]!r}; only {supported[0]!r} is exported"
+                f"{setting} is {model.config[setting]!r}; only {supported[0]!r} is exported"
             )
-    return unet
+    return model
 
 
-def _vqvae(config: dict[str, Any]) -> AutoencoderKL:
-    return AutoencoderKL.from_config(config)
+def _vq(config: dict[str, Any]) -> VQModel:
+    return _plain(VQModel.from_config(config), PLAIN_VQ)
 
 
-BUILDERS: Mapping[str, Build] = {"bert": _bert, "unet": _unet, "vqvae": _vqvae}
+BUILDERS: Mapping[str, Build] = {
+    "LDMBertModel": _bert,
+    "UNet2DConditionModel": _unet,
+    "UNet2DModel": _textless_unet,
+    "AutoencoderKL": AutoencoderKL.from_config,
+    "VQModel": _vq,
+}
 
 
 def build_empty(checkpoint: Checkpoint, component: str) -> Any:
@@ -100,7 +132,7 @@ def build_empty(checkpoint: Checkpoint, component: str) -> Any:
     config = checkpoint.config(component)
     try:
         with torch.device("meta"):
-            return BUILDERS[component](config)
+            return BUILDERS[checkpoint.class_of(component)](config)
     except (
         TypeError,
         ValueError,
@@ -114,13 +146,19 @@ def build_empty(checkpoint: Checkpoint, component: str) -> Any:
 
 
 def _load(checkpoint: Checkpoint, component: str) -> Any:
-    module = build_empty(checkpoint, component)
-    _assign(module, read_weights(checkpoint.weights[component]), checkpoint.weights[component])
+    module, path = build_empty(checkpoint, component), checkpoint.weights[component]
+    state: Mapping[str, Tensor] = read_weights(path)
+    if isinstance(checkpoint, CompVisCheckpoint):
+        state = component_weights(checkpoint, component, state)
+    _assign(module, state, path)
     return module.eval()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a weight file without running code from it; CheckpointError if that is not possible."""
+    """Read a weight file without running code from it; CheckpointError if that is not possible.
+
+    Of a Lightning checkpoint, the weights are its "state_dict".
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -135,6 +173,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} is damaged or incomplete ({_first_line(error)}). Download it again."
         ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):

@@ -40,19 +40,27 @@ class Networks:
         """Graph name → random inputs, and what the untouched modules answer to them."""
         inputs: dict[str, Tensors] = {
             name: self._random_inputs(name, specs, CHECKED_SIZES)
-            for name, specs in self._inputs("fp32").items()
+            for name, specs in self.inputs("fp32").items()
         }
-        outputs = reference_outputs(self.modules, inputs)
-        inputs["denoiser"] = {
-            **inputs["denoiser"],
-            **outputs["text_encoder"],
-            **outputs["time_embedding"],
-        }
+        outputs = self.reference_of(inputs)
+        flowing = {name: t for answers in outputs.values() for name, t in answers.items()}
+        step = inputs["denoiser"]
+        inputs["denoiser"] = {name: flowing.get(name, tensor) for name, tensor in step.items()}
         return {name: (inputs[name], outputs[name]) for name in inputs}
+
+    def reference_of(self, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+        """What the untouched modules answer to every graph's random inputs."""
+        return reference_outputs(self.modules, inputs)
 
     def preview(self) -> list[list[float]]:
         """The linear map from latents to colours that fits smooth random pictures best."""
-        return fit_preview(self.modules.vqvae)
+        vae = self.modules.vqvae
+        return fit_preview(self.encode, 2 ** (len(vae.config.block_out_channels) - 1))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
+        vae = self.modules.vqvae
+        return vae.encode(pictures).latent_dist.mean * vae.config.scaling_factor
 
     def trace(self, name: str, bundle: Path) -> None:
         """Write one graph's ONNX files into a bundle."""
@@ -68,24 +76,29 @@ class Networks:
     @cached_property
     def _graphs(self) -> dict[str, nn.Module]:
         _ = self._signatures  # their widths are read off the layers that the graphs remove
-        modules = self.modules
-        found = {
-            "text_encoder": graphs.TextEncoder(modules.bert, modules.unet),
-            "time_embedding": graphs.TimeEmbedding(modules.unet),
-            "denoiser": graphs.Denoiser(modules.unet),
-            "decoder": graphs.Decoder(modules.vqvae),
-            "encoder": graphs.Encoder(modules.vqvae),
-        }
+        found = self.make_graphs()
         if self.precision == "fp16":
             for module in found.values():
                 store_half(module)
         return found
 
+    def make_graphs(self) -> dict[str, nn.Module]:
+        """The graphs' modules; takes the loaded ones apart."""
+        modules = self.modules
+        return {
+            "text_encoder": graphs.TextEncoder(modules.bert, modules.unet),
+            "time_embedding": graphs.TimeEmbedding(modules.unet),
+            "denoiser": graphs.Denoiser(modules.unet),
+            "decoder": graphs.Decoder(modules.vqvae, modules.vqvae.config.scaling_factor),
+            "encoder": graphs.Encoder(modules.vqvae),
+        }
+
     @cached_property
     def _signatures(self) -> dict[str, tuple[TensorSpec, ...]]:
-        return self._inputs(self.precision)
+        return self.inputs(self.precision)
 
-    def _inputs(self, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
+    def inputs(self, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
+        """Of every graph."""
         unet = self.modules.unet
         text = sum(a.to_k.out_features + a.to_v.out_features for a in graphs.cross_attentions(unet))
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
@@ -100,6 +113,6 @@ class Networks:
             "width": sizes["latent_width"] * factor,
         }
         batch = sizes["rows"] if name == "text_encoder" else sizes["batch"]
-        return random_inputs(
-            specs, {**sizes, **pixels, "batch": batch}, self.modules.bert.config.vocab_size, seed=0
-        )
+        bert = self.modules.bert
+        tokens = bert.config.vocab_size if bert else 0
+        return random_inputs(specs, {**sizes, **pixels, "batch": batch}, tokens, seed=0)

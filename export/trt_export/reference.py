@@ -1,6 +1,7 @@
 """What diffusers' own modules answer to random inputs: the measure of every exported graph."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +20,11 @@ def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[s
     untouched UNet can compute the expected noise from the text and the timesteps behind them.
     The modules must be as loaded: graphs.Denoiser takes the UNet apart.
     """
+    timesteps = inputs["time_embedding"]["timesteps"]
     with torch.inference_mode():
         return {
             "text_encoder": {"text_kv": _text_kv(modules, inputs["text_encoder"]["input_ids"])},
-            "time_embedding": {"time_embeds": _time_embeds(modules, inputs["time_embedding"])},
+            "time_embedding": {"time_embeds": time_embeds_of(modules.unet, timesteps)},
             "denoiser": _denoiser(modules, inputs),
             "decoder": {"image": _decode(modules, inputs["decoder"]["latents"])},
             "encoder": _encode(modules, inputs["encoder"]["image"]),
@@ -35,9 +37,9 @@ def _text_kv(modules: Modules, input_ids: Tensor) -> Tensor:
     return torch.cat([p(context) for a in layers for p in (a.to_k, a.to_v)], dim=-1)
 
 
-def _time_embeds(modules: Modules, inputs: Tensors) -> Tensor:
-    unet = modules.unet
-    embedding = unet.time_embedding(unet.time_proj(inputs["timesteps"]))
+def time_embeds_of(unet: Any, timesteps: Tensor) -> Tensor:
+    """Every ResNet block's projection of the timesteps [N], side by side."""
+    embedding = unet.time_embedding(unet.time_proj(timesteps))
     blocks = resnet_blocks(unet)
     activated = [b if b.skip_time_act else b.nonlinearity for b in blocks]
     return torch.cat(
@@ -56,8 +58,13 @@ def _denoiser(modules: Modules, inputs: Mapping[str, Tensors]) -> Tensors:
     timesteps = inputs["time_embedding"]["timesteps"]
     output = modules.unet(step["latents"][rows], timesteps[rows], context).sample
     mixed = torch.einsum("bm,mchw->bchw", step["guidance"], output)
+    return sampler_step(step, mixed)
+
+
+def sampler_step(step: Tensors, output: Tensor) -> Tensors:
+    """What the denoiser's inputs and the model's output make of the latents."""
     p, q, a, b0, b1, b2, b3, s = step["coefficients"].T[..., None, None, None]
-    m0 = p * step["latents"] + q * mixed
+    m0 = p * step["latents"] + q * output
     m1, m2, m3 = step["history"]
     update = a * step["latents"] + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * step["noise"]
     return {"next_latents": update, "next_history": torch.stack([m0, m1, m2])}
@@ -65,7 +72,11 @@ def _denoiser(modules: Modules, inputs: Mapping[str, Tensors]) -> Tensors:
 
 def _decode(modules: Modules, latents: Tensor) -> Tensor:
     vae = modules.vqvae
-    image = vae.decode(latents / vae.config.scaling_factor).sample
+    return to_pixels(vae.decode(latents / vae.config.scaling_factor).sample)
+
+
+def to_pixels(image: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] of a decoded picture [B, 3, H, W] in -1..1."""
     return ((image / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 

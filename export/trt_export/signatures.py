@@ -36,3 +36,25 @@ def graph_inputs(
         "decoder": (TensorSpec("latents", "float32", latents),),
         "encoder": (TensorSpec("image", "uint8", ("batch", "height", "width", 3)),),
     }
+
+
+def textless_inputs(
+    latent_channels: int, image_channels: int, time_embeds: int, precision: Precision
+) -> dict[str, tuple[TensorSpec, ...]]:
+    """Inputs of the graphs without text; image_channels are low_resolution's, or 0."""
+    arithmetic: DType = "float16" if precision == "fp16" else "float32"
+    latents = ("batch", latent_channels, "latent_height", "latent_width")
+    image = ("batch", image_channels, "latent_height", "latent_width")
+    given = (TensorSpec("low_resolution", "float32", image),) if image_channels else ()
+    return {
+        "time_embedding": (TensorSpec("timesteps", "float32", ("steps",)),),
+        "denoiser": (
+            TensorSpec("latents", "float32", latents),
+            TensorSpec("history", "float32", (3, *latents)),
+            TensorSpec("time_embeds", arithmetic, ("batch", time_embeds)),
+            TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
+            TensorSpec("noise", "float32", latents),
+            *given,
+        ),
+        "decoder": (TensorSpec("latents", "float32", latents),),
+    }

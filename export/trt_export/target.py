@@ -7,15 +7,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trt_export.hashes import CACHE
 from trt_export.work_folder import RECORDS
 from trt_pipeline.bundle import MANIFEST, is_bundle, read_manifest
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.manifest import FLAVOURS
 
-OURS = (CACHE, MANIFEST, f".{MANIFEST}.new")
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
-"""What a killed run may leave in a bundle is ours as well."""
+"""What a killed run may leave in a bundle is ours as well, and so are hidden files."""
 
 
 @contextmanager
@@ -39,9 +37,11 @@ def refuse_foreign(folder: Path) -> None:
         return
     if not is_bundle(folder):
         raise InvalidInputError(f"--out {folder} exists and is no bundle. Name another folder.")
-    ours = {*OURS, *read_manifest(folder)["files"]}
+    listed = read_manifest(folder)["files"]
     for name in _files(folder):
-        if name not in ours and name.partition("/")[0] not in OUR_FOLDERS:
+        hidden = name.rpartition("/")[2].startswith(".")
+        ours = name == MANIFEST or name in listed or name.partition("/")[0] in OUR_FOLDERS
+        if not (ours or hidden):
             raise InvalidInputError(
                 f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "
                 "Move it away, or name another folder."

@@ -215,7 +215,7 @@ def test_another_text_length_is_refused(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"clip_sample": True}, "clip_sample is on"),
+        ({"clip_sample": True}, "clip_sample is True; a DDIMScheduler is exported with False"),
         ({"beta_schedule": "cosine?"}, "DDIMScheduler refuses it"),
         ({"beta_end": 7.0}, "alphas_cumprod must be numbers between 0 and 1"),
         ({"num_train_timesteps": 0}, r"DDIMScheduler refuses|alphas_cumprod must be"),

@@ -8,9 +8,12 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "trt_pipeline.bundle",
     "trt_pipeline.console",
+    "trt_pipeline.decoding",
     "trt_pipeline.errors",
     "trt_pipeline.flavours",
     "trt_pipeline.gpu",
+    "trt_pipeline.manifest",
+    "trt_pipeline.tokenizer",
 }
 
 

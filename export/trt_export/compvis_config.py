@@ -1,0 +1,265 @@
+"""The YAML of a CompVis checkpoint, and the same architecture as diffusers' configurations.
+
+Names and defaults are those of the classes in github.com/CompVis/latent-diffusion. What cannot be
+exported is refused by name, and so is what they don't have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from trt_pipeline.decoding import decode
+from trt_pipeline.errors import CheckpointError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class UNet:
+    """UNetModel."""
+
+    image_size: int
+    """Height and width of the latents."""
+    in_channels: int
+    out_channels: int
+    model_channels: int
+    num_res_blocks: int
+    attention_resolutions: tuple[int, ...]
+    """How many times smaller than the latents those levels are that have attention."""
+    context_dim: int
+    channel_mult: tuple[int, ...] = (1, 2, 4, 8)
+    num_heads: int = -1
+    num_head_channels: int = -1
+    """Takes precedence over num_heads unless it is -1."""
+    transformer_depth: int = 1
+    use_spatial_transformer: bool = False
+    conv_resample: bool = True
+    resblock_updown: bool = False
+    use_scale_shift_norm: bool = False
+    dims: int = 2
+    num_classes: int | None = None
+    n_embed: int | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for what diffusers' network has no counterpart of."""
+        _require(self, use_spatial_transformer=True, conv_resample=True, resblock_updown=False)
+        _require(self, use_scale_shift_norm=False, dims=2, num_classes=None, n_embed=None)
+        if self.num_heads < 1 and self.num_head_channels < 1:
+            raise ValueError("num_heads or num_head_channels must be 1 or more")
+
+    def as_diffusers(self) -> dict[str, Any]:
+        """The configuration of the same UNet2DConditionModel."""
+        channels = [self.model_channels * factor for factor in self.channel_mult]
+        kinds = [
+            "CrossAttn{}Block2D" if 2**level in self.attention_resolutions else "{}Block2D"
+            for level in range(len(channels))
+        ]
+        per_head = self.num_head_channels
+        return {
+            "sample_size": self.image_size,
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "block_out_channels": channels,
+            "down_block_types": [kind.format("Down") for kind in kinds],
+            "up_block_types": [kind.format("Up") for kind in reversed(kinds)],
+            "layers_per_block": self.num_res_blocks,
+            "transformer_layers_per_block": self.transformer_depth,
+            "cross_attention_dim": self.context_dim,
+            # diffusers' name for the number of heads
+            "attention_head_dim": (
+                self.num_heads if per_head < 1 else [one // per_head for one in channels]
+            ),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """AutoencoderKL's embed_dim and ddconfig."""
+
+    embed_dim: int
+    z_channels: int
+    resolution: int
+    in_channels: int
+    out_ch: int
+    ch: int
+    num_res_blocks: int
+    attn_resolutions: tuple[int, ...]
+    ch_mult: tuple[int, ...] = (1, 2, 4, 8)
+    double_z: bool = True
+    resamp_with_conv: bool = True
+    use_linear_attn: bool = False
+    attn_type: str = "vanilla"
+    tanh_out: bool = False
+    give_pre_end: bool = False
+
+    def __post_init__(self) -> None:
+        """ValueError for what diffusers' network has no counterpart of."""
+        _require(self, embed_dim=self.z_channels, attn_resolutions=(), double_z=True)
+        _require(self, resamp_with_conv=True, use_linear_attn=False, attn_type="vanilla")
+        _require(self, tanh_out=False, give_pre_end=False)
+
+    def as_diffusers(self, scaling_factor: float) -> dict[str, Any]:
+        """The configuration of the same AutoencoderKL."""
+        levels = len(self.ch_mult)
+        return {
+            "sample_size": self.resolution,
+            "in_channels": self.in_channels,
+            "out_channels": self.out_ch,
+            "latent_channels": self.z_channels,
+            "block_out_channels": [self.ch * factor for factor in self.ch_mult],
+            "down_block_types": ["DownEncoderBlock2D"] * levels,
+            "up_block_types": ["UpDecoderBlock2D"] * levels,
+            "layers_per_block": self.num_res_blocks,
+            "scaling_factor": scaling_factor,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """BERTEmbedder."""
+
+    n_embed: int
+    n_layer: int
+    vocab_size: int = 30522
+    max_seq_len: int = 77
+
+    def as_diffusers(self) -> dict[str, Any]:
+        """The configuration of the same LDMBertModel; CompVis' heads are 8 of width 64."""
+        return {
+            "d_model": self.n_embed,
+            "encoder_layers": self.n_layer,
+            "encoder_ffn_dim": 4 * self.n_embed,
+            "encoder_attention_heads": 8,
+            "head_dim": 64,
+            "vocab_size": self.vocab_size,
+            "max_position_embeddings": self.max_seq_len,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LatentDiffusion:
+    """What of LatentDiffusion matters to sampling, and its three networks."""
+
+    unet: UNet
+    vqvae: FirstStage
+    bert: Text
+    conditioning_key: Literal["crossattn"]
+    linear_start: float = 1e-4
+    linear_end: float = 2e-2
+    timesteps: int = 1000
+    beta_schedule: Literal["linear", "sqrt_linear"] = "linear"
+    given_betas: Any = None
+    parameterization: Literal["eps"] = "eps"
+    scale_factor: float = 1.0
+    scale_by_std: bool = False
+    """Whether the scale factor is not this one, but one among the weights."""
+    use_ema: bool = True
+    """Whether to sample with the moving average of the UNet's weights."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what cannot be exported."""
+        _require(self, given_betas=None, scale_by_std=False)
+
+    def as_scheduler(self) -> dict[str, Any]:
+        """DDIMScheduler's configuration that samples as CompVis' own DDIMSampler does.
+
+        That one visits timesteps 1, 1 + s, 1 + 2s, …, s = timesteps // steps, and ends with the
+        noise level of timestep 0. CompVis' "linear" betas are evenly spaced before squaring.
+        """
+        evenly = {"linear": "scaled_linear", "sqrt_linear": "linear"}
+        return {
+            "beta_start": self.linear_start,
+            "beta_end": self.linear_end,
+            "beta_schedule": evenly[self.beta_schedule],
+            "num_train_timesteps": self.timesteps,
+            "clip_sample": False,
+            "steps_offset": 1,
+            "set_alpha_to_one": False,
+        }
+
+
+# Settings of training, and those that a spatial transformer ignores.
+NO_MATTER = {
+    UNet: {
+        "dropout",
+        "legacy",
+        "num_heads_upsample",
+        "use_checkpoint",
+        "use_fp16",
+        "use_new_attention_order",
+    },
+    FirstStage: {"dropout", "lossconfig", "monitor", "colorize_nlabels", "image_key"}
+    | {"ckpt_path", "ignore_keys"},
+    Text: {"device", "embedding_dropout", "use_tokenizer"},
+}
+
+
+def read_config(path: Path) -> LatentDiffusion:
+    """Read a YAML, as plain data; CheckpointError says what cannot be exported."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is no YAML of plain data ({reason}).") from None
+    try:
+        return _latent_diffusion(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _latent_diffusion(content: object) -> LatentDiffusion:
+    params = _params(_entry(content, "model", "it"), "LatentDiffusion", "model")
+    where = "model.params"
+
+    def part(name: str, target: str) -> Mapping[str, Any]:
+        return _params(_entry(params, name, where), target, f"{where}.{name}")
+
+    first_stage = dict(part("first_stage_config", "AutoencoderKL"))
+    ddconfig = _mapping(first_stage.pop("ddconfig", None), "first_stage_config.params.ddconfig")
+    known = {field.name for field in fields(LatentDiffusion)}
+    return decode(
+        LatentDiffusion,
+        {name: value for name, value in params.items() if name in known},
+        where,
+        unet=_decoded(UNet, part("unet_config", "UNetModel"), "unet_config.params"),
+        vqvae=_decoded(FirstStage, {**ddconfig, **first_stage}, "first_stage_config.params"),
+        bert=_decoded(Text, part("cond_stage_config", "BERTEmbedder"), "cond_stage_config.params"),
+    )
+
+
+def _decoded(kind: type[T], entries: Mapping[str, Any], where: str) -> T:
+    matters = {name: value for name, value in entries.items() if name not in NO_MATTER[kind]}
+    return decode(kind, matters, where)
+
+
+def _params(section: object, target: str, where: str) -> Mapping[str, Any]:
+    """The params of a section; ValueError if it is for another class."""
+    name = _entry(section, "target", where)
+    if not isinstance(name, str) or name.rpartition(".")[2] != target:
+        raise ValueError(f"{where}.target is {name!r:.80}; only {target} is exported")
+    return _mapping(_entry(section, "params", where), f"{where}.params")
+
+
+def _entry(section: object, name: str, where: str) -> object:
+    found = _mapping(section, where)
+    if name not in found:
+        raise ValueError(f"{where} has no {name}")
+    return found[name]
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{where} is {value!r:.80}, expected names and values")
+    return value
+
+
+def _require(spec: object, **supported: object) -> None:
+    """ValueError unless settings have the only values that are exported."""
+    for name, value in supported.items():
+        if getattr(spec, name) != value:
+            raise ValueError(f"{name} is {getattr(spec, name)!r}; only {value!r} is exported")
