@@ -12,7 +12,7 @@ from trt_export.shapes.batches import draw_batches
 from trt_export.shapes.denoiser import drawn_timesteps, loss_weight, with_dropout
 from trt_export.shapes.model import ModelSize, build_tokenizer, build_vae
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
-from trt_export.shapes.train import Preset, train
+from trt_export.shapes.train import Preset, only_one, train
 from trt_export.shapes.vae import train_vae
 
 TINY = ModelSize(
@@ -46,6 +46,17 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     plan = StagePlan("vae", steps=100, decay_steps=20, scenes=1, learning_rate=1.0, warmup_steps=10)
     rates = [plan.learning_rate_at(step) for step in (0, 9, 50, 80, 90, 99)]
     assert rates == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.05])
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
+    first = surroundings(tmp_path)
+    with only_one(first):
+        with pytest.raises(SystemExit, match="another training is at work in"), only_one(first):
+            pass
+        with only_one(replace(first, rank=1)):
+            pass
+    with only_one(first):
+        pass
 
 
 def test_every_process_draws_other_scenes_in_every_step(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
@@ -95,8 +96,23 @@ def _train_rank(rank: int, arguments: argparse.Namespace) -> None:
         processes=arguments.processes,
         rank=rank,
     )
-    with _group(around):
+    with only_one(around), _group(around):
         train(_preset(arguments, device), around, EMBEDDED, arguments.out)
+
+
+@contextmanager
+def only_one(around: Surroundings) -> Iterator[None]:
+    """Refuses a work folder that another training writes to, even one whose parent was killed."""
+    if around.rank > 0:
+        yield
+        return
+    lock = FileLock(around.work / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SystemExit(f"another training is at work in {around.work}.") from None
+    with lock:
+        yield
 
 
 @contextmanager
