@@ -6,62 +6,23 @@ pipe = trt_pipeline("engines/shapes")
 pipe("a red circle", guidance_scale=6, seed=0).images[0].save("circle.png")
 """
 
-from trt_pipeline.base_pipeline import PipelineInfo
-from trt_pipeline.bundle import Bundle, load_bundle
-from trt_pipeline.errors import (
-    BackendError,
-    BundleError,
-    BundleVersionError,
-    CheckpointError,
-    GenerationCancelledError,
-    IntegrityError,
-    InvalidInputError,
-    MissingDependencyError,
-    ParityError,
-    TrtPipelineError,
-    UnknownArgumentError,
-)
-from trt_pipeline.metadata import Settings, read_settings
-from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
-from trt_pipeline.outputs import PipelineOutput, Step
-from trt_pipeline.pipeline import Pipeline, trt_pipeline
-from trt_pipeline.super_resolution import SuperResolutionPipeline
-from trt_pipeline.tokenizer import PromptTruncatedWarning
-from trt_pipeline.unconditional import UnconditionalPipeline
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from trt_pipeline.version import package_version
 
-__all__ = [
-    "BackendError",
-    "Bundle",
-    "BundleError",
-    "BundleVersionError",
-    "CheckpointError",
-    "GenerationCancelledError",
-    "IntegrityError",
-    "InvalidInputError",
-    "MissingDependencyError",
-    "NoiseStream",
-    "ParityError",
-    "Pipeline",
-    "PipelineInfo",
-    "PipelineOutput",
-    "PromptTruncatedWarning",
-    "SeedNoise",
-    "Settings",
-    "Step",
-    "SuperResolutionPipeline",
-    "TorchGenerator",
-    "TrtPipelineError",
-    "UnconditionalPipeline",
-    "UnknownArgumentError",
-    "__version__",
-    "load_bundle",
-    "read_settings",
-    "trt_pipeline",
-]
+if TYPE_CHECKING:
+    from trt_pipeline.api import *  # noqa: F403
+
+API = "trt_pipeline.api"
+"""Module of the names below, loaded when one is first asked for: it costs NumPy's import."""
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         return package_version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(API), name)
+
+
+def __dir__() -> list[str]:
+    return [*import_module(API).__all__, "__version__"]
