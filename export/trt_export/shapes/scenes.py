@@ -233,11 +233,14 @@ def random_scene(rng: np.random.Generator) -> Scene:
     return random_single(rng) if rng.random() < 0.45 else random_double(rng)
 
 
-def random_placed_scene(rng: np.random.Generator) -> Scene:
-    """Likewise, with a caption that always says where the shapes are."""
-    return (
-        random_single(rng, placed=1.0) if rng.random() < 0.45 else random_double(rng, related=1.0)
-    )
+def random_placed_scene(rng: np.random.Generator, doubles: float) -> Scene:
+    """Likewise, with a caption that always says where the shapes are.
+
+    doubles: the part of the scenes that have two.
+    """
+    if rng.random() < doubles:
+        return random_double(rng, related=1.0)
+    return random_single(rng, placed=1.0)
 
 
 def random_single(
