@@ -14,8 +14,7 @@ from trt_pipeline.guidance import guidance_scales, guided_steps
 from trt_pipeline.image_inputs import (
     common_size,
     mask_pixels,
-    one_a_picture,
-    open_picture,
+    open_pictures,
     rgb_pixels,
 )
 from trt_pipeline.noise import NoiseStream, PerSample, SeedNoise, given_stream, image_seeds
@@ -196,10 +195,10 @@ def _opened(
         return []
     if latents is not None:
         raise InvalidInputError("latents and image both say what to begin with; give one.")
-    images = [open_picture("image", one) for one in one_a_picture("image", image, count)]
+    images = open_pictures("image", image, count)
     if mask_image is None:
         return [(picture, None) for picture in images]
-    masks = [open_picture("mask_image", one) for one in one_a_picture("mask", mask_image, count)]
+    masks = open_pictures("mask_image", mask_image, count)
     for picture, mask in zip(images, masks, strict=True):
         if picture.size != mask.size:
             raise InvalidInputError(

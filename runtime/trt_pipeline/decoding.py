@@ -65,19 +65,22 @@ def _leaf(kind: Any, origin: Any, inner: tuple[Any, ...], value: object, where: 
     if origin is Literal:
         allowed = isinstance(value, str) and value in inner
         expected = " or ".join(map(str, inner))
-    elif kind is float:
-        allowed = type(value) in (int, float)
-        expected = "a number"
     else:
         choices = inner if origin is UnionType else (kind,)
-        allowed = type(value) in choices
+        allowed = type(value) in choices or (float in choices and type(value) is int)
         expected = " or ".join(NAMES[choice] for choice in choices)
     if not allowed:
         raise ValueError(f"{where} is {value!r:.80}, expected {expected}")
     return value
 
 
-NAMES = {bool: "true or false", int: "an integer", str: "a string", type(None): "null"}
+NAMES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    type(None): "null",
+}
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:

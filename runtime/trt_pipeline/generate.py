@@ -24,6 +24,7 @@ from trt_pipeline.pipeline import Pipeline, trt_pipeline
 from trt_pipeline.prompt_files import MAX_COUNT, file_jobs
 from trt_pipeline.samplers import SAMPLERS
 from trt_pipeline.schedule import SCHEDULES
+from trt_pipeline.sources import Sources
 
 BUNDLE = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -41,6 +42,8 @@ SETTINGS_OPTIONS = (
     "schedule",
     "height",
     "width",
+    "strength",
+    "vae_tile_size",
 )
 """Options that are entries of Settings by the same name."""
 
@@ -79,8 +82,14 @@ SETTINGS_OPTIONS = (
 @click.option(
     "--count", type=click.IntRange(1, MAX_COUNT), default=1, help="Pictures for each prompt."
 )
-@click.option("--height", type=int, help="Pixels; the model's own by default.")
-@click.option("--width", type=int, help="Pixels; the model's own by default.")
+@click.option("--height", type=int, help="Pixels; the model's own, or the image's, by default.")
+@click.option("--width", type=int, help="Pixels; the model's own, or the image's, by default.")
+@click.option("--image", type=EXISTING_FILE, help="A picture to begin with instead of noise.")
+@click.option(
+    "--strength", type=float, help="0 to 1, the part of the steps that the image goes through."
+)
+@click.option("--mask-image", type=EXISTING_FILE, help="White where the image is painted anew.")
+@click.option("--vae-tile-size", type=int, help="Decode in tiles of so many pixels.")
 @click.option("--backend", help=f"One of: {', '.join(BACKENDS)}. The best available by default.")
 @click.option("--threads", type=int, help="For arithmetic on the CPU; all by default.")
 @click.option(
@@ -175,21 +184,22 @@ def _check_options(options: Mapping[str, Any]) -> None:
 def _jobs(context: click.Context, bundle: Bundle, options: Mapping[str, Any]) -> list[Job]:
     base = _base(context, bundle, options)
     count, seed, prompt_file = (options[n] for n in ("count", "seed", "prompt_file"))
-    check_jobs(bundle, [Job(base)])
+    sources = _sources(options)
+    check_jobs(bundle, [Job(base, sources=sources)])
     if prompt_file:
-        jobs = file_jobs(prompt_file, base, count, seed)
+        factor = bundle.model.vae_scale_factor
+        jobs = file_jobs(prompt_file, base, count, seed, sources, factor)
     else:
+        prompts = options["prompts"] or (base.prompt,)
         repeated = options["picture"] and seed is None
-        jobs = prompt_jobs(
-            options["prompts"] or (base.prompt,), base, count, base.seed if repeated else seed
-        )
+        jobs = prompt_jobs(prompts, base, count, base.seed if repeated else seed, sources)
     check_jobs(bundle, jobs)
     return jobs
 
 
 def _base(context: click.Context, bundle: Bundle, options: Mapping[str, Any]) -> Settings:
     """The settings that the command line asks for, and with --from the picture's own."""
-    model = bundle.model
+    model, sources = bundle.model, _sources(options)
     settings = {name: options[name] for name in SETTINGS_OPTIONS}
     given = {
         name: value
@@ -199,15 +209,36 @@ def _base(context: click.Context, bundle: Bundle, options: Mapping[str, Any]) ->
     if not options["picture"]:
         native = {"height": model.height, "width": model.width, "sampler": bundle.schedule.sampler}
         own = {"prompt": "", "seed": 0, "model": model.name}
-        return Settings(**{**settings, **native, **given, **own})
+        base = Settings(**{**settings, **native, **given, **own})
+        return sources.traced(sources.sized(base, model.vae_scale_factor, given))
     old = read_settings(options["picture"])
-    if old.model != model.name:
-        click.echo(
-            f"warning: {options['picture']} was made with {old.model!r:.80}; "
-            f"{model.name} makes another picture.",
-            err=True,
-        )
-    return replace(old, model=model.name, **given)
+    base = sources.traced(replace(old, model=model.name, **given))
+    _compare(options["picture"], old, base)
+    return base
+
+
+def _compare(picture: Path, old: Settings, new: Settings) -> None:
+    """Warns of what makes another picture; InvalidInputError if a file it began with is missing."""
+    if old.model != new.model:
+        _warn(f"{picture} was made with {old.model!r:.80}; {new.model} makes another picture.")
+    for name in ("image", "mask_image"):
+        began, now = getattr(old, name), getattr(new, name)
+        option = f"--{name.replace('_', '-')}"
+        if began and not now:
+            raise InvalidInputError(
+                f"{picture} was made from a picture with the sha256 {began:.12}…; "
+                f"give its file with {option}."
+            )
+        if now and now != began:
+            _warn(f"{picture} was not made with this {option}, which makes another picture.")
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
+def _sources(options: Mapping[str, Any]) -> Sources:
+    return Sources(options["image"], options["mask_image"])
 
 
 def _outputs(

@@ -20,15 +20,15 @@ MASK_THRESHOLD = 128
 """Grey level from which a mask's pixel is painted anew."""
 
 
-def one_a_picture(name: str, given: object, count: int) -> list[Any]:
+def open_pictures(name: str, given: Any, count: int) -> "list[Image]":
     """The pictures of an argument: one for all, or a list or [B, H, W, C] array with one each."""
     if isinstance(given, np.ndarray) and given.ndim == 4:
         given = list(given)
     if not isinstance(given, list | tuple):
-        return [given] * count
+        return [open_picture(name, given)] * count
     if len(given) != count:
         raise InvalidInputError(f"{name} has {len(given)} entries for {count} images.")
-    return list(given)
+    return [open_picture(name, one) for one in given]
 
 
 def open_picture(name: str, given: ImageInput) -> "Image":

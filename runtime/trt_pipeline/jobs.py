@@ -14,6 +14,7 @@ from trt_pipeline.metadata import Settings
 from trt_pipeline.noise import image_seeds
 from trt_pipeline.pipeline import Pipeline
 from trt_pipeline.prompts import as_mixtures
+from trt_pipeline.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,8 @@ SHARED = (
     "sampler",
     "schedule",
     "guidance_interval",
+    "strength",
+    "vae_tile_size",
 )
 """Settings that all pictures of a call share."""
 
@@ -46,9 +49,17 @@ class Job:
     """Its file's name without suffix; "" is the folder's next free number."""
     any_seed: bool = False
     """Whether its seed was drawn because none was given."""
+    sources: Sources = NO_SOURCES
+    """The files that it begins with; the settings have their hashes."""
 
 
-def prompt_jobs(prompts: Sequence[str], base: Settings, count: int, seed: int | None) -> list[Job]:
+def prompt_jobs(
+    prompts: Sequence[str],
+    base: Settings,
+    count: int,
+    seed: int | None,
+    sources: Sources = NO_SOURCES,
+) -> list[Job]:
     """Make `count` pictures of each prompt with settings like base; seeds count up from the first.
 
     seed: the first; None draws it.
@@ -57,20 +68,27 @@ def prompt_jobs(prompts: Sequence[str], base: Settings, count: int, seed: int | 
     repeated = [prompt for prompt in prompts for _ in range(count)]
     seeds = image_seeds(seed, len(repeated))
     return [
-        Job(replace(base, prompt=prompt, seed=one), any_seed=seed is None)
+        Job(replace(base, prompt=prompt, seed=one), any_seed=seed is None, sources=sources)
         for prompt, one in zip(repeated, seeds, strict=True)
     ]
 
 
 def check_jobs(bundle: Bundle, jobs: Iterable[Job]) -> None:
     """InvalidInputError for a job that the bundle cannot do; runs no graph."""
-    for batch in batched(jobs, CHECKED_AT_ONCE):
-        try:
-            _checked_call(bundle, batch)
-        except InvalidInputError:
-            for job in batch:
-                _check_job(bundle, job)
-            raise
+    for group in batched(jobs, CHECKED_AT_ONCE):
+        # Each picture of a call has its own copy of the pixels that it begins with.
+        most = bundle.limits.batch[1] if group[0].sources.image else CHECKED_AT_ONCE
+        for batch in batched(group, most):
+            _check_batch(bundle, batch)
+
+
+def _check_batch(bundle: Bundle, batch: Sequence[Job]) -> None:
+    try:
+        _checked_call(bundle, batch)
+    except InvalidInputError:
+        for job in batch:
+            _check_job(bundle, job)
+        raise
 
 
 def _check_job(bundle: Bundle, job: Job) -> None:
@@ -86,7 +104,7 @@ def batched(jobs: Iterable[Job], most: int) -> list[list[Job]]:
     alike: dict[Any, list[Job]] = {}
     shared = attrgetter(*SHARED)
     for job in jobs:
-        alike.setdefault(shared(job.settings), []).append(job)
+        alike.setdefault((shared(job.settings), job.sources), []).append(job)
     return [
         group[start : start + most]
         for group in alike.values()
@@ -124,8 +142,13 @@ def _checked_call(bundle: Bundle, batch: Sequence[Job]) -> TextCall:
 
 def _arguments(batch: Sequence[Job]) -> dict[str, Any]:
     """What to call the pipeline with."""
-    each = {name: [getattr(job.settings, name) for job in batch] for name in EACH}
-    return {**each, **{name: getattr(batch[0].settings, name) for name in SHARED}}
+    first = batch[0]
+    return {
+        **{name: [getattr(job.settings, name) for job in batch] for name in EACH},
+        **{name: getattr(first.settings, name) for name in SHARED},
+        "image": first.sources.image,
+        "mask_image": first.sources.mask_image,
+    }
 
 
 @cache

@@ -77,6 +77,13 @@ class Settings:
     schedule: str = "published"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """The part of the steps that is guided."""
+    image: str | None = None
+    """sha256 of the file that the picture begins with, if any."""
+    mask_image: str | None = None
+    """sha256 of the file that says where it is painted anew."""
+    strength: float | None = None
+    vae_tile_size: int | None = None
+    """Pixels."""
 
 
 def settings_json(settings: Settings, kind: PictureFormat) -> str:

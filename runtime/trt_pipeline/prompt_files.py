@@ -11,6 +11,7 @@ from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.jobs import Job
 from trt_pipeline.metadata import Settings, strict_json
 from trt_pipeline.noise import image_seeds
+from trt_pipeline.sources import NO_SOURCES, Sources
 
 LINE_SETTINGS = (
     "prompt",
@@ -24,6 +25,10 @@ LINE_SETTINGS = (
     "schedule",
     "height",
     "width",
+    "image",
+    "mask_image",
+    "strength",
+    "vae_tile_size",
     "count",
 )
 """What a line of a .jsonl file may say; only the prompt must be there."""
@@ -42,12 +47,21 @@ class PromptLine:
     """What the line says, by the names in LINE_SETTINGS."""
 
 
-def file_jobs(path: Path, base: Settings, count: int, seed: int | None) -> list[Job]:
+def file_jobs(
+    path: Path,
+    base: Settings,
+    count: int,
+    seed: int | None,
+    sources: Sources = NO_SOURCES,
+    factor: int = 8,
+) -> list[Job]:
     """The pictures that a prompt file asks for, each named by its line and copy: 00012-1.
 
     base: settings of lines without their own. count: pictures of a line that has no count.
     seed: a line without a seed takes this plus the number of jobs before it; None draws one.
     A line with a seed s and a count makes the pictures s, s + 1, …
+    sources: of lines without their own, whose paths are relative to the file's folder. A line with
+    an image of its own has that one's size, in multiples of `factor`, unless it says another.
     InvalidInputError names file and line.
     """
     lines = read_prompt_file(path)
@@ -55,7 +69,7 @@ def file_jobs(path: Path, base: Settings, count: int, seed: int | None) -> list[
     seeds = image_seeds(seed, sum(counts))
     jobs: list[Job] = []
     for line, copies in zip(lines, counts, strict=True):
-        settings = _settings(line, base)
+        settings, files = _settings(line, path.parent, base, sources, factor)
         drawn = "seed" not in line.entries
         own = seeds[len(jobs) : len(jobs) + copies] if drawn else _seeds(line, copies)
         jobs += [
@@ -64,6 +78,7 @@ def file_jobs(path: Path, base: Settings, count: int, seed: int | None) -> list[
                 origin=line.origin,
                 name=f"{line.number:05d}-{copy}",
                 any_seed=drawn and seed is None,
+                sources=files,
             )
             for copy, one in enumerate(own, 1)
         ]
@@ -120,9 +135,16 @@ def _seeds(line: PromptLine, count: int) -> tuple[int, ...]:
         raise InvalidInputError(f"{line.origin}: {error}") from None
 
 
-def _settings(line: PromptLine, base: Settings) -> Settings:
+def _settings(
+    line: PromptLine, folder: Path, base: Settings, sources: Sources, factor: int
+) -> tuple[Settings, Sources]:
     own = {name: value for name, value in line.entries.items() if name != "count"}
     try:
-        return decode(Settings, {**asdict(base), **own}, "settings")
+        settings = decode(Settings, {**asdict(base), **own}, "settings")
+        files = {name: folder / own[name] for name in ("image", "mask_image") if own.get(name)}
+        sources = replace(sources, **files)
+        if "image" in files:
+            settings = sources.sized(settings, factor, own)
+        return sources.traced(settings), sources
     except ValueError as error:
-        raise InvalidInputError(f"{line.origin}: {error}.") from None
+        raise InvalidInputError(f"{line.origin}: {str(error).rstrip('.')}.") from None

@@ -9,8 +9,8 @@ from trt_pipeline import InvalidInputError
 from trt_pipeline.image_inputs import (
     common_size,
     mask_pixels,
-    one_a_picture,
     open_picture,
+    open_pictures,
     rgb_pixels,
 )
 
@@ -107,7 +107,7 @@ def test_pictures_of_several_sizes_need_height_and_width() -> None:
 
 
 def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
-    assert one_a_picture("image", "a.png", 2) == ["a.png", "a.png"]
-    assert len(one_a_picture("image", np.zeros((2, 8, 8, 3)), 2)) == 2
+    grey, white = Image.new("L", (8, 8)), np.ones((2, 8, 8, 3))
+    assert len(open_pictures("image", grey, 2)) == len(open_pictures("image", white, 2)) == 2
     with pytest.raises(InvalidInputError, match="image has 1 entries for 2 images"):
-        one_a_picture("image", ["a.png"], 2)
+        open_pictures("image", [grey], 2)
