@@ -49,7 +49,7 @@ class Delivery:
         """Take a picture that is there already."""
         if self._grid:
             with Image.open(path) as image:
-                self._grid.grid.paste(self._numbers[job], image)
+                self._grid.grid.paste(self._numbers[job], image, job.settings.prompt)
 
     def add(self, job: Job, image: Image.Image) -> None:
         """Take a new picture."""
@@ -61,7 +61,7 @@ class Delivery:
                 click.echo(path)
         if self._grid:
             number = self._numbers[job]
-            self._grid.grid.paste(number, image)
+            self._grid.grid.paste(number, image, job.settings.prompt)
             row, column = self._grid.grid.place(number)
             entry |= {"grid": str(self._grid.path), "row": row, "column": column}
         self._entries.append(entry | asdict(job.settings))

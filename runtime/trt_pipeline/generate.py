@@ -113,6 +113,7 @@ SETTINGS_OPTIONS = (
     help="Leave out the XMP entry that says a trained model made the picture.",
 )
 @click.option("--grid", type=FILE, help="Write one picture that shows all of this call.")
+@click.option("--grid-captions", is_flag=True, help="Write each prompt above its picture.")
 @click.option("--grid-columns", type=click.IntRange(1), help="As many as rows by default.")
 @click.option("--resume", is_flag=True, help="Keep what an earlier run of --prompts made.")
 @click.option("--force", is_flag=True, help="Replace files that are in the way.")
@@ -173,8 +174,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise InvalidInputError(f"--prompts and {other} both say what to make; give one.")
     if not (prompts or picture or prompt_file):
         raise InvalidInputError("Missing argument PROMPT, or --prompts FILE or --from PICTURE.")
-    if options["grid_columns"] and not options["grid"]:
-        raise InvalidInputError("--grid-columns is given without --grid.")
+    for option in ("grid_columns", "grid_captions"):
+        if options[option] and not options["grid"]:
+            raise InvalidInputError(f"--{option.replace('_', '-')} is given without --grid.")
     if options["resume"] and not prompt_file:
         raise InvalidInputError("--resume is for the pictures of --prompts.")
     if options["resume"] and options["grid"] and not options["output"]:
@@ -260,6 +262,6 @@ def _outputs(
         raise InvalidInputError(f"output {grid} cannot be a picture's file and the grid's.")
     kind = check_file(grid, force)
     cell = (max(job.settings.width for job in jobs), max(job.settings.height for job in jobs))
-    planned = PictureGrid(len(jobs), cell, options["grid_columns"])
+    planned = PictureGrid(len(jobs), cell, options["grid_columns"], options["grid_captions"])
     check_sides(planned.size, kind)
     return destination, GridFile(grid, planned, encoding, force)

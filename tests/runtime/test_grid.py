@@ -39,6 +39,18 @@ def test_a_smaller_picture_takes_its_cells_upper_left_corner() -> None:
     assert np.asarray(grid.image)[..., 0].tolist() == [[255, 255, 0, 255], [255, 255, 0, 255]]
 
 
+def test_a_captioned_picture_is_enlarged_below_its_text() -> None:
+    grid = PictureGrid(2, (64, 64), captions=True)
+    assert grid.size == (8 + 2 * 200, 8 + 248)
+    grid.paste(1, Image.new("RGB", (64, 64), "red"), "a red circle " * 20)
+    pixels = np.asarray(grid.image)
+    assert (pixels[56:248, 208:400] == [255, 0, 0]).all()
+    caption, empty = pixels[8:56, 208:400], pixels[:, :208]
+    assert (caption < 128).any()
+    assert (empty == 255).all()
+    assert (caption[-3:] == 255).all()
+
+
 def test_a_grid_that_programs_would_not_open_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="a grid of 2000 pictures would have 11520 × 11520"):
         PictureGrid(2000, (256, 256))
