@@ -155,13 +155,18 @@ def check_call(
     shape = _latents_shape(bundle, count, height, width, [picture for picture, _ in opened])
     chosen = choose_schedule(bundle.schedule, schedule)
     table = sampler_table(
-        sampler or bundle.schedule.sampler, chosen, num_inference_steps, eta, start=start
+        bundle.schedule.sampler if sampler is None else sampler,
+        chosen,
+        num_inference_steps,
+        eta,
+        start=start,
     )
     noise, seeds = _noise(count, seed, generator)
     if output_type not in OUTPUT_TYPES:
         raise InvalidInputError(
             f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}."
         )
+    _check_watchers(callback_on_step_end, cancel, progress_bar)
     image = _image_input(opened, shape, factor) if opened else None
     return Call(
         shape=shape,
@@ -227,9 +232,9 @@ def _pixels(name: str, value: int, limits: tuple[int, int], factor: int) -> int:
     low, high = limits
     allowed = f"{name} must be a multiple of {factor} from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidInputError(f"{allowed}, got {value!r}.")
+        raise InvalidInputError(f"{allowed}, got {arguments.shown(value)}.")
     if value % factor or not low <= value <= high:
-        raise InvalidInputError(f"{allowed}, got {value}.")
+        raise InvalidInputError(f"{allowed}, got {arguments.shown(value)}.")
     return int(value)
 
 
@@ -284,6 +289,22 @@ def _image_input(
         pixels=np.stack([rgb_pixels(picture, height, width) for picture, _ in opened]),
         repainted=np.stack(masks) if masks else None,
     )
+
+
+def _check_watchers(callback: object, cancel: object, progress_bar: object) -> None:
+    if not (callback is None or callable(callback)):
+        raise InvalidInputError(
+            f"callback_on_step_end must be a function, got {arguments.shown(callback)}."
+        )
+    if not (cancel is None or callable(getattr(cancel, "is_set", None))):
+        raise InvalidInputError(
+            f"cancel must have is_set(), as threading.Event does, got {arguments.shown(cancel)}."
+        )
+    if not (isinstance(progress_bar, bool) or callable(progress_bar)):
+        raise InvalidInputError(
+            "progress_bar must be True, False or a function that wraps a range, "
+            f"got {arguments.shown(progress_bar)}."
+        )
 
 
 def _tile(vae_tile_size: int | None, factor: int) -> int | None:

@@ -47,15 +47,17 @@ class Delivery:
 
     def keep(self, job: Job, path: Path) -> None:
         """Take a picture that is there already."""
-        if self._grid:
-            with Image.open(path) as image:
-                self._grid.grid.paste(self._numbers[job], image, job.settings.prompt)
+        with Image.open(path) as image:
+            self._add(job, image, path)
 
     def add(self, job: Job, image: Image.Image) -> None:
         """Take a new picture."""
+        path = self._destination.save(image, job) if self._destination else None
+        self._add(job, image, path)
+
+    def _add(self, job: Job, image: Image.Image, path: Path | None) -> None:
         entry: dict[str, Any] = {}
-        if self._destination:
-            path = self._destination.save(image, job)
+        if path:
             entry["path"] = str(path)
             if not self._as_json:
                 click.echo(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.image_inputs import open_picture
 from trt_pipeline.images import (
     Encoding,
     picture_format,
@@ -47,9 +48,9 @@ class Destination:
     def may_write(self, path: Path) -> bool:
         """Whether a job's picture could get this path."""
         if self.is_file:
-            return path.absolute() == self.path.absolute()
+            return path.resolve() == self.path.resolve()
         numbered = path.stem.replace("-", "").isdecimal()
-        return numbered and path.parent.absolute() == self.path.absolute()
+        return numbered and path.parent.resolve() == self.path.resolve()
 
     def check(self, jobs: Iterable[Job]) -> None:
         """InvalidInputError for settings that the format has no room for."""
@@ -133,6 +134,7 @@ def _difference(path: Path, job: Job) -> str | None:
     """How a file's settings differ from a job's, in words; None if they don't."""
     try:
         there = asdict(read_settings(path))
+        open_picture(str(path), path)
     except InvalidInputError as error:
         return str(error).rstrip(".")
     for name, wanted in asdict(job.settings).items():

@@ -62,9 +62,10 @@ def guidance_scales(guidance_scale: object, count: int) -> list[float]:
 
 def guided_steps(guidance_interval: object, steps: int) -> list[bool]:
     """Whether each step is guided: step i of N is, if start <= i / N < stop (arXiv:2404.07724)."""
-    if not isinstance(guidance_interval, list | tuple) or len(guidance_interval) != 2:
+    if not arguments.is_list(guidance_interval) or len(guidance_interval) != 2:
         raise InvalidInputError(
-            f"guidance_interval must be (start, stop) within 0..1, got {guidance_interval!r}."
+            "guidance_interval must be (start, stop) within 0..1, "
+            f"got {arguments.shown(guidance_interval)}."
         )
     start, stop = (arguments.real("guidance_interval", end, 0, 1) for end in guidance_interval)
     if start > stop:

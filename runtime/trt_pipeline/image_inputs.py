@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.metadata import UNREADABLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,7 @@ def open_pictures(name: str, given: Any, count: int) -> "list[Image]":
 
 def open_picture(name: str, given: ImageInput) -> "Image":
     """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     if isinstance(given, np.ndarray):
         return Image.fromarray(_as_uint8(name, given))
@@ -41,14 +42,32 @@ def open_picture(name: str, given: ImageInput) -> "Image":
         if isinstance(given, str | os.PathLike):
             with Image.open(Path(given)) as file:
                 file.load()
-                return ImageOps.exif_transpose(file)
+                return _eight_bits(name, ImageOps.exif_transpose(file))
         if isinstance(given, Image.Image):
-            return ImageOps.exif_transpose(given)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+            return _eight_bits(name, ImageOps.exif_transpose(given))
+    except InvalidInputError:
+        raise
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise InvalidInputError(f"{name} cannot be read: {error}.") from None
     raise InvalidInputError(
         f"{name} is a {type(given).__name__}, expected a path, a Pillow image or a NumPy array."
     )
+
+
+def _eight_bits(name: str, image: "Image") -> "Image":
+    """The image, in a mode of 8 bits a channel: 16-bit greys are scaled, floats are 0..1."""
+    from PIL import Image
+
+    if image.mode == "F":
+        return Image.fromarray(_as_uint8(name, np.asarray(image)))
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        greys = np.asarray(image)
+        if greys.min() < 0 or greys.max() > 0xFFFF:
+            raise InvalidInputError(
+                f"{name} has greys from {greys.min()} to {greys.max()}, expected 0 to 65535."
+            )
+        return Image.fromarray((greys // 257).astype(np.uint8))
+    return image
 
 
 def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -63,9 +82,13 @@ def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
         return array
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if not (np.issubdtype(array.dtype, np.floating) and ((array >= 0) & (array <= 1)).all()):
+    if not np.issubdtype(array.dtype, np.floating):
         raise InvalidInputError(
             f"{name} is an array of {array.dtype}, expected uint8, bool, or floats from 0 to 1."
+        )
+    if not ((array >= 0) & (array <= 1)).all():
+        raise InvalidInputError(
+            f"{name} has numbers from {array.min():g} to {array.max():g}, expected 0 to 1."
         )
     return (array * 255).round().astype(np.uint8)
 
@@ -74,8 +97,6 @@ def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: what is transparent becomes white; Lanczos filter if resized."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -100,6 +121,12 @@ def common_size(images: Sequence["Image"], factor: int) -> tuple[int, int]:
 
     InvalidInputError if they differ: then height and width must be given.
     """
+    for image in images:
+        if min(image.size) < factor:
+            raise InvalidInputError(
+                f"image is {image.width}x{image.height} pixels, expected {factor}x{factor} at "
+                "least; or give height and width to resize it to."
+            )
     sizes = {(image.height, image.width) for image in images}
     if len(sizes) > 1:
         listed = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))

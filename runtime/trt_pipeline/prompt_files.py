@@ -141,8 +141,10 @@ def _settings(
     own = {name: value for name, value in line.entries.items() if name != "count"}
     try:
         settings = decode(Settings, {**asdict(base), **own}, "settings")
-        files = {name: folder / own[name] for name in ("image", "mask_image") if own.get(name)}
-        sources = replace(sources, **files)
+        files = {name: own[name] for name in ("image", "mask_image") if name in own}
+        sources = replace(
+            sources, **{name: folder / path if path else None for name, path in files.items()}
+        )
         if "image" in files:
             settings = sources.sized(settings, factor, own)
         return sources.traced(settings), sources

@@ -11,6 +11,8 @@ Mixture: TypeAlias = Sequence[tuple[str, float]]
 Prompt: TypeAlias = str | Mixture
 
 SUM_TOLERANCE = 1e-6
+MOST_WEIGHT = 1e6
+"""Largest weight either way; far beyond any use, well within float32."""
 
 
 def as_mixtures(prompt: object) -> list[Mixture]:
@@ -46,7 +48,10 @@ def _as_mixture(index: int, prompt: object) -> Mixture:
     if not _is_pairs(prompt):
         return [(_checked_text(f"prompt {index}", prompt), 1.0)]
     mixture = [
-        (_checked_text(f"prompt {index}", text), arguments.real(f"prompt {index}: weight", weight))
+        (
+            _checked_text(f"prompt {index}", text),
+            arguments.real(f"prompt {index}: weight", weight, -MOST_WEIGHT, MOST_WEIGHT),
+        )
         for text, weight in prompt
     ]
     total = sum(weight for _, weight in mixture)

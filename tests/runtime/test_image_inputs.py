@@ -34,13 +34,15 @@ def first_pixel(image: Image.Image) -> list[int]:
         ("LA", (0, 0), [255, 255, 255]),
         ("CMYK", (0, 0, 0, 255), [0, 0, 0]),
         ("I;16", 65535, [255, 255, 255]),
+        ("I", 257 * 90, [90, 90, 90]),
+        ("F", 0.5, [128, 128, 128]),
         ("P", 0, [0, 0, 0]),
     ],
 )
 def test_every_mode_becomes_rgb_over_white(
-    mode: str, colour: int | tuple[int, ...], expected: list[int]
+    mode: str, colour: float | tuple[int, ...], expected: list[int]
 ) -> None:
-    assert first_pixel(Image.new(mode, (2, 2), colour)) == expected
+    assert first_pixel(open_picture("image", Image.new(mode, (2, 2), colour))) == expected
 
 
 def test_an_exif_orientation_is_applied(tmp_path: Path) -> None:
@@ -71,8 +73,9 @@ def test_arrays_are_pictures(array: NDArray[np.generic], expected: list[int]) ->
         (7, "image is a int, expected a path"),
         (np.zeros((2, 2, 2), np.uint8), r"image has shape \(2, 2, 2\)"),
         (np.zeros((0, 2), np.uint8), r"image has shape \(0, 2\)"),
-        (np.full((2, 2), 2.0), "image is an array of float64, expected uint8, bool, or floats"),
-        (np.full((2, 2), np.nan), "expected uint8, bool, or floats"),
+        (np.full((2, 2), 2.0), "image has numbers from 2 to 2, expected 0 to 1"),
+        (np.full((2, 2), np.nan), "image has numbers from nan to nan, expected 0 to 1"),
+        (Image.new("I", (2, 2), 65536), "image has greys from 65536 to 65536, expected 0 to 65535"),
         (np.zeros((2, 2), np.int64), "image is an array of int64"),
     ],
 )
@@ -99,11 +102,19 @@ def test_a_mask_is_white_from_the_middle_grey() -> None:
     assert mask_pixels(grey, 1, 4).tolist() == [[False, False, True, True]]
 
 
+def test_a_mask_of_16_bits_has_its_middle_grey_at_32768() -> None:
+    grey = Image.fromarray(np.array([[20000, 32000, 33000]], np.uint16))
+    mask = mask_pixels(open_picture("mask_image", grey), 1, 3)
+    assert mask.tolist() == [[False, False, True]]
+
+
 def test_pictures_of_several_sizes_need_height_and_width() -> None:
     images = [Image.new("L", (70, 40)), Image.new("L", (70, 40))]
     assert common_size(images, 8) == (40, 64)
     with pytest.raises(InvalidInputError, match="its pictures are 8x8, 70x40; give height"):
         common_size([*images, Image.new("L", (8, 8))], 8)
+    with pytest.raises(InvalidInputError, match="image is 70x5 pixels, expected 8x8 at least"):
+        common_size([Image.new("L", (70, 5))], 8)
 
 
 def test_one_picture_serves_all_and_a_list_has_one_each() -> None:

@@ -225,7 +225,11 @@ def test_resume_makes_only_what_is_missing(
     capsys.readouterr()
     assert generate(bundle, file, out, "--seed", 5, "--resume") == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{out / '00002-1.png'}\n"
+    assert [Path(line).name for line in captured.out.splitlines()] == [
+        "00001-1.png",
+        "00003-1.png",
+        "00002-1.png",
+    ]
     assert "generating 1 pictures, 2 kept: 2/2" in captured.err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 
@@ -241,7 +245,8 @@ def test_resume_with_everything_there_loads_no_bundle(
     capsys.readouterr()
     monkeypatch.delattr("trt_pipeline.generate.trt_pipeline")
     assert generate(bundle, file, out, "--resume") == 0
-    assert capsys.readouterr() == ("", "all 2 pictures are there\n")
+    paths = f"{out / '00001-1.png'}\n{out / '00002-1.png'}\n"
+    assert capsys.readouterr() == (paths, "all 2 pictures are there\n")
 
 
 def test_resume_without_a_seed_keeps_pictures_of_any(bundle: Bundle, tmp_path: Path) -> None:
@@ -284,6 +289,35 @@ def test_resume_refuses_a_file_that_is_no_picture_of_ours(
     assert generate(bundle, text_file(tmp_path, "red\n"), tmp_path, "--resume") == 2
     assert "is no PNG, WebP or JPEG; --force replaces it" in capsys.readouterr().err
     assert (tmp_path / "00001-1.png").read_text() == "mine"
+
+
+def test_resume_refuses_a_picture_that_was_cut_off(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = text_file(tmp_path, "red\n"), tmp_path / "out"
+    assert generate(bundle, file, out, "--seed", 5) == 0
+    picture = out / "00001-1.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:-200])
+    assert generate(bundle, file, out, "--seed", 5, "--resume") == 2
+    assert f"{picture} cannot be read: image file is truncated" in capsys.readouterr().err
+    assert generate(bundle, file, out, "--seed", 5, "--resume", "--force") == 0
+    assert picture.read_bytes() == whole
+
+
+def test_resume_lists_kept_pictures_as_well(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = text_file(tmp_path, "red\nblue\n"), tmp_path / "out"
+    assert generate(bundle, file, out, "--seed", 5) == 0
+    (out / "00001-1.png").unlink()
+    capsys.readouterr()
+    assert generate(bundle, file, out, "--seed", 5, "--resume", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [(entry["path"], entry["seed"]) for entry in entries] == [
+        (str(out / "00002-1.png"), 6),
+        (str(out / "00001-1.png"), 5),
+    ]
 
 
 def test_without_resume_nothing_is_replaced(

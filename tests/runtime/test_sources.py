@@ -116,3 +116,13 @@ def test_bad_sources_are_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert re.search(message, error)
+
+
+def test_a_line_of_a_prompt_file_may_do_without_the_commands_image(
+    bundle: Bundle, image: Path, tmp_path: Path
+) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    prompts.write_text('{"prompt": "red"}\n{"prompt": "red", "image": null}\n')
+    assert generate(bundle, "--prompts", prompts, "--image", image, "--steps", 2, "-o", out) == 0
+    began = [read_settings(path).image for path in sorted(out.iterdir())]
+    assert began == [hashlib.sha256(image.read_bytes()).hexdigest(), None]
