@@ -1,5 +1,6 @@
 """The trainer trains, goes on where it was stopped, and writes what diffusers loads."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,23 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from torch.nn.functional import one_hot
 
 from trt_export.shapes.batches import draw_batches
-from trt_export.shapes.denoiser import drawn_timesteps, loss_weight, with_dropout
-from trt_export.shapes.model import ModelSize, build_tokenizer, build_vae
+from trt_export.shapes.denoiser import drawn_timesteps, input_ids, loss_weight, with_dropout
+from trt_export.shapes.model import VOCABULARY, ModelSize, build_bert, build_tokenizer, build_vae
+from trt_export.shapes.scenes import Scene, Shape
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
+from trt_export.shapes.text import (
+    CELLS,
+    CLASSES,
+    COLOR_NAMES,
+    FORM_NAMES,
+    SIZE_NAMES,
+    layout_loss,
+    layouts,
+    train_text_encoder,
+)
 from trt_export.shapes.train import Preset, only_one, train
 from trt_export.shapes.vae import train_vae
 
@@ -26,6 +39,7 @@ TINY = ModelSize(
     text_feed_forward=32,
 )
 VAE_PLAN = StagePlan("vae", 6, 2, scenes=4, learning_rate=2e-3, warmup_steps=2)
+TEXT_PLAN = StagePlan("text", 2, 1, scenes=2, learning_rate=1e-3)
 DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3)
 
 
@@ -110,20 +124,57 @@ def test_little_noise_weighs_little_and_much_noise_at_most_three_hundred() -> No
 
 
 def test_late_timesteps_are_drawn_more_often() -> None:
-    drawn = drawn_timesteps(100, 0, 1000, torch.Generator().manual_seed(0))
+    drawn = drawn_timesteps(100, 1000, torch.Generator().manual_seed(0))
     assert drawn.dtype == torch.int64
     assert [(drawn < bound).sum().item() for bound in (100, 500, 1000)] == [1, 25, 100]
 
 
 def test_tokens_are_those_of_the_words() -> None:
-    tokenizer = build_tokenizer()
-    ids = tokenizer("A red circle!").input_ids
-    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "a", "red", "circle", "!", "[SEP]"]
+    tokens = VOCABULARY.read_text().splitlines()
+    ids = input_ids(build_tokenizer(), ["A red circle!"])
+    assert ids.shape == (1, 77)
+    words = [tokens[number] for number in ids[0].tolist()]
+    assert words[:7] == ["[CLS]", "a", "red", "circle", "!", "[SEP]", "[PAD]"]
+
+
+def test_a_layout_says_what_lies_in_each_cell() -> None:
+    star = Shape("star", "red", "small", x=12.0, y=56.0, radius=8.0)
+    heart = Shape("heart", "blue", "large", x=48.0, y=16.0, radius=15.0)
+    layout = layouts([Scene((star, heart), "gray")])[0].view(CELLS, CELLS, 3)
+    names = [COLOR_NAMES[index] for index in layout[..., 0].flatten().tolist()]
+    assert names == [*("gray", "gray", "blue", "blue") * 2, *["gray"] * 4, "red", *["gray"] * 3]
+    assert [FORM_NAMES[layout[row, 3, 1]] for row in (1, 2)] == ["heart", "none"]
+    assert [SIZE_NAMES[layout[row, 0, 2]] for row in (3, 2)] == ["small", "none"]
+
+
+def test_a_layout_told_surely_costs_nothing_and_a_guess_costs_its_entropy() -> None:
+    layout = layouts([Scene((Shape("star", "red", "small", 12.0, 56.0, 8.0),), "gray")])
+    sure = torch.cat(
+        [50.0 * one_hot(part, n) for part, n in zip(layout.unbind(-1), CLASSES, strict=True)], -1
+    )
+    assert layout_loss(sure, layout).item() == pytest.approx(0, abs=1e-6)
+    guess = torch.zeros(1, CELLS**2, sum(CLASSES))
+    assert layout_loss(guess, layout).item() == pytest.approx(math.log(math.prod(CLASSES)))
+
+
+def test_the_text_encoder_is_trained_and_its_stage_not_repeated(tmp_path: Path) -> None:
+    def weights() -> torch.Tensor:
+        torch.manual_seed(0)
+        bert = build_bert(TINY)
+        train_text_encoder(bert, build_tokenizer(), TEXT_PLAN, surroundings(tmp_path))
+        learned: torch.Tensor = bert.model.embed_tokens.weight
+        return learned.detach()
+
+    torch.manual_seed(0)
+    untrained = build_bert(TINY).model.embed_tokens.weight.detach()
+    first = weights()
+    assert not torch.equal(first, untrained)
+    assert torch.equal(weights(), first)
 
 
 def test_the_written_folder_runs_in_diffusers(tmp_path: Path) -> None:
     around, out = surroundings(tmp_path / "work"), tmp_path / "checkpoint"
-    train(Preset(replace(VAE_PLAN, steps=1), DENOISER_PLAN), around, TINY, out)
+    train(Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN), around, TINY, out)
     pipeline = DiffusionPipeline.from_pretrained(out)
     picture = pipeline(["a red circle"], num_inference_steps=2, guidance_scale=3.0).images[0]
     assert picture.size == (64, 64)
@@ -134,6 +185,6 @@ def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
     out.mkdir()
     (out / "README.md").write_text("the card")
     (out / "left.bin").write_text("from a former checkpoint")
-    train(Preset(replace(VAE_PLAN, steps=1), DENOISER_PLAN), around, TINY, out)
+    train(Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN), around, TINY, out)
     assert (out / "README.md").read_text() == "the card"
     assert not (out / "left.bin").exists()

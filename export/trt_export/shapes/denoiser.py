@@ -1,12 +1,12 @@
-"""Denoiser stage: trains UNet and text encoder together on the latents of fresh scenes."""
+"""Denoiser stage: trains the UNet on the latents of fresh scenes and their captions' states."""
+
+from collections.abc import Sequence
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
 from torch import Tensor, nn
-from transformers import BertTokenizer
 
-from trt_export.shapes.model import MAX_TOKENS
 from trt_export.shapes.stage import (
     Every,
     Journal,
@@ -15,14 +15,12 @@ from trt_export.shapes.stage import (
     TrainingState,
     batches,
 )
+from trt_pipeline.tokenizer import Tokenizer
 
 CAPTION_DROPOUT = 0.12
 """Part of the scenes that are shown without their caption, for classifier-free guidance."""
 NOISES_PER_SCENE = 4
 """Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
-LAYOUT_TIMESTEP = 650
-"""First timestep of those that layout steps train. Without such steps, place and relation were
-still at chance after 8,000; with them, 300 were enough to begin."""
 MAX_WEIGHTED_SNR = 5.0
 """Signal-to-noise ratio above which the noise is easy to tell (min-SNR, arXiv:2303.09556)."""
 MAX_WEIGHT = 300.0
@@ -33,14 +31,15 @@ def train_denoiser(
     unet: UNet2DConditionModel,
     bert: LDMBertModel,
     vae: AutoencoderKL,
-    tokenizer: BertTokenizer,
+    tokenizer: Tokenizer,
     scheduler: DDIMScheduler,
     plan: StagePlan,
     around: Surroundings,
 ) -> None:
-    """Trains both networks in place, from where the work folder left off."""
-    state = TrainingState(nn.ModuleDict({"unet": unet, "bert": bert}), plan, around)
+    """Trains the UNet in place, from where the work folder left off; the others are frozen."""
+    state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
     vae = vae.to(around.device).requires_grad_(False)
+    bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
     journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
     for step, images, captions in batches(plan, around, state.step):
@@ -49,8 +48,7 @@ def train_denoiser(
         shown = with_dropout(captions, torch.Generator().manual_seed(number))
         latents = encode(vae, images)
         states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-        first = LAYOUT_TIMESTEP if step < plan.layout_steps else 0
-        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator, first)
+        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator)
         state.update(loss)
         journal.note(step, loss)
         if save_time.due():
@@ -71,13 +69,9 @@ def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
     return vae.encode(images).latent_dist.mean * vae.config["scaling_factor"]
 
 
-def input_ids(tokenizer: BertTokenizer, captions: list[str]) -> Tensor:
+def input_ids(tokenizer: Tokenizer, captions: Sequence[str]) -> Tensor:
     """Token numbers, int64 [B, 77], padded and cut as the pipeline does."""
-    tokens = tokenizer(
-        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-    )
-    ids: Tensor = tokens.input_ids
-    return ids
+    return torch.from_numpy(tokenizer.encode(captions)).long()
 
 
 def denoising_loss(
@@ -86,12 +80,11 @@ def denoising_loss(
     states: Tensor,
     alphas_cumprod: Tensor,
     generator: torch.Generator,
-    first: int = 0,
 ) -> Tensor:
     """Squared error of the predicted noise, NOISES_PER_SCENE copies per latent."""
     latents = latents.repeat_interleave(NOISES_PER_SCENE, dim=0)
     states = states.repeat_interleave(NOISES_PER_SCENE, dim=0)
-    timesteps = drawn_timesteps(len(latents), first, len(alphas_cumprod), generator)
+    timesteps = drawn_timesteps(len(latents), len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     alpha = alphas_cumprod[timesteps][:, None, None, None]
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -101,8 +94,8 @@ def denoising_loss(
     return (error * (weight / weight.mean())[timesteps]).mean()
 
 
-def drawn_timesteps(count: int, first: int, total: int, generator: torch.Generator) -> Tensor:
-    """Timesteps from `first` to total - 1, int64 [count], later ones more often.
+def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """Timesteps from 0 to total - 1, int64 [count], later ones more often.
 
     Place and kind of the shapes are decided at late ones, and are hardest to learn. One is drawn
     from each of `count` equal parts of the distribution, in random order: less chance per step.
@@ -110,7 +103,7 @@ def drawn_timesteps(count: int, first: int, total: int, generator: torch.Generat
     device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
     share = (parts + torch.rand(count, generator=generator, device=device)) / count
-    return (first + share.sqrt() * (total - first)).long().clamp(max=total - 1)
+    return (share.sqrt() * total).long().clamp(max=total - 1)
 
 
 def loss_weight(alphas_cumprod: Tensor) -> Tensor:

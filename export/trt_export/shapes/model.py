@@ -9,9 +9,10 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertModel,
 )
 from torch import nn
-from transformers import BertTokenizer
 
 from trt_export.shapes.scenes import SIDE
+from trt_pipeline.manifest import TokenizerSpec
+from trt_pipeline.tokenizer import Tokenizer, read_vocabulary
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 """About 1,000 entries of bert-base-uncased's vocabulary, in its order."""
@@ -87,11 +88,11 @@ def _zero_residual_branches(unet: UNet2DConditionModel) -> None:
                 nn.init.zeros_(parameter)
 
 
-def build_bert(size: ModelSize, vocabulary_size: int) -> LDMBertModel:
+def build_bert(size: ModelSize) -> LDMBertModel:
     """Text states [B, 77, width] from input_ids [B, 77]."""
     return LDMBertModel(
         LDMBertConfig(
-            vocab_size=vocabulary_size,
+            vocab_size=len(read_vocabulary(VOCABULARY)),
             max_position_embeddings=MAX_TOKENS,
             encoder_layers=size.text_layers,
             encoder_ffn_dim=size.text_feed_forward,
@@ -103,9 +104,10 @@ def build_bert(size: ModelSize, vocabulary_size: int) -> LDMBertModel:
     )
 
 
-def build_tokenizer() -> BertTokenizer:
+def build_tokenizer() -> Tokenizer:
     """Lower-case word pieces, as the published checkpoint's."""
-    return BertTokenizer(str(VOCABULARY), do_lower_case=True, model_max_length=512)
+    spec = TokenizerSpec(VOCABULARY.name, MAX_TOKENS, True, None, True)
+    return Tokenizer(VOCABULARY, spec)
 
 
 def build_scheduler() -> DDIMScheduler:

@@ -1,4 +1,4 @@
-"""Stage: what the two training stages share, from fresh scenes to checkpoints one can resume."""
+"""Stage: what the training stages share, from fresh scenes to checkpoints one can resume."""
 
 import logging
 import time
@@ -31,8 +31,6 @@ class StagePlan:
     learning_rate: float
     warmup_steps: int = 200
     ema_decay: float = 0.999
-    layout_steps: int = 0
-    """The first steps, which teach where things are: placed scenes, late timesteps."""
 
     def learning_rate_at(self, step: int) -> float:
         """Warm-up, stable phase, linear decay; resume with fewer steps to decay earlier."""
@@ -73,7 +71,6 @@ def batches(
         stage=plan.name,
         count=plan.scenes // around.processes,
         workers=around.workers,
-        placed_below=plan.layout_steps * around.processes,
     )
     for step, (pixels, captions) in zip(steps, drawn, strict=True):
         yield step, to_model(pixels, around.device), captions

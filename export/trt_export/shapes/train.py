@@ -27,6 +27,7 @@ from trt_export.shapes.model import (
     build_vae,
 )
 from trt_export.shapes.stage import StagePlan, Surroundings
+from trt_export.shapes.text import train_text_encoder
 from trt_export.shapes.vae import train_vae
 
 MEETING_POINT = "processes"
@@ -35,35 +36,28 @@ MEETING_POINT = "processes"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Lengths and batches of both stages for one kind of machine."""
+    """Lengths and batches of the stages for one kind of machine."""
 
     vae: StagePlan
+    text: StagePlan
     denoiser: StagePlan
 
 
+TEXT = StagePlan("text", 2000, 700, scenes=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.99)
+"""Small on every machine."""
 PRESETS = {
     "cpu": Preset(
         vae=StagePlan("vae", 2500, 900, scenes=16, learning_rate=2e-3, ema_decay=0.99),
+        text=TEXT,
         denoiser=StagePlan(
-            "denoiser",
-            12000,
-            2000,
-            scenes=16,
-            learning_rate=1.2e-3,
-            ema_decay=0.998,
-            layout_steps=3000,
+            "denoiser", 12000, 2000, scenes=16, learning_rate=1.2e-3, ema_decay=0.998
         ),
     ),
     "gpu": Preset(
         vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=2e-3),
+        text=TEXT,
         denoiser=StagePlan(
-            "denoiser",
-            8000,
-            2500,
-            scenes=256,
-            learning_rate=1.5e-3,
-            ema_decay=0.9995,
-            layout_steps=1500,
+            "denoiser", 8000, 2500, scenes=256, learning_rate=1.5e-3, ema_decay=0.9995
         ),
     ),
 }
@@ -135,11 +129,12 @@ def _group(around: Surroundings) -> Iterator[None]:
 
 
 def train(preset: Preset, around: Surroundings, size: ModelSize, out: Path) -> None:
-    """Both stages, then the checkpoint folder `out`."""
+    """All stages, then the checkpoint folder `out`."""
     torch.manual_seed(around.seed)
     tokenizer, scheduler = build_tokenizer(), build_scheduler()
-    vae, unet, bert = build_vae(size), build_unet(size), build_bert(size, len(tokenizer))
+    vae, unet, bert = build_vae(size), build_unet(size), build_bert(size)
     train_vae(vae, preset.vae, around)
+    train_text_encoder(bert, tokenizer, preset.text, around)
     train_denoiser(unet, bert, vae, tokenizer, scheduler, preset.denoiser, around)
     if around.rank == 0:
         write_checkpoint(out, vae=vae, unet=unet, bert=bert)
@@ -153,12 +148,10 @@ def _device_name(choice: str) -> str:
 
 def _preset(arguments: argparse.Namespace, device: torch.device) -> Preset:
     preset = PRESETS["gpu" if device.type == "cuda" else "cpu"]
-    denoiser = _resized(preset.denoiser, arguments.steps, arguments.decay_steps)
-    if arguments.layout_steps is not None:
-        denoiser = replace(denoiser, layout_steps=arguments.layout_steps)
     return Preset(
         vae=_resized(preset.vae, arguments.vae_steps, arguments.vae_decay_steps),
-        denoiser=denoiser,
+        text=preset.text,
+        denoiser=_resized(preset.denoiser, arguments.steps, arguments.decay_steps),
     )
 
 
@@ -180,7 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--vae-decay-steps", type=int, help="its last steps, at a falling learning rate")
     add("--steps", type=int, help="length of the denoiser stage; fewer on resuming: stop earlier")
     add("--decay-steps", type=int, help="its last steps, at a falling learning rate")
-    add("--layout-steps", type=int, help="its first steps, on places and late timesteps only")
     return parser
 
 
