@@ -60,6 +60,18 @@ def test_guidance_gives_the_golden_matrices() -> None:
     assert same(plain(make_golden.guidance()), golden("guidance.json"))
 
 
+def test_inpainting_gives_the_golden_pictures() -> None:
+    assert same(plain(make_golden.inpainting()), golden("inpainting.json"))
+
+
+def test_tiles_give_the_golden_pixels() -> None:
+    assert plain(make_golden.tiling()) == golden("tiling.json")
+
+
+def test_latents_give_the_golden_previews() -> None:
+    assert plain(make_golden.previews()) == golden("previews.json")
+
+
 def test_manifests_are_read_or_refused_as_the_golden_file_says() -> None:
     kept = golden("manifest.json")
     assert kept["manifest"] == make_golden.manifest()

@@ -11,16 +11,19 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import normalizers, pre_tokenizers
 
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
 from trt_pipeline.errors import BundleError, InvalidInputError
 from trt_pipeline.guidance import guide, guided_steps
+from trt_pipeline.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.manifest import (
     EngineKey,
     EngineSpec,
@@ -34,8 +37,10 @@ from trt_pipeline.manifest import (
     TokenizerSpec,
 )
 from trt_pipeline.noise import SeedNoise, TorchGenerator
+from trt_pipeline.previews import preview_pixels
 from trt_pipeline.samplers import SAMPLERS, sampler_table
 from trt_pipeline.schedule import choose_schedule
+from trt_pipeline.tiling import decode_in_tiles
 from trt_pipeline.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
@@ -192,22 +197,31 @@ def sampler_cases() -> Iterator[dict[str, Any]]:
     for (name, schedule), steps, (sampler, eta) in product(
         schedules().items(), (1, 2, 7, 90), choices
     ):
-        for chosen in (
-            ("published", "trained") if name == "leading" and steps == 7 else ("published",)
-        ):
+        for chosen, start in _variants(name, steps):
             case = {
                 "schedule": name,
                 "choice": chosen,
                 "sampler": sampler,
                 "steps": steps,
+                "start": start,
                 "eta": eta,
             }
             yield {**case, **_table(choose_schedule(schedule, chosen), case)}
 
 
+def _variants(schedule: str, steps: int) -> tuple[tuple[str, int], ...]:
+    """Choices of a schedule with the steps to leave out."""
+    if steps != 7:
+        return (("published", 0),)
+    starts = (("published", 0), ("published", 2), ("published", 5), ("published", 6))
+    return (*starts, ("trained", 0)) if schedule == "leading" else starts
+
+
 def _table(schedule: ScheduleSpec, case: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        table = sampler_table(case["sampler"], schedule, case["steps"], case["eta"])
+        table = sampler_table(
+            case["sampler"], schedule, case["steps"], case["eta"], start=case["start"]
+        )
     except InvalidInputError as error:
         return {"error": str(error)}
     rows = range(0, len(table.timesteps), 1 if case["steps"] < 10 else 13)
@@ -218,6 +232,8 @@ def _table(schedule: ScheduleSpec, case: Mapping[str, Any]) -> dict[str, Any]:
         # Every row of a short table, every 13th of a long one.
         "rows": list(rows),
         "timesteps": _numbers(table.timesteps[rows]),
+        "alphas_cumprod": _numbers(table.alphas_cumprod[rows]),
+        "last_alpha_cumprod": _numbers(table.alphas_cumprod[-1])[0],
         "coefficients": [_numbers(table.coefficients[row]) for row in rows],
     }
 
@@ -251,6 +267,91 @@ def guidance() -> dict[str, Any]:
         for interval, n in intervals
     ]
     return {"matrices": matrices, "guided_steps": steps}
+
+
+def inpainting() -> list[dict[str, Any]]:
+    """Pictures pasted into others, and latents with their known part put back."""
+    return [_inpainted(*sizes) for sizes in ((2, 8, 12, 4), (1, 20, 4, 2), (1, 2, 6, 2))]
+
+
+def _inpainted(batch: int, height: int, width: int, factor: int) -> dict[str, Any]:
+    rng = np.random.default_rng(height)
+    painted, given = rng.integers(0, 256, (2, batch, height, width, 3), np.uint8)
+    repainted = np.zeros((batch, height, width), np.bool_)
+    repainted[:, height // 3 : height - 1, 1 : width // 2] = True
+    repainted[1:] = True
+    kept = kept_latents(repainted, factor)
+    shape = (batch, 2, height // factor, width // factor)
+    clean, noise, latents = rng.standard_normal((3, *shape), np.float32)
+    known = KnownLatents(clean, noise, kept)
+    return {
+        "shape": (batch, height, width),
+        "factor": factor,
+        "painted": painted.ravel().tolist(),
+        "given": given.ravel().tolist(),
+        "repainted": repainted.astype(int).ravel().tolist(),
+        "merged": paste(painted, given, repainted).ravel().tolist(),
+        "kept": kept.astype(int).ravel().tolist(),
+        "latents_shape": shape,
+        "clean": _numbers(clean),
+        "noise": _numbers(noise),
+        "latents": _numbers(latents),
+        "alpha": 0.36,
+        "restored": _numbers(known.restore(latents, np.float32(0.36))),
+    }
+
+
+def tiling() -> list[dict[str, Any]]:
+    """Latents decoded in tiles by `checkered`."""
+    sizes = (
+        (2, 11, 9, 8, 2),
+        (1, 8, 20, 8, 2),
+        (1, 8, 8, 8, 2),
+        (1, 17, 3, 6, 1),
+        (1, 31, 9, 9, 1),
+    )
+    cases = []
+    for batch, height, width, tile, factor in sizes:
+        latents = np.random.default_rng(width).random((batch, 3, height, width), np.float32)
+        pixels = decode_in_tiles(partial(checkered, factor=factor), latents, tile, factor)
+        cases.append(
+            {
+                "shape": latents.shape,
+                "tile": tile,
+                "factor": factor,
+                "latents": _numbers(latents),
+                "pixels": pixels.ravel().tolist(),
+            }
+        )
+    return cases
+
+
+def checkered(latents: NDArray[np.float32], factor: int) -> NDArray[np.uint8]:
+    """Latents [B, 3, h, w] in 0..1 as pixels, every second one of them a third darker.
+
+    The pattern begins anew in each tile, so tiles differ where they overlap.
+    """
+    large = latents.repeat(factor, axis=2).repeat(factor, axis=3).transpose(0, 2, 3, 1)
+    rows, columns = np.indices(large.shape[1:3])
+    darker = np.where((rows + columns) % 2, 1, 2 / 3)[..., None].astype(np.float32)
+    pixels: NDArray[np.uint8] = (large * darker * np.float32(255)).astype(np.uint8)
+    return pixels
+
+
+def previews() -> dict[str, Any]:
+    """Small pictures of latents."""
+    latents = np.random.default_rng(0).standard_normal((2, 4, 3, 5), np.float32)
+    preview_map = (
+        (0.2, -0.1, 0.3, 0.1, 0.05),
+        (0.1, 0.2, -0.3, 0.4, 0.0),
+        (0.9, 0.9, 0.5, 0.6, 0.3),
+    )
+    return {
+        "shape": latents.shape,
+        "latents": _numbers(latents),
+        "map": preview_map,
+        "pixels": preview_pixels(latents, preview_map).ravel().tolist(),
+    }
 
 
 def manifest() -> dict[str, Any]:
@@ -453,6 +554,9 @@ def contents() -> dict[str, str]:
             "cases": list(sampler_cases()),
         },
         "guidance.json": guidance(),
+        "inpainting.json": inpainting(),
+        "tiling.json": tiling(),
+        "previews.json": previews(),
         "manifest.json": {"manifest": manifest(), "cases": list(manifest_cases())},
     }
     return {name: dense(document) + "\n" for name, document in documents.items()}

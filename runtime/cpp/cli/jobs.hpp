@@ -23,10 +23,11 @@ class UsageError : public std::runtime_error {
 // Names and defaults are those of `trt-pipeline generate`.
 struct Arguments {
   std::string bundle;
-  std::vector<std::string> prompts;
+  std::vector<std::string> prompts;  // none for a model without prompts
   std::optional<std::uint64_t> seed;
   int count = 1;
   Settings settings;
+  std::optional<std::filesystem::path> image, mask_image;
   Options options;
   std::filesystem::path output = ".";
   bool no_ai_mark = false;
@@ -40,6 +41,9 @@ struct Job {
   std::string prompt;
   std::uint64_t seed;
 };
+
+// Reads the files that pictures begin with into the settings. UsageError for one that cannot be.
+void read_sources(Arguments& arguments);
 
 // Every prompt's pictures, with the seeds s, s + 1, …
 std::vector<Job> jobs_of(const Arguments& arguments);

@@ -23,7 +23,8 @@ void declare(CLI::App& app, Arguments& arguments, bool& debug, int& timed) {
   Settings& settings = arguments.settings;
   app.set_version_flag("--version", std::string("trt-pipeline-cpp ") + trt_pipeline_version());
   app.add_option("BUNDLE", arguments.bundle, "Folder that export-all wrote.")->required();
-  app.add_option("PROMPT", arguments.prompts, "What the pictures show.")->required();
+  app.add_option("PROMPT", arguments.prompts,
+                 "What the pictures show; none for a model without prompts.");
   app.add_option("--seed", arguments.seed,
                  "Of the first picture; the next take the numbers after it.");
   app.add_option("--steps,--num-inference-steps", settings.num_inference_steps)
@@ -45,8 +46,14 @@ void declare(CLI::App& app, Arguments& arguments, bool& debug, int& timed) {
   app.add_option("--count", arguments.count, "Pictures for each prompt.")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  app.add_option("--height", settings.height, "Pixels; the model's own by default.");
-  app.add_option("--width", settings.width, "Pixels; the model's own by default.");
+  app.add_option("--height", settings.height, "Pixels; the model's own, or the image's.");
+  app.add_option("--width", settings.width, "Pixels; the model's own, or the image's.");
+  app.add_option("--image", arguments.image, "A PNG to begin with instead of noise; not resized.");
+  app.add_option("--strength", settings.strength,
+                 "0 to 1, the part of the steps that the image goes through.");
+  app.add_option("--mask-image", arguments.mask_image,
+                 "A PNG of the image's size, white where it is painted anew.");
+  app.add_option("--vae-tile-size", settings.vae_tile_size, "Decode in tiles of so many pixels.");
   app.add_option(
       "--backend", arguments.options.backend,
       std::string("One of: ") + trt_pipeline_backends() + ". The best available by default.");
@@ -134,6 +141,7 @@ int main(int argc, char** argv) {
     declare(app, arguments, debug, timed);
     app.parse(argc, argv);
     prepare(arguments, debug);
+    read_sources(arguments);
     timed ? print_timing(arguments, timed) : generate(arguments);
     return 0;
   } catch (const CLI::Success& request) {  // --help and --version

@@ -126,12 +126,33 @@ typedef struct trt_pipeline_prompt {
   size_t text_count;
 } trt_pipeline_prompt;
 
+/** `strength` that leaves the choice to the library. */
+#define TRT_PIPELINE_DEFAULT_STRENGTH (-1.0)
+
+/** One finished step; valid during the callback. May grow. */
+typedef struct trt_pipeline_step {
+  /** From 0. */
+  size_t index;
+  size_t steps;
+  double timestep;
+  /** [B, C, h, w] in C order after the step; the callback may change them. */
+  float* latents;
+  /** B, C, h and w. */
+  size_t count;
+  size_t latent_channels;
+  size_t latent_height;
+  size_t latent_width;
+  /** What the latents will become, RGB [B, h, w, 3] by a linear map; NULL if the bundle has none.
+   */
+  const uint8_t* preview;
+} trt_pipeline_step;
+
 /** What to generate. */
 typedef struct trt_pipeline_settings {
   /** Bytes of this struct; set by trt_pipeline_settings_default. */
   size_t size;
 
-  /** The one prompt, or NULL if `prompts` are given. */
+  /** The one prompt, or NULL if `prompts` are given, or for a model without prompts. */
   const char* prompt;
   const trt_pipeline_prompt* prompts;
   size_t prompt_count;
@@ -180,6 +201,27 @@ typedef struct trt_pipeline_settings {
    *  Anything but 0 cancels: generate returns TRT_PIPELINE_CANCELLED. NULL is never called. */
   int (*progress)(void* user_data, size_t step, size_t steps);
   void* progress_user_data;
+
+  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
+   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
+   *  the pictures get the image's size, and height and width must be 0 or the same. */
+  const uint8_t* image;
+  size_t image_count;
+  int32_t image_height;
+  int32_t image_width;
+  /** 0 to 1, the part of the steps that the image goes through;
+   *  TRT_PIPELINE_DEFAULT_STRENGTH is 0.8, or 1 with a mask. */
+  double strength;
+  /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
+   *  anew, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
+  const uint8_t* mask_image;
+  size_t mask_image_count;
+  /** Decode in tiles of so many pixels, to bound the memory of large pictures; 0 is at once. */
+  int32_t vae_tile_size;
+
+  /** Called on the calling thread after each step. Anything but 0 cancels. */
+  int (*callback_on_step_end)(void* user_data, const trt_pipeline_step* step);
+  void* callback_user_data;
 } trt_pipeline_settings;
 
 /** The pictures of one call, owned by the library until trt_pipeline_pictures_free. May grow. */
@@ -223,7 +265,7 @@ typedef struct trt_pipeline_info {
   /** Height and width are multiples of this many pixels. */
   size_t vae_scale_factor;
   size_t latent_channels;
-  /** Tokens that the text encoder reads. */
+  /** Tokens that the text encoder reads; 0 for a model without prompts. */
   size_t max_length;
   /** The sampler that runs unless another is asked for. */
   const char* sampler;

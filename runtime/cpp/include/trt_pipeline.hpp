@@ -15,6 +15,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -71,6 +72,17 @@ struct Settings {
   trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
   // Returns false to cancel. An exception cancels as well, and leaves generate.
   std::function<bool(std::size_t step, std::size_t steps)> progress = {};
+  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise.
+  std::vector<std::uint8_t> image = {};
+  std::int32_t image_height = 0;
+  std::int32_t image_width = 0;
+  // None is 0.8, or 1 with a mask.
+  std::optional<double> strength = {};
+  // [1 or B, image_height, image_width], 128 or more where the image is painted anew.
+  std::vector<std::uint8_t> mask_image = {};
+  std::int32_t vae_tile_size = 0;
+  // Hears of each finished step, with its preview; as progress otherwise.
+  std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
 };
 
 // One text of a prompt; with input_ids, `text` is not read.
@@ -150,6 +162,11 @@ class Pipeline {
     return generate(std::vector<Prompt>{prompt}, settings);
   }
 
+  // Without a prompt, for models that take none.
+  Pictures generate(const Settings& settings = {}) const {
+    return generate(std::vector<Prompt>{}, settings);
+  }
+
   Pictures generate(const std::vector<Prompt>& prompts, const Settings& settings = {}) const {
     std::vector<std::vector<trt_pipeline_text>> texts;
     std::vector<trt_pipeline_prompt> raw_prompts;
@@ -162,23 +179,35 @@ class Pipeline {
       }
       raw_prompts.push_back({raw.data(), raw.size()});
     }
-    Progress progress{settings.progress, nullptr};
+    Callbacks callbacks{settings, nullptr};
     trt_pipeline_settings raw = raw_settings(settings);
-    raw.prompts = raw_prompts.data();
+    raw.prompts = raw_prompts.empty() ? nullptr : raw_prompts.data();
     raw.prompt_count = raw_prompts.size();
     if (settings.progress) raw.progress = &Pipeline::forward_progress;
-    raw.progress_user_data = &progress;
+    if (settings.callback_on_step_end) raw.callback_on_step_end = &Pipeline::forward_step;
+    raw.progress_user_data = raw.callback_user_data = &callbacks;
     trt_pipeline_pictures* made = nullptr;
     const trt_pipeline_status status = trt_pipeline_generate(owned_.get(), &raw, &made);
-    if (progress.thrown) std::rethrow_exception(progress.thrown);
+    if (callbacks.thrown) std::rethrow_exception(callbacks.thrown);
     check(status);
     return Pictures(made);
   }
 
  private:
-  struct Progress {
-    const std::function<bool(std::size_t, std::size_t)>& call;
+  struct Callbacks {
+    const Settings& settings;
     std::exception_ptr thrown;
+
+    // 0 goes on; an exception is kept, as none may pass through the library.
+    template <class Call>
+    int answer(Call call) {
+      try {
+        return call() ? 0 : 1;
+      } catch (...) {
+        thrown = std::current_exception();
+        return 1;
+      }
+    }
   };
   struct Free {
     void operator()(trt_pipeline_handle* pipeline) const { trt_pipeline_free(pipeline); }
@@ -206,6 +235,9 @@ class Pipeline {
     raw.latents = settings.latents.empty() ? nullptr : settings.latents.data();
     raw.latents_count = settings.latents.size();
     raw.output = settings.output;
+    if (settings.strength) raw.strength = *settings.strength;
+    raw.vae_tile_size = settings.vae_tile_size;
+    add_image(settings, raw);
     return raw;
   }
 
@@ -214,12 +246,37 @@ class Pipeline {
   }
 
   static int forward_progress(void* user_data, std::size_t step, std::size_t steps) {
-    auto& progress = *static_cast<Progress*>(user_data);
-    try {
-      return progress.call(step, steps) ? 0 : 1;
-    } catch (...) {
-      progress.thrown = std::current_exception();
-      return 1;
+    auto& callbacks = *static_cast<Callbacks*>(user_data);
+    return callbacks.answer([&] { return callbacks.settings.progress(step, steps); });
+  }
+
+  static int forward_step(void* user_data, const trt_pipeline_step* step) {
+    auto& callbacks = *static_cast<Callbacks*>(user_data);
+    return callbacks.answer([&] { return callbacks.settings.callback_on_step_end(*step); });
+  }
+
+  // How many pictures of `size` bytes there are.
+  static std::size_t count_of(const char* name, std::size_t bytes, std::size_t size) {
+    if (size && bytes % size == 0) return bytes / size;
+    throw Error(TRT_PIPELINE_INVALID_INPUT, std::string(name) + " has " + std::to_string(bytes) +
+                                                " bytes, expected a multiple of " +
+                                                std::to_string(size) + ".");
+  }
+
+  static void add_image(const Settings& settings, trt_pipeline_settings& raw) {
+    raw.image_height = settings.image_height;
+    raw.image_width = settings.image_width;
+    const auto area = static_cast<std::size_t>(settings.image_height) *
+                      static_cast<std::size_t>(settings.image_width);
+    if (!settings.image.empty()) {
+      raw.image = settings.image.data();
+      raw.image_count = count_of("image", settings.image.size(), 3 * area);
+    }
+    if (!settings.mask_image.empty()) {
+      raw.mask_image = settings.mask_image.data();
+      if (raw.image) {
+        raw.mask_image_count = count_of("mask_image", settings.mask_image.size(), area);
+      }
     }
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "errors.hpp"
@@ -15,7 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t format_version = 1;
 constexpr const char* manifest_name = "bundle.json";
-constexpr std::uintmax_t max_manifest_bytes = 16u << 20;
+constexpr std::uintmax_t max_manifest_bytes = 1u << 20;
 
 std::string read_manifest(const fs::path& folder) {
   const fs::path path = folder / manifest_name;
@@ -41,11 +42,27 @@ std::string read_manifest(const fs::path& folder) {
   return text;
 }
 
+// Refuses two entries of one name, of which readers differ in which they take.
+class WithoutDoubles {
+ public:
+  bool operator()(int, Json::parse_event_t event, const Json& parsed) {
+    if (event == Json::parse_event_t::object_start) names_.emplace_back();
+    if (event == Json::parse_event_t::object_end) names_.pop_back();
+    if (event == Json::parse_event_t::key && !names_.back().insert(parsed).second) {
+      throw BundleError(concat("entry ", brief(parsed), " is there twice"));
+    }
+    return true;
+  }
+
+ private:
+  std::vector<std::set<std::string>> names_;  // of each object that is open
+};
+
 Json parse_json(const fs::path& path, const std::string& text) {
   try {
     // nlohmann skips a byte order mark, Python does not.
     if (text.starts_with("\xef\xbb\xbf")) throw BundleError("it begins with a byte order mark");
-    return Json::parse(text);
+    return Json::parse(text, WithoutDoubles());
   } catch (const std::exception& error) {
     throw BundleError(
         concat(path.string(), " is no JSON (", error.what(), "). Export the checkpoint again."));
@@ -73,10 +90,23 @@ void check_references(const Bundle& bundle) {
   for (const EngineSpec& engine : bundle.manifest.engines) bundle.file(engine.path);
 }
 
+// Whether a file of the bundle is a link, or lies in a folder that is one.
+bool is_reached_through_link(const fs::path& folder, const std::string& name) {
+  fs::path path = folder;
+  return std::ranges::any_of(fs::path(name),
+                             [&](const fs::path& part) { return fs::is_symlink(path /= part); });
+}
+
 // What is wrong with a file; empty if nothing is.
-std::string file_problem(const fs::path& path, const std::string& name, const FileSpec& spec,
+std::string file_problem(const fs::path& folder, const std::string& name, const FileSpec& spec,
                          bool hashes) {
+  const fs::path path = folder / name;
   try {
+    if (is_reached_through_link(folder, name)) return name + " is reached through a link";
+    if (!fs::is_regular_file(fs::status(path)) && fs::exists(path)) {
+      return name + " is no regular file";
+    }
+    if (fs::exists(path) && fs::hard_link_count(path) > 1) return name + " is a hard link";
     const auto size = static_cast<std::int64_t>(fs::file_size(path));
     if (size != spec.size) {
       return concat(name, " has ", size, " bytes, but ", manifest_name, " says ", spec.size);
@@ -121,7 +151,7 @@ fs::path Bundle::file(const std::string& name) const {
 Bundle load_bundle(const fs::path& folder, trt_pipeline_verify verify) {
   Bundle bundle = parse_manifest(folder, read_manifest(folder));
   if (verify != TRT_PIPELINE_VERIFY_NONE) {
-    verify_files(bundle, verify == TRT_PIPELINE_VERIFY_FULL);
+    verify_files(folder, bundle.manifest.files, verify == TRT_PIPELINE_VERIFY_FULL);
   }
   return bundle;
 }
@@ -144,15 +174,15 @@ Bundle parse_manifest(const fs::path& folder, const std::string& text) {
   }
 }
 
-void verify_files(const Bundle& bundle, bool hashes) {
-  const std::vector<std::pair<std::string, FileSpec>> files(bundle.manifest.files.begin(),
-                                                            bundle.manifest.files.end());
+void verify_files(const fs::path& folder, const std::map<std::string, FileSpec>& listed,
+                  bool hashes) {
+  const std::vector<std::pair<std::string, FileSpec>> files(listed.begin(), listed.end());
   std::vector<std::string> problems(files.size());
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
     for (std::size_t i = next++; i < files.size(); i = next++) {
       const auto& [name, spec] = files[i];
-      problems[i] = file_problem(bundle.path / name, name, spec, hashes);
+      problems[i] = file_problem(folder, name, spec, hashes);
     }
   };
   {
@@ -166,7 +196,7 @@ void verify_files(const Bundle& bundle, bool hashes) {
     if (!problem.empty()) enlist(found, problem, "; ");
   }
   if (!found.empty()) {
-    throw IntegrityError(concat(bundle.path.string(), ": ", found,
+    throw IntegrityError(concat(folder.string(), ": ", found,
                                 ". Copy the bundle again, or delete it and export again."));
   }
 }

@@ -27,6 +27,7 @@ Bundle load_bundle(const std::filesystem::path& folder, trt_pipeline_verify veri
 Bundle parse_manifest(const std::filesystem::path& folder, const std::string& text);
 
 // IntegrityError naming every file that is not as listed.
-void verify_files(const Bundle& bundle, bool hashes);
+void verify_files(const std::filesystem::path& folder, const std::map<std::string, FileSpec>& files,
+                  bool hashes);
 
 }  // namespace trt_pipeline::internal

@@ -8,6 +8,7 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "pipeline.hpp"
+#include "requests.hpp"
 #include "trt_pipeline.h"
 
 namespace {
@@ -43,10 +44,6 @@ trt_pipeline_status guarded(Function function) noexcept {
   } catch (...) {
     return failed(TRT_PIPELINE_INTERNAL_ERROR, "an error without a message.");
   }
-}
-
-void require(const void* pointer, const char* name) {
-  if (!pointer) throw InvalidInputError(concat(name, " is NULL."));
 }
 
 // The caller's struct in this library's size: what an older program does not know keeps its
@@ -85,6 +82,7 @@ trt_pipeline_settings default_settings() {
   settings.guidance_scale = 1.0;
   settings.guidance_interval[1] = 1.0;
   settings.schedule = "published";
+  settings.strength = TRT_PIPELINE_DEFAULT_STRENGTH;
   return settings;
 }
 
@@ -95,134 +93,6 @@ void write_defaults(Struct* target, std::size_t size, Struct defaults) {
   defaults.size = size;
   std::memset(static_cast<void*>(target), 0, size);
   std::memcpy(static_cast<void*>(target), &defaults, std::min(size, sizeof(Struct)));
-}
-
-constexpr double sum_tolerance = 1e-6;
-
-InputIds ids_of(const Pipeline& pipeline, const trt_pipeline_text& text, const std::string& name) {
-  if (text.text && text.input_ids) {
-    throw InvalidInputError(concat(name, " has a text and input_ids; give one."));
-  }
-  if (text.input_ids) {
-    return pipeline.tokenizer().padded(text.input_ids, text.input_id_count, name);
-  }
-  if (!text.text) throw InvalidInputError(concat(name, " has neither a text nor input_ids."));
-  return pipeline.tokenize(text.text, name);
-}
-
-Mixture mixture_of(const Pipeline& pipeline, const trt_pipeline_prompt& prompt,
-                   const std::string& name) {
-  if (!prompt.texts || prompt.text_count == 0) {
-    throw InvalidInputError(concat(name, " has no texts, expected at least one."));
-  }
-  Mixture mixture;
-  double total = 0;
-  for (std::size_t i = 0; i < prompt.text_count; ++i) {
-    const trt_pipeline_text& text = prompt.texts[i];
-    total += checked_real(name + ": weight", text.weight);
-    mixture.push_back({ids_of(pipeline, text, name), text.weight});
-  }
-  if (!(std::abs(total - 1) <= sum_tolerance)) {
-    throw InvalidInputError(concat(name, ": its weights sum to ", total, ", expected 1."));
-  }
-  return mixture;
-}
-
-std::vector<Mixture> mixtures_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
-  if (settings.prompt && settings.prompt_count) {
-    throw InvalidInputError("prompt and prompts both say what to show; give one.");
-  }
-  if (!settings.prompt && !(settings.prompts && settings.prompt_count)) {
-    throw InvalidInputError("there is neither a prompt nor prompts.");
-  }
-  const auto times =
-      checked_integer("num_images_per_prompt", settings.num_images_per_prompt, 1, 10000);
-  const trt_pipeline_text plain_text{settings.prompt, nullptr, 0, 1.0};
-  const trt_pipeline_prompt plain{&plain_text, 1};
-  const trt_pipeline_prompt* prompts = settings.prompt ? &plain : settings.prompts;
-  const std::size_t count = settings.prompt ? 1 : settings.prompt_count;
-  std::vector<Mixture> mixtures;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Mixture mixture = mixture_of(pipeline, prompts[i], concat("prompt ", i));
-    mixtures.insert(mixtures.end(), static_cast<std::size_t>(times), mixture);
-  }
-  return mixtures;
-}
-
-void check_count(const char* name, const void* list, std::size_t entries, std::size_t pictures) {
-  if (!list || entries != pictures) {
-    throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures, " images."));
-  }
-}
-
-std::vector<InputIds> negatives_of(const Pipeline& pipeline, const trt_pipeline_settings& settings,
-                                   std::size_t pictures) {
-  if (!settings.negative_prompt_count) {
-    const char* text = settings.negative_prompt ? settings.negative_prompt : "";
-    return std::vector<InputIds>(pictures, pipeline.tokenize(text, "negative_prompt"));
-  }
-  if (settings.negative_prompt) {
-    throw InvalidInputError("negative_prompt and negative_prompts are both given; give one.");
-  }
-  check_count("negative_prompts", settings.negative_prompts, settings.negative_prompt_count,
-              pictures);
-  std::vector<InputIds> negatives;
-  for (std::size_t i = 0; i < pictures; ++i) {
-    negatives.push_back(
-        ids_of(pipeline, settings.negative_prompts[i], concat("negative_prompt ", i)));
-  }
-  return negatives;
-}
-
-std::vector<double> scales_of(const trt_pipeline_settings& settings, std::size_t pictures) {
-  std::vector<double> scales(pictures, settings.guidance_scale);
-  if (settings.guidance_scale_count) {
-    check_count("guidance_scales", settings.guidance_scales, settings.guidance_scale_count,
-                pictures);
-    scales.assign(settings.guidance_scales, settings.guidance_scales + pictures);
-  }
-  for (double scale : scales) {
-    checked_real("guidance_scale", scale, -guidance_limit, guidance_limit);
-  }
-  return scales;
-}
-
-OnStep on_step_of(const trt_pipeline_settings& settings) {
-  if (!settings.progress) return [](std::size_t, std::size_t) {};
-  return [progress = settings.progress, user_data = settings.progress_user_data](
-             std::size_t step, std::size_t steps) {
-    if (progress(user_data, step, steps)) {
-      throw CancelledError(
-          concat("cancelled by the progress callback before step ", step, " of ", steps, "."));
-    }
-  };
-}
-
-Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
-  require(settings.schedule, "schedule");
-  if (settings.seed_count) require(settings.seeds, "seeds");
-  checked_integer("noise", settings.noise, TRT_PIPELINE_NOISE_SEED, TRT_PIPELINE_NOISE_TORCH);
-  checked_integer("output", settings.output, TRT_PIPELINE_OUTPUT_PIXELS,
-                  TRT_PIPELINE_OUTPUT_LATENTS);
-  Request request;
-  request.mixtures = mixtures_of(pipeline, settings);
-  request.negatives = negatives_of(pipeline, settings, request.mixtures.size());
-  request.scales = scales_of(settings, request.mixtures.size());
-  request.height = settings.height;
-  request.width = settings.width;
-  request.num_inference_steps = settings.num_inference_steps;
-  request.guidance_interval = {settings.guidance_interval[0], settings.guidance_interval[1]};
-  request.eta = settings.eta;
-  if (settings.sampler) request.sampler = settings.sampler;
-  request.schedule = settings.schedule;
-  request.torch_noise = settings.noise == TRT_PIPELINE_NOISE_TORCH;
-  if (settings.seed_count)
-    request.seeds.assign(settings.seeds, settings.seeds + settings.seed_count);
-  request.latents = settings.latents;
-  request.latents_count = settings.latents_count;
-  request.decode = settings.output == TRT_PIPELINE_OUTPUT_PIXELS;
-  request.on_step = on_step_of(settings);
-  return request;
 }
 
 // What the caller gets, and what its pointers point into.
@@ -283,7 +153,7 @@ struct trt_pipeline_handle {
     info.vae_scale_factor = size(manifest.model.vae_scale_factor);
     info.latent_channels = size(manifest.model.latent_channels);
     info.sampler = manifest.schedule.sampler.c_str();
-    info.max_length = pipeline.tokenizer().max_length();
+    info.max_length = pipeline.tokenizer() ? pipeline.tokenizer()->max_length() : 0;
   }
 
   Pipeline pipeline;
@@ -335,7 +205,7 @@ trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline, c
     require(pipeline, "pipeline");
     require(text, "text");
     require(input_ids, "input_ids");
-    const InputIds ids = pipeline->pipeline.tokenize(text, "text");
+    const InputIds ids = tokenized(pipeline->pipeline, text);
     if (count < ids.size()) {
       throw InvalidInputError(
           concat("input_ids has room for ", count, " ids, expected ", ids.size(), "."));

@@ -1,6 +1,7 @@
 #include "denoising.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "errors.hpp"
 
@@ -59,9 +60,16 @@ struct Batch {
 
 }  // namespace
 
+void check_finite(const Tensor& latents) {
+  if (!std::ranges::all_of(latents.as<float>(),
+                           [](float number) { return std::isfinite(number); })) {
+    throw InvalidInputError("latents hold NaN or infinite numbers, expected finite ones.");
+  }
+}
+
 Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
-               const OnStep& on_step) {
+               const std::optional<KnownLatents>& known, const Listeners& listeners) {
   const std::size_t steps = table.coefficients.size();
   const std::size_t sample = count_of(latents.shape) / latents.shape[0];
   const Batch batch{latents.shape[0], sample * sizeof(float)};
@@ -70,7 +78,7 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
   Tensor history(DType::float32, history_shape), drawn(DType::float32, latents.shape);
   const std::size_t embed_bytes = time_embeds.bytes.size() / steps;
   for (std::size_t step = 0; step < steps; ++step) {
-    on_step(step, steps);
+    listeners.before(step, steps);
     if (table.draws_noise)
       std::ranges::copy(noise.draw(batch.size, sample), drawn.as<float>().begin());
     for (const Part& part : *parts[step]) {
@@ -80,19 +88,20 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
                                  time_embeds.shape[1], part.count);
       const auto* row = reinterpret_cast<const std::byte*>(table.coefficients[step].data());
       const Tensor coefficients = tiled(DType::float32, row, 8, part.count);
-      const Tensors outputs = denoiser.run({{"latents", x},
-                                            {"history", earlier},
-                                            {"text_kv", part.text_kv},
-                                            {"time_embeds", times},
-                                            {"rows", part.guidance.rows},
-                                            {"guidance", part.guidance.matrix},
-                                            {"coefficients", coefficients},
-                                            {"noise", z}});
+      TensorViews inputs = {{"latents", x},
+                            {"history", earlier},
+                            {"time_embeds", times},
+                            {"coefficients", coefficients},
+                            {"noise", z}};
+      inputs.insert(part.constants.begin(), part.constants.end());
+      const Tensors outputs = denoiser.run(inputs);
       batch.put(part, outputs.at("next_latents"), latents);
       batch.put(part, outputs.at("next_history"), history, remembered);
     }
+    if (known) known->restore(latents, table.alphas_cumprod[step + 1]);
+    listeners.after({step, steps, table.timesteps[step], latents});
   }
-  on_step(steps, steps);
+  listeners.before(steps, steps);
   return latents;
 }
 

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "guidance.hpp"
+#include "inpainting.hpp"
 #include "noise.hpp"
 #include "samplers/table.hpp"
 
@@ -15,19 +16,36 @@ namespace trt_pipeline::internal {
 struct Part {
   std::size_t start;  // their place in the whole batch
   std::size_t count;
-  Tensor text_kv;  // [M, 77, K], the text that each row sees
-  Guidance guidance;
+  Tensors constants;  // inputs that stay the same over the steps, such as text_kv [M, 77, K]
 };
 using Parts = std::vector<Part>;
 
 // Called before each step with its number, and once after the last with the number of steps.
 using OnStep = std::function<void(std::size_t step, std::size_t steps)>;
 
+// One finished step, whose latents [B, C, h, w] may be changed.
+struct Step {
+  std::size_t index, steps;
+  float timestep;
+  Tensor& latents;
+};
+using OnStepEnd = std::function<void(const Step&)>;
+
+// What a caller hears and changes while the steps run.
+struct Listeners {
+  OnStep before;
+  OnStepEnd after;
+};
+
+// InvalidInputError unless all latents are finite.
+void check_finite(const Tensor& latents);
+
 // Take latents [B, C, h, w] through the steps of a table. Noise is drawn for the whole batch at
 // once, so splitting it into parts changes no sample.
-// parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step.
+// parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step. known:
+// what every step puts back, if any.
 Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
-               const OnStep& on_step);
+               const std::optional<KnownLatents>& known, const Listeners& listeners);
 
 }  // namespace trt_pipeline::internal

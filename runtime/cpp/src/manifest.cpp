@@ -205,16 +205,16 @@ EngineSpec engine_of(const Entry& entry) {
   return engine;
 }
 
-// The linear map from latents to colours, which this library does not use.
-void check_preview(const Object& object, const Entry& entry, std::int64_t channels) {
-  const auto rows = entry.list();
-  bool fits = rows.empty() || rows.size() == 3;
-  for (const Entry& row : rows) {
-    fits = list_of(row, number_of).size() == static_cast<std::size_t>(channels) + 1 && fits;
-  }
-  if (!fits) {
+PreviewMap preview_of(const Object& object, const Entry& entry, std::int64_t channels) {
+  PreviewMap map;
+  for (const Entry& row : entry.list()) map.push_back(list_of(row, number_of));
+  const auto fits = [&](const auto& row) {
+    return row.size() == static_cast<std::size_t>(channels) + 1;
+  };
+  if (!map.empty() && (map.size() != 3 || !std::ranges::all_of(map, fits))) {
     object.refuse("preview must be 3 rows of a weight for each channel and an offset");
   }
+  return map;
 }
 
 // Whether a name leads out of the bundle, or is not written the plain way.
@@ -241,11 +241,12 @@ Manifest parse_entries(const Json& entries) {
                     schedule_of(object["schedule"]),
                     tokenizer_of(object["tokenizer"]),
                     map_of(object["files"], file_of),
+                    {},
                     {}};
   object["provenance"].items();
   if (object.has("engines")) manifest.engines = list_of(object["engines"], engine_of);
   if (object.has("preview")) {
-    check_preview(object, object["preview"], manifest.model.latent_channels);
+    manifest.preview = preview_of(object, object["preview"], manifest.model.latent_channels);
   }
   object.finish();
   for (const auto& [name, file] : manifest.files) {

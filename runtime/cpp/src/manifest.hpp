@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "decoding.hpp"
+#include "previews.hpp"
 #include "tensor.hpp"
 
 namespace trt_pipeline::internal {
@@ -106,6 +107,7 @@ struct Manifest {
   std::optional<TokenizerSpec> tokenizer;  // none for models without prompts
   std::map<std::string, FileSpec> files;
   std::vector<EngineSpec> engines;
+  PreviewMap preview;  // empty if there is none
 };
 
 // Every entry of bundle.json but format_version; FormatError names what does not fit.

@@ -6,6 +6,7 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
+#include "tiling.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -38,7 +39,7 @@ std::unique_ptr<NoiseStream> per_sample(const std::vector<std::uint64_t>& seeds)
 }
 
 Source noise_of(const Request& request) {
-  const std::size_t batch = request.mixtures.size();
+  const std::size_t batch = request.count;
   if (!request.torch_noise) {
     auto seeds = image_seeds(request.seeds, batch);
     return {per_sample<SeedNoise>(seeds), std::move(seeds)};
@@ -76,15 +77,65 @@ Tensor concatenated(const std::vector<std::shared_ptr<const Tensor>>& parts) {
   return whole;
 }
 
-// BundleError unless the bundle is of the one kind of pipeline that this library runs.
-Tokenizer tokenizer_of(const Bundle& bundle) {
+// `count` of the rows of a tensor, from `start` on.
+TensorView rows_of(const Tensor& whole, std::size_t start, std::size_t count) {
+  Shape shape = whole.shape;
+  const std::size_t row = whole.bytes.size() / shape[0];
+  shape[0] = count;
+  return {whole.dtype, shape, whole.bytes.data() + start * row};
+}
+
+constexpr const char* with_prompts = "LDMTextToImagePipeline";
+constexpr const char* without_prompts = "LDMPipeline";
+
+// The tokenizer, if the bundle's kind of pipeline has one; BundleError for an unknown kind.
+std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
   const std::string& kind = bundle.manifest.model.pipeline;
-  if (kind != "LDMTextToImagePipeline" || !bundle.manifest.tokenizer) {
-    throw BundleError(concat(bundle.path.string(), " is a bundle of ", kind,
-                             "; this library runs LDMTextToImagePipeline with its tokenizer. "
-                             "Use the Python package."));
+  if (kind == without_prompts) return std::nullopt;
+  if (kind != with_prompts) {
+    throw BundleError(concat(bundle.path.string(), " is a bundle of ", kind, "; this library runs ",
+                             with_prompts, " and ", without_prompts, ". Use the Python package."));
   }
-  return {bundle.file(bundle.manifest.tokenizer->vocab), *bundle.manifest.tokenizer};
+  const auto& spec = bundle.manifest.tokenizer;
+  if (!spec) {
+    throw BundleError(
+        concat(bundle.path.string(), " has no tokenizer. Export the checkpoint again."));
+  }
+  return Tokenizer(bundle.file(spec->vocab), *spec);
+}
+
+constexpr std::size_t smallest_tile = 8;  // latents; a smaller one would show little but seams
+
+// The side of the decoder's tiles in latents; 0 decodes at once.
+std::size_t tile_of(std::int32_t vae_tile_size, std::size_t factor) {
+  if (!vae_tile_size) return 0;
+  const auto least = static_cast<std::int64_t>(smallest_tile * factor);
+  const auto tile =
+      static_cast<std::size_t>(checked_integer("vae_tile_size", vae_tile_size, least, 1 << 16));
+  if (tile % factor) {
+    throw InvalidInputError(
+        concat("vae_tile_size must be a multiple of ", factor, ", got ", tile, "."));
+  }
+  return tile / factor;
+}
+
+// The starting noise of the caller.
+Tensor given_latents(const Request& request, const Shape& shape) {
+  Tensor latents(DType::float32, shape);
+  const auto numbers = latents.as<float>();
+  if (request.latents_count != numbers.size()) {
+    throw InvalidInputError(concat("latents hold ", request.latents_count, " numbers, expected ",
+                                   numbers.size(), " for the shape ", describe(shape), "."));
+  }
+  std::copy_n(request.latents, numbers.size(), numbers.begin());
+  check_finite(latents);
+  return latents;
+}
+
+Tensor copied(const TensorView& view) {
+  Tensor tensor(view.dtype, view.shape);
+  std::copy_n(static_cast<const std::byte*>(view.data), tensor.bytes.size(), tensor.bytes.data());
+  return tensor;
 }
 
 }  // namespace
@@ -96,7 +147,7 @@ Pipeline::Pipeline(const std::filesystem::path& folder, trt_pipeline_verify veri
       tokenizer_(tokenizer_of(bundle_)),
       choice_(open_backend(bundle_, backend, threads)),
       // All now, while the hashes just checked still hold.
-      text_encoder_(choice_.backend->open("text_encoder")),
+      text_encoder_(open_text_encoder()),
       time_embedding_(choice_.backend->open("time_embedding")),
       denoiser_(choice_.backend->open("denoiser")),
       decoder_(choice_.backend->open("decoder")),
@@ -106,39 +157,68 @@ Pipeline::Pipeline(const std::filesystem::path& folder, trt_pipeline_verify veri
                                  bundle_.manifest.model.name, ": ", choice_.reason));
 }
 
-Pictures Pipeline::generate(const Request& request) {
-  const Shape shape = latents_shape(request.mixtures.size(), request.height, request.width);
-  const SamplerTable table =
-      sampler_table(request.sampler.empty() ? bundle_.manifest.schedule.sampler : request.sampler,
-                    choose_schedule(bundle_.manifest.schedule, request.schedule),
-                    request.num_inference_steps, request.eta);
-  const auto guided = guided_steps(request.guidance_interval, table.timesteps.size());
-  auto [noise, seeds] = noise_of(request);
-  const bool always = std::ranges::find(guided, false) == guided.end();
+std::unique_ptr<Graph> Pipeline::open_text_encoder() const {
+  return tokenizer_ ? choice_.backend->open("text_encoder") : nullptr;
+}
 
-  const Parts inside = encode(request, request.scales);
-  const Parts outside =
-      always ? Parts{} : encode(request, std::vector<double>(request.scales.size(), 1.0));
+Pictures Pipeline::generate(const Request& request) {
+  if (request.image.pixels && request.latents) {
+    throw InvalidInputError("latents and image both say what to begin with; give one.");
+  }
+  check_image(request.image, request.count);
+  const Shape shape = latents_shape(request);
+  const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
+  tile_of(request.vae_tile_size, factor);
+  const SamplerTable table = sampler_table(
+      request.sampler.empty() ? bundle_.manifest.schedule.sampler : request.sampler,
+      choose_schedule(bundle_.manifest.schedule, request.schedule), request.num_inference_steps,
+      request.eta, first_step(request.image, request.num_inference_steps));
+  auto [noise, seeds] = noise_of(request);
+  const auto image = image_input(request.image, request.count);
+  Parts inside, outside;
+  const auto parts = parts_of_steps(request, table.timesteps.size(), inside, outside);
+  auto [latents, known] = start(request, shape, table, image, *noise);
+  Tensor made = denoise(*denoiser_, std::move(latents), parts, table, *time_embeds(table), *noise,
+                        known, request.listeners);
+  return {shape, request.decode ? pictures_of(request, made, image) : std::move(made),
+          std::move(seeds)};
+}
+
+// For each step, what covers the batch; `inside` and `outside` the guided steps, they own it.
+std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request, std::size_t steps,
+                                                   Parts& inside, Parts& outside) {
+  const auto guided = guided_steps(request.guidance_interval, steps);
+  inside = encode(request, request.scales);
+  if (std::ranges::find(guided, false) != guided.end()) {
+    outside = encode(request, std::vector<double>(request.scales.size(), 1.0));
+  }
   std::vector<const Parts*> parts;
   for (const bool step : guided) parts.push_back(step ? &inside : &outside);
-  Tensor latents = denoise(*denoiser_, start(request, shape, table, *noise), parts, table,
-                           *time_embeds(table), *noise, request.on_step);
-  return {shape, request.decode ? decode(latents) : std::move(latents), std::move(seeds)};
+  return parts;
 }
 
 InputIds Pipeline::tokenize(const std::string& text, const std::string& name) const {
   const auto warn = [this](const std::string& message) { log_(TRT_PIPELINE_WARNING, message); };
-  return tokenizer_.encode(text, name, warn);
+  return tokenizer_->encode(text, name, warn);
 }
 
-Shape Pipeline::latents_shape(std::size_t count, std::int32_t height, std::int32_t width) const {
+Shape Pipeline::latents_shape(const Request& request) const {
   const ModelSpec& model = bundle_.manifest.model;
   const Limits& limits = bundle_.manifest.limits;
   const std::int64_t factor = model.vae_scale_factor;
   const auto divisor = static_cast<std::size_t>(factor);
-  return {count, static_cast<std::size_t>(model.latent_channels),
-          pixels("height", height, model.height, limits.height, factor) / divisor,
-          pixels("width", width, model.width, limits.width, factor) / divisor};
+  const GivenImage& image = request.image;
+  const auto side = [&](const char* name, std::int32_t asked, std::int32_t own, std::int64_t native,
+                        const Range& range) {
+    if (image.pixels && asked && asked != own) {
+      throw InvalidInputError(concat(name, " is ", asked, ", but that of image is ", own,
+                                     "; this library does not resize."));
+    }
+    return pixels(name, image.pixels ? own : asked, native, range, factor) / divisor;
+  };
+  return {request.count, static_cast<std::size_t>(model.latent_channels),
+          side("height", request.height, image.height, model.height, limits.height),
+          side("width", request.width, image.width, model.width, limits.width)};
 }
 
 // Prompts to the text that each denoiser row sees, in parts that the bundle allows.
@@ -148,11 +228,15 @@ Parts Pipeline::encode(const Request& request, const std::vector<double>& scales
     return std::decay_t<decltype(all)>(begin, begin + static_cast<std::ptrdiff_t>(count));
   };
   Parts parts;
-  for (std::size_t start = 0; start < scales.size(); start += most()) {
-    const std::size_t count = std::min(most(), scales.size() - start);
+  for (std::size_t start = 0; start < request.count; start += most()) {
+    const std::size_t count = std::min(most(), request.count - start);
+    parts.push_back({start, count, {}});
+    if (!tokenizer_) continue;
     Guidance guidance = guide(slice(request.mixtures, start, count),
                               slice(request.negatives, start, count), slice(scales, start, count));
-    parts.push_back({start, count, text_kv(guidance.texts), std::move(guidance)});
+    parts.back().constants = {{"text_kv", text_kv(guidance.texts)},
+                              {"rows", std::move(guidance.rows)},
+                              {"guidance", std::move(guidance.matrix)}};
   }
   return parts;
 }
@@ -169,25 +253,55 @@ Tensor Pipeline::text_kv(const std::vector<InputIds>& texts) {
   return concatenated(rows);
 }
 
-Tensor Pipeline::start(const Request& request, const Shape& shape, const SamplerTable& table,
-                       NoiseStream& noise) const {
-  Tensor latents(DType::float32, shape);
-  const auto numbers = latents.as<float>();
-  if (!request.latents) {
-    const auto drawn = noise.draw(shape[0], count_of(shape) / shape[0]);
-    std::ranges::transform(drawn, numbers.begin(),
-                           [&](float z) { return z * table.initial_scale; });
-    return latents;
+// The latents that denoising begins with, and what it must not change.
+Pipeline::Start Pipeline::start(const Request& request, const Shape& shape,
+                                const SamplerTable& table, const std::optional<ImageInput>& image,
+                                NoiseStream& noise) {
+  if (request.latents) return {given_latents(request, shape), std::nullopt};
+  Tensor drawn(DType::float32, shape);
+  std::ranges::copy(noise.draw(shape[0], count_of(shape) / shape[0]), drawn.as<float>().begin());
+  Tensor scaled = drawn;
+  for (float& number : scaled.as<float>()) number *= table.initial_scale;
+  if (!image) return {std::move(scaled), std::nullopt};
+  const float level = table.alphas_cumprod[0];
+  Tensor clean = encode_images(image->pixels);
+  const bool painted = !image->repainted.empty();
+  if (!painted || first_step(request.image, request.num_inference_steps) > 0)
+    scaled = noised(clean, drawn, level);
+  if (!painted) return {std::move(scaled), std::nullopt};
+  const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
+  KnownLatents known{std::move(clean), std::move(drawn), kept_latents(*image, factor)};
+  known.restore(scaled, level);
+  return {std::move(scaled), std::move(known)};
+}
+
+// Latents [B, C, h, w] of pictures [B, H, W, 3]: the mean of each one's distribution.
+Tensor Pipeline::encode_images(const Tensor& pixels) {
+  Graph& encoder = opened_encoder();
+  const ModelSpec& model = bundle_.manifest.model;
+  const auto factor = static_cast<std::size_t>(model.vae_scale_factor);
+  std::vector<std::shared_ptr<const Tensor>> parts;
+  for (std::size_t start = 0; start < pixels.shape[0]; start += most()) {
+    const std::size_t count = std::min(most(), pixels.shape[0] - start);
+    const Shape latents = {count, static_cast<std::size_t>(model.latent_channels),
+                           pixels.shape[1] / factor, pixels.shape[2] / factor};
+    parts.push_back(
+        run(encoder, {{"image", rows_of(pixels, start, count)}}, "latents_mean", latents));
   }
-  if (request.latents_count != numbers.size()) {
-    throw InvalidInputError(concat("latents hold ", request.latents_count, " numbers, expected ",
-                                   numbers.size(), " for the shape ", describe(shape), "."));
+  return concatenated(parts);
+}
+
+// Opened when first used, which may be long after the bundle's hashes were checked.
+Graph& Pipeline::opened_encoder() {
+  const std::lock_guard lock(encoder_mutex_);
+  if (!encoder_) {
+    const GraphSpec& spec = bundle_.graph("encoder", choice_.backend->precision());
+    const auto& files = bundle_.manifest.files;
+    verify_files(bundle_.path,
+                 {{spec.path, files.at(spec.path)}, {spec.weights, files.at(spec.weights)}}, true);
+    encoder_ = choice_.backend->open("encoder");
   }
-  std::copy_n(request.latents, numbers.size(), numbers.begin());
-  if (!std::ranges::all_of(numbers, [](float number) { return std::isfinite(number); })) {
-    throw InvalidInputError("latents hold NaN or infinite numbers, expected finite ones.");
-  }
-  return latents;
+  return *encoder_;
 }
 
 std::shared_ptr<const Tensor> Pipeline::time_embeds(const SamplerTable& table) {
@@ -198,19 +312,34 @@ std::shared_ptr<const Tensor> Pipeline::time_embeds(const SamplerTable& table) {
   });
 }
 
-Tensor Pipeline::decode(const Tensor& latents) {
-  const std::size_t sample_bytes = latents.bytes.size() / latents.shape[0];
+Tensor Pipeline::pictures_of(const Request& request, const Tensor& latents,
+                             const std::optional<ImageInput>& image) {
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
-  std::vector<std::shared_ptr<const Tensor>> parts;
-  for (std::size_t start = 0; start < latents.shape[0]; start += most()) {
-    Shape shape = latents.shape;
-    shape[0] = std::min(most(), latents.shape[0] - start);
-    const TensorView view{DType::float32, shape, latents.bytes.data() + start * sample_bytes};
-    const Shape image = {shape[0], shape[2] * factor, shape[3] * factor, 3};
-    parts.push_back(run(*decoder_, {{"latents", view}}, "image", image));
-    if (parts.back()->dtype != DType::uint8) {
+  Tensor pixels = decode(latents, tile_of(request.vae_tile_size, factor));
+  return image && !image->repainted.empty() ? paste(pixels, *image) : pixels;
+}
+
+// tile: the side of tiles in latents; 0 decodes at once.
+Tensor Pipeline::decode(const Tensor& latents, std::size_t tile) {
+  const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
+  const auto decode_view = [&](const TensorView& view) {
+    const Shape image = {view.shape[0], view.shape[2] * factor, view.shape[3] * factor, 3};
+    auto made = run(*decoder_, {{"latents", view}}, "image", image);
+    if (made->dtype != DType::uint8) {
       throw BackendError("decoder: image is not uint8. Export the checkpoint again.");
     }
+    return made;
+  };
+  std::vector<std::shared_ptr<const Tensor>> parts;
+  for (std::size_t start = 0; start < latents.shape[0]; start += most()) {
+    const TensorView view = rows_of(latents, start, std::min(most(), latents.shape[0] - start));
+    if (!tile) {
+      parts.push_back(decode_view(view));
+      continue;
+    }
+    const auto decode_tile = [&](const Tensor& piece) { return *decode_view(piece); };
+    parts.push_back(
+        std::make_shared<const Tensor>(decode_in_tiles(decode_tile, copied(view), tile, factor)));
   }
   return concatenated(parts);
 }

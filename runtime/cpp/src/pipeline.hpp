@@ -1,9 +1,12 @@
-// Prompts to pictures: tokenize, encode, denoise, decode.
+// Prompts to pictures: tokenize, encode, denoise, decode. Also the pictures of models without
+// prompts.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,7 @@
 #include "cache.hpp"
 #include "denoising.hpp"
 #include "guidance.hpp"
+#include "image_input.hpp"
 #include "tokenizer.hpp"
 
 namespace trt_pipeline::internal {
@@ -19,7 +23,8 @@ using Log = std::function<void(trt_pipeline_log_level, const std::string&)>;
 
 // One call's settings, read from the caller's struct; still unchecked against the bundle.
 struct Request {
-  std::vector<Mixture> mixtures;       // one a picture
+  std::size_t count = 1;               // B
+  std::vector<Mixture> mixtures;       // one a picture; empty for models without prompts
   std::vector<InputIds> negatives;     // one a picture
   std::vector<double> scales;          // one a picture
   std::int32_t height = 0, width = 0;  // pixels; 0 is the model's own
@@ -32,8 +37,10 @@ struct Request {
   std::vector<std::uint64_t> seeds;
   const float* latents = nullptr;
   std::size_t latents_count = 0;
+  GivenImage image;
+  std::int32_t vae_tile_size = 0;  // pixels; 0 decodes at once
   bool decode = true;
-  OnStep on_step;
+  Listeners listeners;
 };
 
 struct Pictures {
@@ -55,23 +62,38 @@ class Pipeline {
   const std::string& reason() const { return choice_.reason; }
   // The token ids of a text; `name` is what errors call it.
   InputIds tokenize(const std::string& text, const std::string& name) const;
-  const Tokenizer& tokenizer() const { return tokenizer_; }
+  // Null for models without prompts.
+  const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
 
  private:
-  Shape latents_shape(std::size_t count, std::int32_t height, std::int32_t width) const;
+  struct Start {
+    Tensor latents;
+    std::optional<KnownLatents> known;
+  };
+
+  std::unique_ptr<Graph> open_text_encoder() const;
+  Shape latents_shape(const Request& request) const;
+  std::vector<const Parts*> parts_of_steps(const Request& request, std::size_t steps, Parts& inside,
+                                           Parts& outside);
   Parts encode(const Request& request, const std::vector<double>& scales);
   Tensor text_kv(const std::vector<InputIds>& texts);
-  Tensor start(const Request& request, const Shape& shape, const SamplerTable& table,
-               NoiseStream& noise) const;
+  Start start(const Request& request, const Shape& shape, const SamplerTable& table,
+              const std::optional<ImageInput>& image, NoiseStream& noise);
+  Tensor encode_images(const Tensor& pixels);
+  Graph& opened_encoder();
   std::shared_ptr<const Tensor> time_embeds(const SamplerTable& table);
-  Tensor decode(const Tensor& latents);
+  Tensor decode(const Tensor& latents, std::size_t tile);
+  Tensor pictures_of(const Request& request, const Tensor& latents,
+                     const std::optional<ImageInput>& image);
   std::size_t most() const { return static_cast<std::size_t>(bundle_.manifest.limits.batch[1]); }
 
   Log log_;
   const Bundle bundle_;
-  const Tokenizer tokenizer_;
+  const std::optional<Tokenizer> tokenizer_;
   const Choice choice_;
   const std::unique_ptr<Graph> text_encoder_, time_embedding_, denoiser_, decoder_;
+  std::unique_ptr<Graph> encoder_;  // opened when first used, under its mutex
+  std::mutex encoder_mutex_;
   TensorCache<InputIds> texts_;
   TensorCache<std::vector<float>> times_;
 };

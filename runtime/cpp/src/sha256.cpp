@@ -61,7 +61,7 @@ std::string file_sha256(const std::filesystem::path& path) {
   return hash.hexadecimal();
 }
 
-std::string bytes_sha256(const std::string& bytes) {
+std::string bytes_sha256(std::string_view bytes) {
   Sha256 hash;
   hash.add(bytes.data(), bytes.size());
   return hash.hexadecimal();

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace trt_pipeline::internal {
 
@@ -10,6 +11,6 @@ namespace trt_pipeline::internal {
 std::string file_sha256(const std::filesystem::path& path);
 
 // Hash bytes, as lower-case hexadecimal.
-std::string bytes_sha256(const std::string& bytes);
+std::string bytes_sha256(std::string_view bytes);
 
 }  // namespace trt_pipeline::internal

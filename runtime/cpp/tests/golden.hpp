@@ -1,17 +1,15 @@
 // The golden files that the Python tests read as well.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 namespace trt_pipeline::internal {
 
-inline nlohmann::json golden(const std::string& name) {
-  std::ifstream stream(std::string(GOLDEN) + "/" + name);
-  return nlohmann::json::parse(stream);
-}
+// One of them.
+nlohmann::json golden(const std::string& name);
 
 // The distance between two numbers in steps of float32 at the larger one's size.
 inline double float32_steps(double a, double b) {

@@ -115,6 +115,35 @@ TEST_CASE("one changed byte is found by the full check alone") {
   CHECK_NOTHROW(load_bundle(folder.path, TRT_PIPELINE_VERIFY_MANIFEST));
 }
 
+TEST_CASE("two entries of one name are refused, at any depth") {
+  std::string text = text_of(golden("manifest.json")["manifest"]);
+  CHECK(reading(text) == "ok");
+  const std::string entry = "\"latent_channels\":4";
+  text.insert(text.find(entry), entry + ",");
+  CHECK(reading(text) == "BundleError");
+}
+
+TEST_CASE("links are refused, in whatever part of the path") {
+  const Folder folder;
+  namespace fs = std::filesystem;
+  const auto refused = [&] {
+    try {
+      load_bundle(folder.path, TRT_PIPELINE_VERIFY_MANIFEST);
+      return std::string();
+    } catch (const IntegrityError& error) {
+      return std::string(error.what());
+    }
+  };
+  fs::rename(folder.path / "rtx", folder.path / "elsewhere");
+  fs::create_directory_symlink("elsewhere", folder.path / "rtx");
+  CHECK(refused().find("rtx/decoder.plan is reached through a link") != std::string::npos);
+  fs::remove(folder.path / "rtx");
+  fs::rename(folder.path / "elsewhere", folder.path / "rtx");
+  CHECK(refused().empty());
+  fs::create_hard_link(folder.path / "rtx/decoder.plan", folder.path / "second");
+  CHECK(refused().find("rtx/decoder.plan is a hard link") != std::string::npos);
+}
+
 TEST_CASE("every file that is not as listed is named") {
   const Folder folder;
   folder.write("onnx/decoder.weights", "more content");

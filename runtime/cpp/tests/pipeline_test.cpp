@@ -140,6 +140,140 @@ TEST_CASE("progress counts the steps, and cancels") {
   CHECK(status_of(quick()) == TRT_PIPELINE_OK);
 }
 
+namespace {
+
+// 32 × 32 pixels of one grey, to begin with.
+Settings from_grey(std::uint8_t grey, double strength) {
+  Settings settings = quick();
+  settings.num_inference_steps = 10;
+  settings.height = settings.width = 0;
+  settings.image.assign(32 * 32 * 3, grey);
+  settings.image_height = settings.image_width = 32;
+  settings.strength = strength;
+  return settings;
+}
+
+double mean_distance(const std::vector<std::uint8_t>& pixels, int grey) {
+  double sum = 0;
+  for (std::uint8_t level : pixels) sum += std::abs(level - grey);
+  return sum / static_cast<double>(pixels.size());
+}
+
+}  // namespace
+
+TEST_CASE("little strength keeps more of the image, and takes its size") {
+  const Pictures weak = pipeline().generate("a red circle", from_grey(64, 0.1));
+  const Pictures strong = pipeline().generate("a red circle", from_grey(64, 1));
+  CHECK(weak.height() == 32);
+  CHECK(mean_distance(bytes(weak), 64) < mean_distance(bytes(strong), 64));
+}
+
+TEST_CASE("known pixels stay exactly, and the others are painted anew") {
+  Settings settings = from_grey(64, 1);
+  for (std::size_t i = 0; i < settings.image.size(); ++i) {
+    settings.image[i] = static_cast<std::uint8_t>(i * 7);
+  }
+  settings.mask_image.assign(32 * 32, 0);
+  std::fill_n(settings.mask_image.begin(), 16 * 32, std::uint8_t{255});
+  const auto painted = bytes(pipeline().generate("a red circle", settings));
+  const auto half = static_cast<std::ptrdiff_t>(painted.size() / 2);
+  CHECK(std::equal(painted.begin() + half, painted.end(), settings.image.begin() + half));
+  CHECK(!std::equal(painted.begin(), painted.begin() + half, settings.image.begin()));
+}
+
+TEST_CASE("a white mask at full strength is text to image") {
+  Settings settings = from_grey(64, 1);
+  settings.mask_image.assign(32 * 32, 255);
+  Settings plain = quick();
+  plain.num_inference_steps = 10;
+  CHECK(bytes(pipeline().generate("a red circle", settings)) ==
+        bytes(pipeline().generate("a red circle", plain)));
+}
+
+TEST_CASE("each picture may have its own image") {
+  Settings settings = from_grey(0, 0.1);
+  settings.image.resize(2 * settings.image.size(), 255);
+  settings.seeds = {7, 7};
+  const Pictures both = pipeline().generate({Prompt("a star"), Prompt("a star")}, settings);
+  CHECK(mean_distance(bytes(both, 1), 0) > mean_distance(bytes(both, 0), 0) + 20);
+}
+
+TEST_CASE("images that do not fit are refused") {
+  const auto message = [](auto change) {
+    Settings settings = from_grey(64, 0.5);
+    change(settings);
+    try {
+      pipeline().generate("a", settings);
+      return std::string("was accepted");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  CHECK(message([](Settings& s) { s.image.clear(); }) == "strength is given without image.");
+  CHECK(message([](Settings& s) {
+          s.image.clear();
+          s.strength.reset();
+          s.mask_image.assign(32 * 32, 255);
+        }) == "mask_image is given without image.");
+  CHECK(message([](Settings& s) { s.strength = 1.5; }) ==
+        "strength must be a finite number from 0 to 1, got 1.5.");
+  CHECK(message([](Settings& s) { s.strength = 0.05; }) ==
+        "strength 0.05 of 10 steps leaves none; at least 0.1 leaves one.");
+  CHECK(message([](Settings& s) { s.height = 64; }) ==
+        "height is 64, but that of image is 32; this library does not resize.");
+  CHECK(message([](Settings& s) { s.image.resize(s.image.size() * 2); }) ==
+        "image has 2 entries for 1 images.");
+  CHECK(message([](Settings& s) { s.image.pop_back(); }) ==
+        "image has 3071 bytes, expected a multiple of 3072.");
+  CHECK(message([](Settings& s) { s.latents.assign(4, 0); }) ==
+        "latents and image both say what to begin with; give one.");
+  CHECK(message([](Settings& s) { s.vae_tile_size = 100; }) ==
+        "vae_tile_size must be a multiple of 8, got 100.");
+}
+
+TEST_CASE("tiles larger than the picture change nothing, smaller ones little") {
+  Settings settings = quick();
+  settings.height = settings.width = 96;
+  const auto whole = bytes(pipeline().generate("a red circle", settings));
+  settings.vae_tile_size = 96;
+  CHECK(bytes(pipeline().generate("a red circle", settings)) == whole);
+  settings.vae_tile_size = 64;
+  const auto tiled = bytes(pipeline().generate("a red circle", settings));
+  double sum = 0;
+  for (std::size_t i = 0; i < tiled.size(); ++i) sum += std::abs(tiled[i] - whole[i]);
+  CHECK(sum > 0);
+  CHECK(sum / static_cast<double>(tiled.size()) < 10);
+}
+
+TEST_CASE("steps tell their latents and previews, and may change the latents") {
+  std::vector<std::size_t> seen;
+  Settings settings = quick();
+  settings.callback_on_step_end = [&](const trt_pipeline_step& step) {
+    CHECK(step.steps == 4);
+    CHECK(step.latent_height == 4);
+    CHECK(step.preview != nullptr);
+    seen.push_back(step.index);
+    return true;
+  };
+  const auto unchanged = bytes(pipeline().generate("a red circle", settings));
+  CHECK(seen == std::vector<std::size_t>{0, 1, 2, 3});
+  CHECK(unchanged == bytes(pipeline().generate("a red circle", quick())));
+  settings.callback_on_step_end = [](const trt_pipeline_step& step) {
+    std::fill_n(step.latents, 4 * 4 * 4, 0.0f);
+    return true;
+  };
+  CHECK(bytes(pipeline().generate("a red circle", settings)) != unchanged);
+  settings.callback_on_step_end = [](const trt_pipeline_step& step) {
+    step.latents[0] = NAN;
+    return true;
+  };
+  CHECK(status_of(settings) == TRT_PIPELINE_INVALID_INPUT);
+  settings.callback_on_step_end = [](const trt_pipeline_step& step) { return step.index < 1; };
+  CHECK(status_of(settings) == TRT_PIPELINE_CANCELLED);
+  settings.callback_on_step_end = [](const trt_pipeline_step&) -> bool { throw 5; };
+  CHECK_THROWS_AS(pipeline().generate("a", settings), int);
+}
+
 TEST_CASE("one pipeline serves several threads") {
   const auto expected = bytes(pipeline().generate("a red circle", quick()));
   const auto other = bytes(pipeline().generate("a star", quick({9})));

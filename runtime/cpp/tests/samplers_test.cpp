@@ -17,7 +17,7 @@ ScheduleSpec schedule_of(const nlohmann::json& entry) {
 SamplerTable table_of(const nlohmann::json& golden, const nlohmann::json& expected) {
   const auto published = schedule_of(golden["schedules"][expected["schedule"].get<std::string>()]);
   return sampler_table(expected["sampler"], choose_schedule(published, expected["choice"]),
-                       expected["steps"], expected["eta"]);
+                       expected["steps"], expected["eta"], expected["start"]);
 }
 
 }  // namespace
@@ -29,12 +29,16 @@ TEST_CASE("every sampler gives Python's table") {
     CAPTURE(expected["schedule"].get<std::string>());
     CAPTURE(expected["sampler"].get<std::string>());
     CAPTURE(expected["steps"].get<int>());
+    CAPTURE(expected["start"].get<int>());
     const SamplerTable table = table_of(samplers, expected);
     REQUIRE(table.timesteps.size() == expected["length"]);
     CHECK(table.draws_noise == expected["draws_noise"]);
     CHECK(float32_steps(table.initial_scale, expected["initial_scale"]) <= 1);
+    REQUIRE(table.alphas_cumprod.size() == table.timesteps.size() + 1);
+    CHECK(float32_steps(table.alphas_cumprod.back(), expected["last_alpha_cumprod"]) <= 1);
     for (std::size_t i = 0; i < expected["rows"].size(); ++i) {
       const std::size_t row = expected["rows"][i];
+      CHECK(float32_steps(table.alphas_cumprod[row], expected["alphas_cumprod"][i]) <= 1);
       CHECK(table.timesteps[row] == expected["timesteps"][i].get<float>());
       for (std::size_t column = 0; column < 8; ++column) {
         const auto wanted = expected["coefficients"][i][column].get<double>();

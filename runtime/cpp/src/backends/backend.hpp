@@ -49,6 +49,7 @@ const char* backend_names();
 // The bundle outlives the backend.
 std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, std::int32_t threads);
+std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, std::int32_t threads);
 
 // Checks a graph's inputs against its signature and the bundle's limits.
 class TensorCheck {

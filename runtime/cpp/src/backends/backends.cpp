@@ -15,6 +15,16 @@ struct Known {
 
 // Best first, in the order of the Python package.
 constexpr Known backends[] = {
+#ifdef TRT_PIPELINE_TENSORRT
+    {"tensorrt", open_tensorrt, "TRT_PIPELINE_TENSORRT"},
+#else
+    {"tensorrt", nullptr, "TRT_PIPELINE_TENSORRT"},
+#endif
+#ifdef TRT_PIPELINE_TENSORRT_RTX
+    {"tensorrt_rtx", open_tensorrt, "TRT_PIPELINE_TENSORRT_RTX"},
+#else
+    {"tensorrt_rtx", nullptr, "TRT_PIPELINE_TENSORRT_RTX"},
+#endif
 #ifdef TRT_PIPELINE_ONNXRUNTIME
     {"onnxruntime", open_onnxruntime, "TRT_PIPELINE_ONNXRUNTIME"},
 #else

@@ -64,32 +64,33 @@ std::array<double, 3> corrector(const Doubles& sigmas, std::size_t i) {
 SamplerTable table(const ScheduleSpec& schedule, const Timesteps& timesteps, const Doubles& sigmas,
                    const Weights& weights) {
   std::vector<Row> rows;
+  Doubles levels;
+  for (double sigma : sigmas) levels.push_back(signal(sigma) * signal(sigma));
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const double alpha = signal(sigmas[i]) * signal(sigmas[i]);
-    const auto [p, q] = predicted_sample(schedule.prediction_type, alpha);
+    const auto [p, q] = predicted_sample(schedule.prediction_type, levels[i]);
     const auto& [b0, b1, b2] = weights[i];
     rows.push_back({p, q, decay(sigmas, i), {b0, b1, b2, 0}, 0});
   }
-  return {as_doubles(timesteps), rows};
+  return {as_doubles(timesteps), levels, rows};
 }
 
 }  // namespace
 
-SamplerTable dpmsolver(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Timesteps timesteps = timesteps_above_end(schedule, steps);
+SamplerTable dpmsolver(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Timesteps timesteps = without_first(timesteps_above_end(schedule, steps), start);
   const Doubles sigmas = sigmas_at(schedule, as_doubles(timesteps));
   return table(schedule, timesteps, sigmas, predictor(sigmas));
 }
 
-SamplerTable dpmsolver_karras(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Doubles sigmas = karras_sigmas(schedule, steps);
+SamplerTable dpmsolver_karras(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Doubles sigmas = without_first(karras_sigmas(schedule, steps), start);
   return table(schedule, nearest_timesteps(schedule, sigmas), sigmas, predictor(sigmas));
 }
 
 // Its corrected sample is the predicted one, x, plus a mix of m0, m1 and m2, so one row corrects
 // and predicts.
-SamplerTable unipc(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Timesteps timesteps = timesteps_above_end(schedule, steps);
+SamplerTable unipc(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Timesteps timesteps = without_first(timesteps_above_end(schedule, steps), start);
   const Doubles sigmas = sigmas_at(schedule, as_doubles(timesteps));
   Weights weights = predictor(sigmas);
   for (std::size_t i = 1; i < weights.size(); ++i) {

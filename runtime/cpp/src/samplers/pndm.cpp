@@ -52,19 +52,24 @@ void recall_first_output(std::vector<Row>& rows) {
 
 }  // namespace
 
-SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps) {
-  Timesteps timesteps = inference_timesteps(schedule, steps);
+SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  Timesteps timesteps = without_first(inference_timesteps(schedule, steps), start);
   const std::int64_t stride = schedule.training_steps() / steps;
   if (timesteps.size() > 1) timesteps.insert(timesteps.begin() + 1, timesteps[1]);
   std::vector<Row> rows;
+  Doubles levels;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
-    const std::int64_t start = timesteps[i] + (i == 1 ? stride : 0);
-    rows.push_back(transfer(schedule, alpha_at(schedule, start), alpha_at(schedule, start - stride),
+    const std::int64_t origin = timesteps[i] + (i == 1 ? stride : 0);
+    levels.push_back(alpha_at(schedule, timesteps[i]));
+    rows.push_back(transfer(schedule, alpha_at(schedule, origin),
+                            alpha_at(schedule, origin - stride),
                             i < opening_rows ? opening[i] : adams_bashforth));
   }
+  // The last row starts at its own timestep unless it is the repeated one.
+  levels.push_back(alpha_at(schedule, timesteps.back() - (rows.size() == 2 ? 0 : stride)));
   if (rows.size() > 1) repeat_first_step(rows);
   if (rows.size() > opening_rows) recall_first_output(rows);
-  return {as_doubles(timesteps), rows};
+  return {as_doubles(timesteps), levels, rows};
 }
 
 }  // namespace trt_pipeline::internal

@@ -7,7 +7,7 @@ namespace {
 
 struct Named {
   const char* name;
-  SamplerTable (*table)(const ScheduleSpec&, std::int64_t);
+  SamplerTable (*table)(const ScheduleSpec&, std::int64_t, std::size_t);
 };
 constexpr Named without_eta[] = {{"euler", euler},
                                  {"euler_ancestral", euler_ancestral},
@@ -20,8 +20,8 @@ constexpr Named without_eta[] = {{"euler", euler},
 }  // namespace
 
 SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
-                           std::int64_t num_inference_steps, double eta) {
-  if (sampler == "ddim") return ddim(schedule, num_inference_steps, eta);
+                           std::int64_t num_inference_steps, double eta, std::size_t start) {
+  if (sampler == "ddim") return ddim(schedule, num_inference_steps, eta, start);
   std::string known = "ddim";
   for (const Named& named : without_eta) {
     known += std::string(", ") + named.name;
@@ -30,7 +30,7 @@ SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& sched
       throw InvalidInputError(
           concat("eta must be 0 with sampler ", sampler, ", got ", eta, "; only ddim has an eta."));
     }
-    return named.table(schedule, num_inference_steps);
+    return named.table(schedule, num_inference_steps, start);
   }
   throw InvalidInputError(concat("sampler must be one of ", known, ", got '", sampler, "'."));
 }

@@ -21,14 +21,17 @@ SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const
                    const std::vector<Change>& changes, bool draws_noise = false) {
   const auto scale = [&](std::size_t i) { return 1 / std::sqrt(1 + sigmas[i] * sigmas[i]); };
   std::vector<Row> rows;
+  Doubles levels;
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const auto [p, q] = predicted_noise(schedule.prediction_type, scale(i) * scale(i));
     Row row{p, q, scale(i + 1) / scale(i), changes[i].b, scale(i + 1) * changes[i].s};
     for (double& weight : row.b) weight *= scale(i + 1);
     rows.push_back(row);
+    levels.push_back(scale(i) * scale(i));
   }
+  levels.push_back(scale(changes.size()) * scale(changes.size()));
   const double initial = schedule.timestep_spacing == "leading" ? 1.0 : sigmas[0] * scale(0);
-  return {timesteps, rows, draws_noise, initial};
+  return {timesteps, levels, rows, draws_noise, initial};
 }
 
 // Coefficients, lowest power first, of ∏(x - root).
@@ -71,8 +74,8 @@ std::array<double, 4> adams_bashforth(const Doubles& known, double then) {
 
 }  // namespace
 
-SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Doubles timesteps = fractional_timesteps(schedule, steps);
+SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
   const Doubles sigmas = sigmas_at(schedule, timesteps);
   std::vector<Change> changes;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
@@ -82,8 +85,8 @@ SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps) {
 }
 
 // Euler's method down to σ_down, then noise up to the next σ.
-SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Doubles timesteps = fractional_timesteps(schedule, steps);
+SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
   const Doubles sigmas = sigmas_at(schedule, timesteps);
   std::vector<Change> changes;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
@@ -95,8 +98,8 @@ SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps) {
 }
 
 // Linear multistep of order 4 on uneven steps.
-SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Doubles timesteps = fractional_timesteps(schedule, steps);
+SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
   const Doubles sigmas = sigmas_at(schedule, timesteps);
   std::vector<Change> changes;
   for (std::size_t step = 0; step < timesteps.size(); ++step) {

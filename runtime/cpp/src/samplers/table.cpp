@@ -4,9 +4,10 @@
 
 namespace trt_pipeline::internal {
 
-SamplerTable::SamplerTable(const Doubles& times, const std::vector<Row>& rows, bool draws_noise,
-                           double initial_scale)
+SamplerTable::SamplerTable(const Doubles& times, const Doubles& levels,
+                           const std::vector<Row>& rows, bool draws_noise, double initial_scale)
     : timesteps(times.begin(), times.end()),
+      alphas_cumprod(levels.begin(), levels.end()),
       draws_noise(draws_noise),
       initial_scale(static_cast<float>(initial_scale)) {
   for (const Row& row : rows) {

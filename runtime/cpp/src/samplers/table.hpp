@@ -21,16 +21,25 @@ struct Row {
 
 // Everything a sampler does, one row a step.
 struct SamplerTable {
-  // timesteps and rows are rounded to float32; initial_scale is what turns the first standard
-  // normal noise into the latents.
-  SamplerTable(const Doubles& timesteps, const std::vector<Row>& rows, bool draws_noise = false,
-               double initial_scale = 1);
+  // All numbers are rounded to float32; initial_scale is what turns the first standard normal noise
+  // into the latents.
+  SamplerTable(const Doubles& timesteps, const Doubles& alphas_cumprod,
+               const std::vector<Row>& rows, bool draws_noise = false, double initial_scale = 1);
 
   std::vector<float> timesteps;                    // [N], what the time embedding sees
   std::vector<std::array<float, 8>> coefficients;  // [N]: p, q, a, b0, b1, b2, b3, s
-  bool draws_noise;                                // whether each step takes fresh noise
+  // [N + 1], the noise level of the latents before each step, and after the last.
+  std::vector<float> alphas_cumprod;
+  bool draws_noise;  // whether each step takes fresh noise
   float initial_scale;
 };
+
+// A list without its first entries.
+template <class T>
+std::vector<T> without_first(std::vector<T> list, std::size_t count) {
+  list.erase(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(count));
+  return list;
+}
 
 // p and q that turn the model's output into what it predicts: p·x + q·output.
 struct Prediction {

@@ -1,5 +1,5 @@
-// AddressSanitizer refuses RTLD_DEEPBIND, with which OpenVINO's threading library loads a part of
-// itself: github.com/google/sanitizers/issues/611.
+// AddressSanitizer and ThreadSanitizer refuse RTLD_DEEPBIND, with which OpenVINO's threading
+// library loads a part of itself: github.com/google/sanitizers/issues/611.
 #include <dlfcn.h>
 
 extern "C" __attribute__((visibility("default"))) void* dlopen(const char* file,

@@ -1,0 +1,46 @@
+// Owners of what the CUDA runtime hands out.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+
+#include "../errors.hpp"
+
+namespace trt_pipeline::internal {
+
+// BackendError with CUDA's message, unless the status is fine.
+inline void check_cuda(cudaError_t status, const std::string& what) {
+  if (status != cudaSuccess) {
+    throw BackendError(concat(what, ": CUDA says ", cudaGetErrorString(status), "."));
+  }
+}
+
+// Owns a handle; its destructor has nobody to tell of a failure.
+template <class Handle, cudaError_t (*Free)(Handle)>
+struct CudaDeleter {
+  using pointer = Handle;
+  void operator()(Handle handle) const { Free(handle); }
+};
+template <class Handle, cudaError_t (*Free)(Handle)>
+using CudaOwner = std::unique_ptr<Handle, CudaDeleter<Handle, Free>>;
+
+using CudaStream = CudaOwner<cudaStream_t, cudaStreamDestroy>;
+using CudaGraph = CudaOwner<cudaGraph_t, cudaGraphDestroy>;
+using CudaGraphExec = CudaOwner<cudaGraphExec_t, cudaGraphExecDestroy>;
+using CudaMemory = CudaOwner<void*, cudaFree>;
+
+inline CudaStream make_stream() {
+  cudaStream_t stream = nullptr;
+  check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "no stream");
+  return CudaStream(stream);
+}
+
+inline CudaMemory allocate(std::size_t bytes) {
+  void* memory = nullptr;
+  check_cuda(cudaMalloc(&memory, bytes), concat("no ", bytes, " bytes of GPU memory"));
+  return CudaMemory(memory);
+}
+
+}  // namespace trt_pipeline::internal
