@@ -57,6 +57,12 @@ WEIGHTS = {
 """Weight files by preference: safetensors holds no code, so it comes first."""
 
 
+MAX_TEXT_BYTES = 16 * 2**20
+"""Largest configuration or vocabulary that is read."""
+MAX_CARD_HEADER = 2**16
+"""Characters."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A folder in diffusers' layout; files are opened when asked for."""
@@ -124,7 +130,10 @@ class Checkpoint:
     def license(self) -> str:
         """What the model card's header says, or "unknown"."""
         card = self.card
-        text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+        text = ""
+        if card.is_file():
+            with card.open(encoding="utf-8", errors="replace") as stream:
+                text = stream.read(MAX_CARD_HEADER)
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
         found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
         return found[1] if found else "unknown"
@@ -170,6 +179,8 @@ def open_checkpoint(
     for file in checkpoint.files.values():
         if not file.is_file():
             raise CheckpointError(f"{file} is missing. Download the checkpoint again.")
+        if file.stat().st_size > MAX_TEXT_BYTES and file not in checkpoint.weights.values():
+            raise CheckpointError(f"{file} is larger than {MAX_TEXT_BYTES} bytes; refused.")
     return checkpoint
 
 
@@ -220,6 +231,8 @@ def _check_classes(checkpoint: Checkpoint) -> None:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise CheckpointError(f"{path} is larger than {MAX_TEXT_BYTES} bytes; refused.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -26,9 +26,14 @@ from trt_export.export import (
     stages_of,
     up_to_date,
 )
+from trt_export.signing import read_private_key, sign_bundle
 from trt_pipeline.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
+from trt_pipeline.locking import one_at_a_time
 from trt_pipeline.manifest import FLAVOURS, Flavour, Precision
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class PixelRange(click.ParamType[tuple[int, int]]):
@@ -106,6 +111,12 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Of engines: 0 builds fastest, 5 searches longest.",
 )
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Sign the bundle with this private Ed25519 key, a PEM file.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @debug_option
@@ -118,6 +129,7 @@ def command(
     max_batch: int,
     max_size: int | None,
     flavour: Flavour | None,
+    sign: Path | None,
     dry_run: bool,
     as_json: bool,
     **engine_options: Any,
@@ -130,6 +142,7 @@ def command(
     export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
+    key = read_private_key(sign) if sign else None
     checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
@@ -138,9 +151,12 @@ def command(
     if dry_run:
         summary = _plan(checkpoint, out, options, engines)
     else:
-        summary = _summary(_export(checkpoint, out, options))
+        summary = _summary(_export(checkpoint, out, options, key))
         if engines:
             summary["engines"] = _build(out, engines)
+        if key:
+            with one_at_a_time(out):
+                sign_bundle(out, key)
     click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
 
 
@@ -174,7 +190,9 @@ def main() -> None:
     sys.exit(run(command))
 
 
-def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> ExportReport:
+def _export(
+    checkpoint: Checkpoint, out: Path, options: ExportOptions, key: "Ed25519PrivateKey | None"
+) -> ExportReport:
     stages = stages_of(checkpoint)
     with progress(f"export {checkpoint.name}", total=sum(stages.values())) as bar:
         before = 0
@@ -186,7 +204,7 @@ def _export(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Export
             bar.describe(stage)
             before = stages.get(stage, 0)
 
-        return export_checkpoint(checkpoint, out, options, watch)
+        return export_checkpoint(checkpoint, out, options, watch, key)
 
 
 def _build(out: Path, options: EngineOptions) -> dict[str, Any]:

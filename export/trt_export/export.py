@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trt_export.hashes import Hashes
-from trt_export.target import one_at_a_time, refuse_foreign
-from trt_export.work_folder import WorkFolder, write_synced
+from trt_export.signing import sign_bundle
+from trt_export.target import refuse_foreign
+from trt_export.work_folder import WorkFolder, clear_leavings, leavings
 from trt_pipeline.bundle import (
     FORMAT_VERSION,
-    MANIFEST,
     Bundle,
     file_sha256,
     is_bundle,
     load_bundle,
     manifest_json,
 )
+from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import BundleError, InvalidInputError, TrtPipelineError
+from trt_pipeline.locking import one_at_a_time
 from trt_pipeline.manifest import (
     GRAPHS,
     FileSpec,
@@ -37,8 +39,11 @@ from trt_pipeline.manifest import (
     ModelSpec,
     Precision,
 )
+from trt_pipeline.names import MANIFEST
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from trt_export.networks import Networks
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
@@ -96,27 +101,30 @@ def export_checkpoint(
     out: Path,
     options: ExportOptions | None = None,
     watch: Watch = lambda _: None,
+    signing_key: "Ed25519PrivateKey | None" = None,
 ) -> ExportReport:
     """Write a checkpoint's bundle to a folder, or find that it is there and up to date.
 
+    signing_key: of a signature that a new bundle comes with; None leaves it unsigned.
     Exports of one folder happen one at a time: another one waits, then finds the work done.
     Raises CheckpointError, ParityError or InvalidInputError; the folder is then as it was before.
     """
     options = options or ExportOptions()
     out = out.resolve()
     current = up_to_date(checkpoint, out, options)
-    if current:
+    if current and not leavings(out):
         return ExportReport(current, exported=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(out, watch):
         current = up_to_date(checkpoint, out, options)
         if current:  # another export was at it
+            clear_leavings(out)
             return ExportReport(current, exported=False)
         hashes = Hashes.remembered(out)
         provenance = _provenance(checkpoint, hashes, options)
         work = WorkFolder.open(out, provenance["key"])
         try:
-            report = _export(checkpoint, out, options, provenance, work, watch)
+            report = _export(checkpoint, out, options, provenance, work, watch, signing_key)
         except TrtPipelineError:
             work.discard()
             raise
@@ -184,6 +192,7 @@ def _export(
     provenance: Mapping[str, Any],
     work: WorkFolder,
     watch: Watch,
+    signing_key: "Ed25519PrivateKey | None",
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
     from trt_export.description import describe_model, describe_tokenizer, load_schedule
@@ -233,6 +242,8 @@ def _export(
         files=_describe_files(work.path),
     )
     write_synced(work.path / MANIFEST, manifest_json(bundle).encode())
+    if signing_key:
+        sign_bundle(work.path, signing_key)
     work.publish(out)
     return ExportReport(bundle, True, seconds, tuple(parity))
 

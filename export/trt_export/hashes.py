@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.bundle import MANIFEST, Bundle, file_sha256
+from trt_pipeline.bundle import Bundle, file_sha256
 from trt_pipeline.errors import IntegrityError
+from trt_pipeline.names import MANIFEST
 
 CACHE = ".hashes.json"
 

@@ -1,34 +1,17 @@
 """Target: the folder of a bundle that an export or a build is about to write to."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from trt_export.work_folder import RECORDS
-from trt_pipeline.bundle import MANIFEST, is_bundle, read_manifest
+from trt_pipeline.bundle import is_bundle, read_manifest
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.manifest import FLAVOURS
+from trt_pipeline.names import MANIFEST, SIGNATURE
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
 """What a killed run may leave in a bundle is ours as well, and so are hidden files."""
-
-
-@contextmanager
-def one_at_a_time(folder: Path, watch: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Hold the lock of whoever writes to a bundle's folder; say so once if another has it."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        watch(f"wait for another process that writes to {folder}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -40,7 +23,8 @@ def refuse_foreign(folder: Path) -> None:
     listed = read_manifest(folder)["files"]
     for name in _files(folder):
         hidden = name.rpartition("/")[2].startswith(".")
-        ours = name == MANIFEST or name in listed or name.partition("/")[0] in OUR_FOLDERS
+        listed_or_beside = name in listed or name in (MANIFEST, SIGNATURE)
+        ours = listed_or_beside or name.partition("/")[0] in OUR_FOLDERS
         if not (ours or hidden):
             raise InvalidInputError(
                 f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "

@@ -1,12 +1,13 @@
 """WorkFolder: where an export grows until it is whole, so that a killed one can go on."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trt_pipeline.durable import exchange, sync, sync_tree, write_synced
 
 RECORDS = "stages"
 KEY = "key"
@@ -22,7 +23,7 @@ class WorkFolder:
     @classmethod
     def open(cls, target: Path, key: str) -> "WorkFolder":
         """Continue the folder of an earlier run with the same key, or begin an empty one."""
-        path = target.with_name(f".{target.name}.partial")
+        path = _partial(target)
         if _retired(target).exists() and not target.exists():
             _retired(target).rename(target)  # a run was killed between the renames of publish
         found = path / RECORDS / KEY
@@ -53,14 +54,14 @@ class WorkFolder:
     def publish(self, target: Path) -> None:
         """Give the finished files the target's name. What had that name before is removed."""
         sync_tree(self.path)
-        retired = _retired(target)
-        shutil.rmtree(retired, ignore_errors=True)
-        if target.exists():
-            target.rename(retired)
-        self.path.rename(target)
-        _sync_folder(target.parent)
-        shutil.rmtree(target / RECORDS)
-        shutil.rmtree(retired, ignore_errors=True)
+        if not target.exists():
+            self.path.rename(target)
+        elif not exchange(self.path, target):
+            shutil.rmtree(_retired(target), ignore_errors=True)
+            target.rename(_retired(target))
+            self.path.rename(target)
+        sync(target.parent)
+        clear_leavings(target)
 
     def discard(self) -> None:
         """Remove the folder and what it holds."""
@@ -70,35 +71,23 @@ class WorkFolder:
         return self.path / RECORDS / f"{stage}.json"
 
 
+def leavings(target: Path) -> list[Path]:
+    """What a run leaves that was killed after its target was whole."""
+    partial = _partial(target)
+    exchanged = [] if (partial / RECORDS / KEY).is_file() else [partial]
+    folders = (target / RECORDS, _retired(target), *exchanged)
+    return [path for path in (*folders, *target.glob(".*.new")) if path.exists()]
+
+
+def clear_leavings(target: Path) -> None:
+    """Remove them."""
+    for path in leavings(target):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
 def _retired(target: Path) -> Path:
     return target.with_name(f".{target.name}.retired")
-
-
-def write_synced(path: Path, content: bytes | memoryview) -> None:
-    """Write a file aside, sync it and rename it into place."""
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.rename(path)
-    _sync_folder(path.parent)
-
-
-def sync_tree(folder: Path) -> None:
-    """Sync every file and folder below a folder to disk."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            _sync(Path(parent) / name)
-        _sync_folder(Path(parent))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_sync_folder = _sync

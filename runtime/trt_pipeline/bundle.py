@@ -7,13 +7,14 @@ that it lists.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from trt_pipeline.decoding import decode
+from trt_pipeline.decoding import decode, strict_json
 from trt_pipeline.errors import BundleError, BundleVersionError, IntegrityError, InvalidInputError
+from trt_pipeline.integrity import file_problem, open_regular
 from trt_pipeline.manifest import (
     EngineSpec,
     FileSpec,
@@ -24,10 +25,11 @@ from trt_pipeline.manifest import (
     ScheduleSpec,
     TokenizerSpec,
 )
+from trt_pipeline.names import MANIFEST, check_names
+from trt_pipeline.signatures import TrustedKey, check_signature
 
 FORMAT_VERSION = 1
-MANIFEST = "bundle.json"
-MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_MANIFEST_BYTES = 2**20
 
 Verify: TypeAlias = Literal["full", "manifest", "none"]
 
@@ -54,10 +56,8 @@ class Bundle:
     """For red, green and blue: a weight for each latent channel and an offset, which give -1..1."""
 
     def __post_init__(self) -> None:
-        """ValueError for a file name that leads out of the bundle, or an odd preview map."""
-        for name in self.files:
-            if _leaves(name):
-                raise ValueError(f"file name {name!r} leaves the bundle")
+        """ValueError for file names that are not safe everywhere, or an odd preview map."""
+        check_names(self.files)
         widths = {len(row) for row in self.preview}
         if self.preview and (len(self.preview), widths) != (3, {self.model.latent_channels + 1}):
             raise ValueError("preview must be 3 rows of a weight for each channel and an offset")
@@ -82,16 +82,28 @@ class Bundle:
         return self.path / name
 
 
-def load_bundle(path: str | os.PathLike[str], verify: Verify = "full") -> Bundle:
+def load_bundle(
+    path: str | os.PathLike[str],
+    verify: Verify = "full",
+    trusted_keys: Sequence[TrustedKey] | None = None,
+) -> Bundle:
     """Read a bundle's manifest and check its files.
 
     verify: "full" compares size and sha256 of every file, "manifest" their sizes, "none" nothing.
-    Raises BundleError, BundleVersionError, IntegrityError, or InvalidInputError for another verify.
+    trusted_keys: public Ed25519 keys, PEM files or their bytes, of which one must have signed the
+    bundle; None takes unsigned bundles.
+    Raises BundleError, BundleVersionError, IntegrityError, InvalidInputError for another verify or
+    for keys that are none, or MissingDependencyError for keys without the cryptography package.
     """
     if verify not in get_args(Verify):
         raise InvalidInputError(f"verify must be one of {get_args(Verify)}, got {verify!r}.")
     folder = Path(path)
-    bundle = parse_manifest(folder, read_manifest(folder))
+    content = manifest_bytes(folder)
+    if trusted_keys is not None:
+        if verify != "full":
+            raise InvalidInputError(f'trusted_keys need verify="full", got {verify!r}.')
+        check_signature(folder, content, trusted_keys)
+    bundle = parse_manifest(folder, parse_json(folder, content))
     if verify != "none":
         verify_files(folder, bundle.files, hashes=verify == "full")
     return bundle
@@ -102,7 +114,7 @@ def verify_files(folder: Path, files: Mapping[str, FileSpec], *, hashes: bool = 
 
     def problem(item: tuple[str, FileSpec]) -> str | None:
         name, spec = item
-        return _file_problem(folder / name, name, spec, hashes)
+        return file_problem(folder, name, spec, hashes=hashes)
 
     from concurrent.futures import ThreadPoolExecutor  # here, as its import takes long
 
@@ -113,18 +125,6 @@ def verify_files(folder: Path, files: Mapping[str, FileSpec], *, hashes: bool = 
             f"{folder}: {'; '.join(problems)}. "
             "Copy the bundle again, or delete it and export again."
         )
-
-
-def _file_problem(path: Path, name: str, spec: FileSpec, hashes: bool) -> str | None:
-    try:
-        size = path.stat().st_size
-        if size != spec.size:
-            return f"{name} has {size} bytes, but {MANIFEST} says {spec.size}"
-        if hashes and file_sha256(path) != spec.sha256:
-            return f"{name} has another sha256 than {MANIFEST} says"
-    except OSError as error:
-        return f"{name} cannot be read ({error.strerror})"
-    return None
 
 
 def file_sha256(path: Path) -> str:
@@ -146,18 +146,22 @@ def is_bundle(folder: Path) -> bool:
         manifest = read_manifest(folder)
     except BundleError:
         return False
-    return {"format_version", "graphs", "files"} <= manifest.keys()
+    return {"format_version", "graphs"} <= manifest.keys() and isinstance(
+        manifest.get("files"), dict
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The JSON object in bundle.json as it stands; BundleError if there is none."""
+    return parse_json(folder, manifest_bytes(folder))
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """bundle.json as it stands; BundleError if there is none, or one too large."""
     path = folder / MANIFEST
     try:
-        if path.exists() and not path.is_file():
-            raise BundleError(f"{path} is no regular file. Export the checkpoint again.")
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: no manifest.")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as stream:
+            content = stream.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(
             f"{folder} is no bundle: it has no {MANIFEST}. "
@@ -165,8 +169,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is no JSON ({error}). Export the checkpoint again.") from None
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: no manifest.")
+    return content
+
+
+def parse_json(folder: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object that bundle.json's bytes are; BundleError if they are none."""
+    path = folder / MANIFEST
+    try:
+        manifest = strict_json(content.decode())
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}. Export the checkpoint again.") from None
     if not isinstance(manifest, dict):
         raise BundleError(f"{path} holds no JSON object. Export the checkpoint again.")
     return manifest
@@ -190,11 +204,6 @@ def parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
     for name in _referenced(bundle):
         bundle.file(name)
     return bundle
-
-
-def _leaves(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name
 
 
 def _referenced(bundle: Bundle) -> Iterable[str]:

@@ -11,6 +11,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from trt_pipeline import console
+from trt_pipeline.archiving import key_option, pack, unpack
+from trt_pipeline.bench.command import bench
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.generate import BUNDLE, generate, json_option
@@ -33,6 +35,9 @@ def cli() -> None:
 
 
 cli.add_command(generate)
+cli.add_command(bench)
+cli.add_command(pack)
+cli.add_command(unpack)
 
 
 @cli.command()
@@ -83,11 +88,12 @@ def _tensor(tensor: TensorSpec) -> str:
 
 @cli.command()
 @click.argument("bundle", type=BUNDLE)
+@key_option
 @json_option
 @console.debug_option
-def verify(bundle: Path, as_json: bool) -> None:
+def verify(bundle: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     """Compare size and sha256 of every file of BUNDLE with its manifest."""
-    files = load_bundle(bundle, verify="full").files
+    files = load_bundle(bundle, verify="full", trusted_keys=keys or None).files
     size = sum(file.size for file in files.values())
     if as_json:
         click.echo(json.dumps({"bundle": str(bundle), "files": len(files), "bytes": size}))

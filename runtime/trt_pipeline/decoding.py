@@ -1,11 +1,40 @@
-"""JSON values to dataclasses, strictly: what a field's type does not allow is refused by name."""
+"""JSON to dataclasses, strictly: what a field's type does not allow is refused by name."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, Never, TypeVar, cast, get_args, get_origin
 
 T = TypeVar("T")
+
+MAX_DEPTH = 32
+"""Levels of lists and objects in an entry of any content."""
+MAX_INTEGER = 2**64 - 1
+
+
+def strict_json(text: str | bytes) -> object:
+    """What JSON text says; ValueError also for NaN, infinities, doubled names and deep nesting."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError("no JSON that can be read: it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"no JSON: it has {name} for a number")
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Readers differ in which of two entries of one name they take."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"entry {twice!r:.80} is there twice")
+    return entries
 
 
 def decode(kind: type[T], value: object, where: str, **given: object) -> T:
@@ -61,6 +90,7 @@ def _tuple(inner: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]
 
 def _leaf(kind: Any, origin: Any, inner: tuple[Any, ...], value: object, where: str) -> Any:
     if kind is Any:
+        _check_depth(value, where)
         return value
     if origin is Literal:
         allowed = isinstance(value, str) and value in inner
@@ -71,7 +101,23 @@ def _leaf(kind: Any, origin: Any, inner: tuple[Any, ...], value: object, where: 
         expected = " or ".join(NAMES[choice] for choice in choices)
     if not allowed:
         raise ValueError(f"{where} is {value!r:.80}, expected {expected}")
+    if type(value) is int and abs(value) > MAX_INTEGER:
+        raise ValueError(f"{where} is more than {MAX_INTEGER}")
     return value
+
+
+def _check_depth(value: object, where: str) -> None:
+    """Level by level: what walks it later may do so by recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    if level:
+        raise ValueError(f"{where} is nested more than {MAX_DEPTH} levels deep")
 
 
 NAMES = {

@@ -8,9 +8,9 @@ import json
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Never, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from trt_pipeline.decoding import decode
+from trt_pipeline.decoding import decode, strict_json
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.version import package_version
 
@@ -149,29 +149,6 @@ def read_settings(path: Path) -> Settings:
             f"{settings.width} × {settings.height}: it was changed, or they are another's."
         )
     return settings
-
-
-def strict_json(text: str | bytes) -> object:
-    """What JSON text says; ValueError also for NaN, infinities, doubled names and deep nesting."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise ValueError("no JSON that can be read: it is nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"no JSON: it has {name} for a number")
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"entry {twice!r:.80} is there twice")
-    return entries
 
 
 def _read_text(path: Path) -> tuple[str | None, tuple[int, int]]:

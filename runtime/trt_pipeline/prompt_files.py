@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from trt_pipeline import arguments
-from trt_pipeline.decoding import decode
+from trt_pipeline.decoding import decode, strict_json
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.jobs import Job
-from trt_pipeline.metadata import Settings, strict_json
+from trt_pipeline.metadata import Settings
 from trt_pipeline.noise import image_seeds
 from trt_pipeline.sources import NO_SOURCES, Sources
 

@@ -11,6 +11,8 @@ Mixture: TypeAlias = Sequence[tuple[str, float]]
 Prompt: TypeAlias = str | Mixture
 
 SUM_TOLERANCE = 1e-6
+MAX_TEXT = 2**17
+"""Characters; a text encoder reads some 77 words."""
 MOST_WEIGHT = 1e6
 """Largest weight either way; far beyond any use, well within float32."""
 
@@ -70,6 +72,10 @@ def _is_pairs(prompt: object) -> TypeGuard[Sequence[tuple[object, object]]]:
 def _checked_text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise InvalidInputError(f"{name} must be a string, got {type(text).__name__} {text!r:.80}.")
+    if len(text) > MAX_TEXT:
+        raise InvalidInputError(
+            f"{name} has {len(text)} characters, expected at most {MAX_TEXT}. Shorten it."
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

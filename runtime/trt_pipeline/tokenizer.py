@@ -12,6 +12,8 @@ from trt_pipeline.errors import BundleError
 from trt_pipeline.manifest import TokenizerSpec
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_VOCABULARY_BYTES = 16 * 2**20
+"""BERT's largest vocabulary, of 120,000 tokens, takes 1 MB."""
 SHOWN = 80
 """Characters of cut-off text that a warning shows."""
 
@@ -80,6 +82,8 @@ def _levels_to_the_user() -> int:
 def read_vocabulary(path: Path) -> dict[str, int]:
     """Token → id; BundleError for a file that can't serve a BERT tokenizer."""
     try:
+        if path.stat().st_size > MAX_VOCABULARY_BYTES:
+            raise BundleError(f"{path} is larger than {MAX_VOCABULARY_BYTES} bytes: no vocabulary.")
         with path.open(encoding="utf-8") as lines:
             ids = {line.rstrip("\n"): number for number, line in enumerate(lines)}
     except (OSError, UnicodeDecodeError) as error:

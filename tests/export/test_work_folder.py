@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trt_export.work_folder import WorkFolder, write_synced
+from trt_export.work_folder import WorkFolder
+from trt_pipeline.durable import write_synced
 
 
 def fail() -> None:

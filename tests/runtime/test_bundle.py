@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from trt_pipeline import Bundle, BundleError, BundleVersionError, IntegrityError, load_bundle
-from trt_pipeline.bundle import MANIFEST, manifest_json, parse_manifest
+from trt_pipeline.bundle import manifest_json, parse_manifest
+from trt_pipeline.names import MANIFEST
 
 
 def edit(bundle: Bundle, **changes: Any) -> Path:
@@ -29,7 +30,7 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_no_json_is_refused(own_bundle: Bundle) -> None:
     (own_bundle.path / MANIFEST).write_text("{")
-    with pytest.raises(BundleError, match="is no JSON"):
+    with pytest.raises(BundleError, match=r"bundle.json: no JSON: Expecting"):
         load_bundle(own_bundle.path)
 
 
@@ -64,7 +65,7 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
         ("model", "height", "64", "model.height is '64', expected an integer"),
         ("model", "height", True, "model.height is True, expected an integer"),
         ("model", "height", -64, "model: height is -64, expected 1 or more"),
-        ("model", "scaling_factor", float("nan"), "scaling_factor is nan"),
+        ("model", "scaling_factor", float("nan"), "NaN for a number"),
         ("model", "depth", 3, "manifest.model has an unknown entry 'depth'"),
         ("limits", "batch", [4, 1], "limits: batch 4..1 is no range"),
         ("limits", "batch", [1], "limits.batch has 1 entries, expected 2"),

@@ -57,6 +57,10 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "width": 96,
         "model": "tiny",
         "guidance_interval": [0.0, 1.0],
+        "image": None,
+        "mask_image": None,
+        "strength": None,
+        "vae_tile_size": None,
     }
 
 

@@ -9,11 +9,12 @@ from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, MissingDependencyError
+from trt_pipeline.onnx_files import onnx_file
 
 INSTALL = 'pip install "trt-pipeline[cpu]"'
 
 
-def obstacle() -> str | None:
+def obstacle(bundle: Bundle | None = None) -> str | None:
     """Why this backend cannot run here, or None if it can."""
     return None if find_spec("onnxruntime") else f"install onnxruntime with: {INSTALL}"
 
@@ -38,7 +39,7 @@ class OnnxRuntimeBackend(CpuBackend):
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3  # errors; warnings are about the exporter's graph
-        path = self.bundle.file(self.bundle.graph(name, self.precision).path)
+        path = onnx_file(self.bundle, name, self.precision)
         try:
             session = self._runtime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]

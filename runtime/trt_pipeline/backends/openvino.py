@@ -12,6 +12,7 @@ from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, MissingDependencyError
+from trt_pipeline.onnx_files import onnx_file
 
 INSTALL = 'pip install "trt-pipeline[openvino]"'
 MOST_COMPILED = 4
@@ -20,7 +21,7 @@ MOST_COMPILED = 4
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
 
-def obstacle() -> str | None:
+def obstacle(bundle: Bundle | None = None) -> str | None:
     """Why this backend cannot run here, or None if it can."""
     return None if find_spec("openvino") else f"install openvino with: {INSTALL}"
 
@@ -50,7 +51,7 @@ class OpenVinoBackend(CpuBackend):
 
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
-        path = self.bundle.file(self.bundle.graph(name, self.precision).path)
+        path = onnx_file(self.bundle, name, self.precision)
         try:
             model = self._core.read_model(path)
         except RuntimeError as error:

@@ -1,0 +1,57 @@
+"""Durable: files and folders that a power cut leaves whole, or absent."""
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of Linux' fcntl.h and fs.h."""
+
+
+def write_synced(path: Path, content: bytes | memoryview) -> None:
+    """Write a file aside, sync it and rename it into place."""
+    aside = path.with_name(f".{path.name}.new")
+    with aside.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(path)
+    sync(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file and folder below a folder to disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(parent) / name)
+        sync(Path(parent))
+
+
+def sync(path: Path) -> None:
+    """Sync a file's content, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap the names of two folders in one step that nothing can interrupt.
+
+    False, and nothing done, where the system or the file system cannot do that.
+    """
+    if sys.platform != "linux":
+        return False
+    names = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
+    return bool(ctypes.CDLL(None).renameat2(*names, RENAME_EXCHANGE) == 0)
+
+
+def require_room(path: Path, size: int) -> None:
+    """OSError unless a file or folder, of which some may be written, can grow to so many bytes."""
+    done = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    if shutil.disk_usage(path.parent).free < size - done:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

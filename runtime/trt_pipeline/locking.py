@@ -1,0 +1,22 @@
+"""Locking: one writer at a time for each folder or file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def one_at_a_time(target: Path, watch: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the lock of whoever writes to a target; say so once if another process has it."""
+    from filelock import FileLock, Timeout  # here, as its import takes long
+
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        watch(f"wait for another process that writes to {target}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,76 @@
+"""Checkpoints made to harm: one of the project's errors before anything is exported."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+from trt_export.checkpoint import MAX_TEXT_BYTES, open_checkpoint
+from trt_export.modules import read_weights
+from trt_pipeline.errors import CheckpointError
+
+
+@pytest.fixture
+def checkpoint(plain_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(plain_checkpoint, tmp_path / "checkpoint"))
+
+
+def write_header(path: Path, header: object, size: int | None = None, data: bytes = b"") -> Path:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if size is None else size) + text + data)
+    return path
+
+
+F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ({"a": F32}, 2**63),
+        ({"a": F32}, 2**40),
+        ({"a": F32}, 0),
+        ({"a": {**F32, "shape": [2**62]}}, None),
+        ({"a": {**F32, "shape": [2**40], "data_offsets": [0, 2**42]}}, None),
+        ({"a": {**F32, "data_offsets": [8, 0]}}, None),
+        ({"a": {**F32, "data_offsets": [4, 12]}}, None),
+        ({"a": F32, "b": F32}, None),
+        ({"a": {**F32, "dtype": "F33"}}, None),
+        ({"a": {**F32, "shape": [-2]}}, None),
+        ([], None),
+    ],
+)
+def test_a_safetensors_header_that_lies_is_refused(
+    tmp_path: Path, header: object, size: int | None
+) -> None:
+    path = write_header(tmp_path / "model.safetensors", header, size, bytes(8))
+    with pytest.raises(CheckpointError, match="is damaged or incomplete"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer/vocab.txt", "unet/config.json", "model_index.json", "tokenizer"]
+)
+def test_a_text_file_of_gigabytes_is_refused(checkpoint: Path, name: str) -> None:
+    path = checkpoint / name
+    path = path / "tokenizer_config.json" if path.is_dir() else path
+    with path.open("ab") as stream:
+        stream.truncate(8 * 2**30)
+    with pytest.raises(CheckpointError, match=f"is larger than {MAX_TEXT_BYTES} bytes"):
+        open_checkpoint(str(checkpoint))
+
+
+def test_an_index_of_absurd_depth_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "model_index.json").write_text("[" * MAX_TEXT_BYTES)
+    with pytest.raises(CheckpointError, match=r"model_index.json is no JSON"):
+        open_checkpoint(str(checkpoint))
+
+
+def test_a_model_card_of_gigabytes_is_read_in_part(checkpoint: Path) -> None:
+    card = checkpoint / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+    with card.open("ab") as stream:
+        stream.truncate(8 * 2**30)
+    assert open_checkpoint(str(checkpoint)).license == "mit"

@@ -1,0 +1,3 @@
+from tests.runtime.conftest import bundle, own_bundle
+
+__all__ = ["bundle", "own_bundle"]

@@ -1,0 +1,154 @@
+"""Bundles, prompts and pictures made to harm: an error of the project, soon, in little memory."""
+
+import json
+import resource
+import shutil
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.test_bundle import edit
+from trt_pipeline import (
+    Bundle,
+    BundleError,
+    IntegrityError,
+    InvalidInputError,
+    Pipeline,
+    TrtPipelineError,
+    load_bundle,
+)
+from trt_pipeline.bundle import MAX_MANIFEST_BYTES
+from trt_pipeline.image_inputs import open_picture
+from trt_pipeline.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
+
+SECONDS = 1.0
+MEMORY = 256 * 2**20
+"""Bytes that the largest manifest may take while it is read."""
+
+
+@contextmanager
+def refused(match: str, error: type[TrtPipelineError] = BundleError) -> Iterator[None]:
+    """Expect an error within a second and without much memory."""
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(error, match=match):
+        yield
+    assert time.process_time() - started < SECONDS
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
+
+
+def write_manifest(bundle: Bundle, text: str) -> Path:
+    (bundle.path / "bundle.json").write_text(text)
+    return bundle.path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * MAX_MANIFEST_BYTES, "nested too deeply"),
+        ('{"a":' * (MAX_MANIFEST_BYTES // 5), "nested too deeply"),
+        ("[" + "[]," * (MAX_MANIFEST_BYTES // 3 - 2) + "[]]", "holds no JSON object"),
+        ('{"format_version": 1' + "0" * 5000 + "}", "Exceeds the limit"),
+        ('{"a": 1, "a": 2}', "'a' is there twice"),
+        (" " * (MAX_MANIFEST_BYTES + 1), "is larger than 1048576 bytes"),
+    ],
+)
+def test_a_manifest_made_to_harm_is_refused(own_bundle: Bundle, text: str, message: str) -> None:
+    write_manifest(own_bundle, text)
+    with refused(message):
+        load_bundle(own_bundle.path)
+
+
+def test_entries_by_the_hundred_thousand_are_refused(own_bundle: Bundle) -> None:
+    doubled = ",".join(f'"{n}":0' for n in range(80_000))
+    write_manifest(own_bundle, f'{{{doubled},"79999":0}}')
+    with refused("'79999' is there twice"):
+        load_bundle(own_bundle.path)
+
+
+def nested(levels: int) -> list[Any]:
+    return [nested(levels - 1)] if levels else []
+
+
+@pytest.mark.parametrize(
+    ("entry", "change", "message"),
+    [
+        ("provenance", {"deep": nested(100)}, "nested more than 32 levels deep"),
+        ("model", {"height": 10**30}, "model.height is more than"),
+        ("model", {"scaling_factor": 10**400}, "model.scaling_factor is more than"),
+        ("schedule", {"alphas_cumprod": [2.0, 1.5]}, "between 0 and 1 that never rise"),
+        ("schedule", {"alphas_cumprod": []}, "between 0 and 1 that never rise"),
+        ("files", {"A/../../x": {"size": 1, "sha256": 64 * "0"}}, "leaves the bundle"),
+        ("files", {"VOCAB.txt": {"size": 1, "sha256": 64 * "0"}}, "too much like 'vocab.txt'"),
+        ("files", {"vocab.txt/x": {"size": 1, "sha256": 64 * "0"}}, "is a file, and a folder of"),
+    ],
+)
+def test_an_entry_made_to_harm_is_named(
+    own_bundle: Bundle, entry: str, change: dict[str, object], message: str
+) -> None:
+    before = json.loads((own_bundle.path / "bundle.json").read_text())[entry]
+    edit(own_bundle, **{entry: {**before, **change}})
+    with refused(message):
+        load_bundle(own_bundle.path)
+
+
+def test_a_file_declared_larger_than_it_is_is_refused(own_bundle: Bundle) -> None:
+    before = json.loads((own_bundle.path / "bundle.json").read_text())["files"]
+    huge = {"size": 2**62, "sha256": 64 * "0"}
+    edit(own_bundle, files={**before, "onnx/denoiser.weights": huge})
+    with refused("says 4611686018427387904", IntegrityError):
+        load_bundle(own_bundle.path)
+
+
+def test_a_vocabulary_of_gigabytes_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "vocab.txt").open("wb") as stream:
+        stream.truncate(4 * 2**30)
+    with refused(f"is larger than {MAX_VOCABULARY_BYTES} bytes"):
+        read_vocabulary(tmp_path / "vocab.txt")
+
+
+def test_a_prompt_of_megabytes_is_refused(pipe: Pipeline) -> None:
+    with refused("prompt 0 has 8000000 characters, expected at most 131072", InvalidInputError):
+        pipe("a red " * 1_333_333 + "ci", num_inference_steps=1, progress_bar=False)
+
+
+@pytest.mark.filterwarnings("ignore:the model reads 77 tokens")
+def test_the_longest_prompt_takes_less_than_a_second(pipe: Pipeline) -> None:
+    started = time.process_time()
+    pipe("éß文 " * 2**15, num_inference_steps=1, progress_bar=False)
+    assert time.process_time() - started < SECONDS
+
+
+def test_control_characters_are_as_nothing(pipe: Pipeline) -> None:
+    settings: dict[str, Any] = {"num_inference_steps": 1, "seed": 0, "progress_bar": False}
+    plain = pipe("a red circle", **settings).images[0]
+    assert pipe("a\0 red\x07 circle\x1b\ufffd", **settings).images[0].tobytes() == plain.tobytes()
+
+
+def test_half_of_a_surrogate_pair_is_named(pipe: Pipeline) -> None:
+    with refused("half of a surrogate pair", InvalidInputError):
+        pipe("a red \ud83d circle", num_inference_steps=1, progress_bar=False)
+
+
+def test_a_picture_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = b"IDAT" + zlib.compress(bytes(2**20))
+    chunk += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with refused("exceeds limit", InvalidInputError):
+        open_picture("image", tmp_path / "bomb.png")
+
+
+def test_a_file_removed_after_opening_is_named_at_its_use(
+    own_bundle: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(own_bundle.path, tmp_path / "copy")
+    (tmp_path / "copy" / "onnx" / "denoiser.weights").unlink()
+    with refused(r"denoiser.weights cannot be read \(No such file", IntegrityError):
+        load_bundle(tmp_path / "copy")
