@@ -1,0 +1,100 @@
+"""What changed between two runs of a benchmark, beyond their spread.
+
+    python benchmarks/compare.py OLD.json NEW.json
+
+A time has changed if each run's median lies outside all that the other run measured. Exit status 1
+if something became slower, so that a script can tell.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from trt_pipeline.bench.report import Report, Row, read_report
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One time in two runs."""
+
+    what: str
+    old: Sequence[float]
+    """Seconds."""
+    new: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        """New median over old: above 1 is slower."""
+        return median(self.new) / median(self.old)
+
+    @property
+    def beyond_spread(self) -> bool:
+        """Whether neither run ever measured what is typical of the other."""
+        return not (_covers(self.old, median(self.new)) or _covers(self.new, median(self.old)))
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if not self.beyond_spread:
+            return "same"
+        return "SLOWER" if self.ratio > 1 else "faster"
+
+
+def _covers(samples: Sequence[float], value: float) -> bool:
+    return min(samples) <= value <= max(samples)
+
+
+def changes(old: Report, new: Report) -> Iterator[Change]:
+    """Every time that both runs measured."""
+    before = {(row.name, row.workload): row for row in old.rows}
+    for row in new.rows:
+        if (row.name, row.workload) in before:
+            yield from _row_changes(before[row.name, row.workload], row)
+
+
+def _row_changes(old: Row, new: Row) -> Iterator[Change]:
+    where = f"{new.name}, batch {new.workload.batch}"
+    times = {"warm": (old.seconds, new.seconds), "cold": (old.cold_seconds, new.cold_seconds)}
+    times |= {part: (old.parts.get(part, []), new.parts[part]) for part in new.parts}
+    for what, (first, second) in times.items():
+        if first and second:
+            yield Change(f"{where}: {what}", first, second)
+
+
+def differing_conditions(old: Report, new: Report) -> Iterator[str]:
+    """What else than the code may explain a change: hardware and versions."""
+    for name in ("cpu", "cores", "gpu", "system", "python"):
+        before, now = getattr(old.machine, name), getattr(new.machine, name)
+        if before != now:
+            yield f"{name}: {before} → {now}"
+    packages = old.machine.packages.keys() | new.machine.packages.keys()
+    for name in sorted(packages):
+        before, now = (one.machine.packages.get(name, "absent") for one in (old, new))
+        if before != now:
+            yield f"{name}: {before} → {now}"
+
+
+def main() -> None:
+    """Print a line for each time."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    arguments = parser.parse_args()
+    old, new = read_report(arguments.old), read_report(arguments.new)
+    for line in differing_conditions(old, new):
+        print(f"differs: {line}")
+    found = list(changes(old, new))
+    for change in found:
+        before, now = median(change.old), median(change.new)
+        times = f"{before:9.4f} s → {now:9.4f} s {change.ratio:6.2f}×"
+        print(f"{change.verdict:<7} {times}  {change.what}")
+    sys.exit(any(change.verdict == "SLOWER" for change in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Latency of a bundle on every backend beside diffusers and plain exports of the same weights.
+
+    python benchmarks/latency.py engines/shapes --json benchmarks/results/shapes.json
+
+docs/benchmarks.md says what is measured and how.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from peers import EXPORTED, OPENERS, peer_spec
+from roofline import measure_limit
+from trt_export.checkpoint import EMBEDDED
+from trt_pipeline import load_bundle
+from trt_pipeline.backends import BACKENDS
+from trt_pipeline.bench.candidate import CandidateSpec
+from trt_pipeline.bench.command import runnable_backends, watched
+from trt_pipeline.bench.machine import describe_machine
+from trt_pipeline.bench.ours import our_spec
+from trt_pipeline.bench.report import Report
+from trt_pipeline.bench.rounds import Plan
+from trt_pipeline.bench.table import lines
+from trt_pipeline.bench.workload import Workload
+
+HERE = Path(__file__).parent
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    """Measure what the command line asks for."""
+    bundle = load_bundle(arguments.bundle)
+    backends = runnable_backends(bundle) if arguments.backends is None else arguments.backends
+    batches = arguments.batch
+    workload = Workload(1, arguments.steps, arguments.guidance_scale, arguments.eta)
+    with TemporaryDirectory() as folder:
+        graph = arguments.plain_graph or Path(folder) / "unet.onnx"
+        if set(EXPORTED) & set(arguments.peers) and not graph.exists():
+            _export_plain(arguments.checkpoint, graph)
+        rows = watched(
+            _specs(arguments, backends, graph),
+            Plan(
+                [replace(workload, batch=batch) for batch in batches],
+                arguments.rounds,
+                arguments.cold_starts,
+                arguments.alone,
+            ),
+        )
+    limit = measure_limit(bundle, batches, arguments.threads)
+    return Report(bundle.model.name, describe_machine(), rows, limit)
+
+
+def _specs(
+    arguments: argparse.Namespace, backends: Sequence[str], graph: Path
+) -> list[CandidateSpec]:
+    bundle, checkpoint, threads = str(arguments.bundle), arguments.checkpoint, arguments.threads
+    peers = [peer_spec(name, checkpoint, graph, threads) for name in arguments.peers]
+    return [*peers, *(our_spec(bundle, name, threads) for name in backends)]
+
+
+def _export_plain(checkpoint: Path, graph: Path) -> None:
+    """In a process of its own, which gives its memory back."""
+    command = [sys.executable, str(HERE / "plain_unet.py"), str(checkpoint), str(graph)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def main() -> None:
+    """Print the table; write JSON and plots where asked for."""
+    arguments = _parser().parse_args()
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), inherited]))
+    report = run(arguments)
+    print("\n".join(lines(report)))
+    if arguments.json:
+        report.write(arguments.json)
+    if arguments.plots:
+        from latency_plots import draw_all
+
+        draw_all(report, arguments.plots)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--checkpoint", type=Path, default=EMBEDDED, help="what the bundle was exported from"
+    )
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=10, help="timed calls of each candidate")
+    parser.add_argument("--cold-starts", type=int, default=3, help="new processes of each")
+    parser.add_argument("--guidance-scale", type=float, default=6.0)
+    parser.add_argument("--eta", type=float, default=0.0)
+    parser.add_argument("--threads", type=int, default=describe_machine().cores)
+    parser.add_argument("--peers", nargs="*", choices=OPENERS, default=list(OPENERS))
+    parser.add_argument("--backends", nargs="*", choices=BACKENDS, help="all that can run here")
+    parser.add_argument(
+        "--alone", action="store_true", help="never two candidates in memory at once"
+    )
+    parser.add_argument(
+        "--plain-graph", type=Path, metavar="FILE", help="keep the plain ONNX export here"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw charts; needs matplotlib")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

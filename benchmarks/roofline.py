@@ -1,0 +1,69 @@
+"""What this machine can do at most: memory copies and matrix products, measured.
+
+The roofline model is that of Williams, Waterman and Patterson, doi:10.1145/1498765.1498785.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from graph_cost import step_bytes, step_flop
+from trt_pipeline import Bundle
+from trt_pipeline.bench.report import Limit
+
+REPEATS = 7
+COPIED_BYTES = 2**28
+"""Of each copy; beyond any cache."""
+SIDE, GPU_SIDE = 2048, 8192
+"""Of the matrices that are multiplied."""
+
+
+def measure_limit(bundle: Bundle, batches: Sequence[int], threads: int) -> Limit:
+    """The roofline of this machine's GPU, if torch sees one, or of its CPU."""
+    torch.set_num_threads(threads)
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    return Limit(
+        copy_bytes_per_second=copy_bandwidth(device),
+        flop_per_second=matmul_peak(device),
+        step_flop={batch: step_flop(bundle, batch) for batch in batches},
+        step_bytes=step_bytes(bundle, 2 if on_gpu else 4),
+    )
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes read and written in a second by the fastest of some copies."""
+    source = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / _fastest(lambda: target.copy_(source))
+
+
+def matmul_peak(device: torch.device) -> float:
+    """FLOP in a second of the fastest of some matrix products, by torch or NumPy."""
+    if device.type == "cuda":
+        half = torch.ones(GPU_SIDE, GPU_SIDE, dtype=torch.float16, device=device)
+        return 2 * GPU_SIDE**3 / _fastest(lambda: half @ half)
+    single = torch.ones(SIDE, SIDE)
+    array = np.ones((SIDE, SIDE), np.float32)
+    return 2 * SIDE**3 / min(_fastest(lambda: single @ single), _fastest(lambda: array @ array))
+
+
+def _fastest(run: Callable[[], Any]) -> float:
+    """Seconds of the fastest run; the first ones warm up."""
+    return min(_seconds(run) for _ in range(REPEATS))
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    _wait()
+    started = time.perf_counter()
+    run()
+    _wait()
+    return time.perf_counter() - started
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

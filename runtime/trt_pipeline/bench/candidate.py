@@ -1,0 +1,37 @@
+"""Candidate: something that makes pictures and can be timed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.bench.workload import Workload
+
+Parts: TypeAlias = dict[str, list[float]]
+"""Part of a call → seconds of each of its runs, in order."""
+
+
+class Candidate(Protocol):
+    """One way from prompts to pictures."""
+
+    device: str
+    """What it runs on, in words."""
+
+    def generate(self, workload: Workload, prompts: Sequence[str]) -> NDArray[np.uint8]:
+        """Pixels [B, H, W, 3] of a picture for each prompt."""
+
+    def parts(self, workload: Workload, prompts: Sequence[str]) -> Parts:
+        """Seconds that each part of one call takes, caches empty; "total" is the whole call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSpec:
+    """How a process of its own opens a candidate."""
+
+    name: str
+    opener: str
+    """The function that opens it, as module:function."""
+    arguments: Mapping[str, Any]
+    """Its keyword arguments; JSON values."""

@@ -1,0 +1,108 @@
+"""Report: what a benchmark measured, as it is written to JSON and read again."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trt_pipeline.bench.candidate import Parts
+from trt_pipeline.bench.difference import Difference
+from trt_pipeline.bench.machine import Machine
+from trt_pipeline.bench.workload import Workload
+
+STEP = "denoiser"
+"""The part that runs once a step."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One candidate under one workload."""
+
+    name: str
+    workload: Workload
+    device: str = ""
+    seconds: list[float] = field(default_factory=list)
+    """Of each timed call, warm."""
+    cold_seconds: list[float] = field(default_factory=list)
+    """From the start of a process to its first pictures."""
+    parts: Parts = field(default_factory=dict)
+    """Part → seconds of its runs in one warm call with empty caches."""
+    host_bytes: int | None = None
+    """Resident memory of the process at most."""
+    device_bytes: int | None = None
+    """GPU memory that the process held."""
+    joules: float | None = None
+    """GPU energy of a call, at the median."""
+    difference: Difference | None = None
+    """From the first candidate's pictures, at worst; None for itself."""
+    error: str | None = None
+    """Why there is no measurement, or no further one."""
+
+    def percentile(self, percent: float) -> float:
+        """Seconds that so many percent of the timed calls took at most."""
+        return float(np.percentile(self.seconds, percent))
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Median of one step; None where the parts were not timed."""
+        return float(np.median(self.parts[STEP])) if self.parts.get(STEP) else None
+
+    @property
+    def believed(self) -> bool:
+        """Whether its pictures are those of the first candidate."""
+        return bool(self.seconds) and (self.difference is None or self.difference.agrees)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the machine and one denoiser step allow: the roofline."""
+
+    copy_bytes_per_second: float
+    """Measured: bytes read plus bytes written by a copy."""
+    flop_per_second: float
+    """Measured: float32 matrix product, or float16 on a GPU."""
+    step_flop: dict[int, float]
+    """Batch → multiplications and additions of one step with guidance."""
+    step_bytes: float
+    """Weights, each read once a step."""
+
+    def step_seconds(self, batch: int) -> float:
+        """The least that a step could take."""
+        arithmetic = self.step_flop[batch] / self.flop_per_second
+        return max(arithmetic, self.step_bytes / self.copy_bytes_per_second)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run."""
+
+    model: str
+    machine: Machine
+    rows: list[Row]
+    limit: Limit | None = None
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def read_report(path: Path) -> Report:
+    """What write() wrote."""
+    content = json.loads(path.read_text())
+    limit = content["limit"]
+    if limit is not None:
+        by_batch = {int(batch): flop for batch, flop in limit["step_flop"].items()}
+        limit = Limit(**{**limit, "step_flop": by_batch})
+    rows = [_row(**row) for row in content["rows"]]
+    return Report(content["model"], Machine(**content["machine"]), rows, limit)
+
+
+def _row(workload: dict[str, Any], difference: dict[str, Any] | None, **others: Any) -> Row:
+    return Row(
+        workload=Workload(**workload),
+        difference=Difference(**difference) if difference else None,
+        **others,
+    )

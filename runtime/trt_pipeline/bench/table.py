@@ -1,0 +1,83 @@
+"""The table that a benchmark prints."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from trt_pipeline.bench.report import Limit, Report, Row
+
+COLUMNS = (
+    f"{'candidate':<18} {'p50':>8} {'p95':>8} {'p99':>8} {'ratio':>7} {'pictures/s':>10} "
+    f"{'step':>8} {'limit':>6} {'cold':>7} {'host':>8} {'device':>8}  pictures"
+)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """One table for each batch size, then what the columns say."""
+    machine = report.machine
+    yield f"{report.model} on {machine.cpu}, {machine.cores} cores, {machine.gpu or 'no GPU'}"
+    for workload in dict.fromkeys(row.workload for row in report.rows):
+        rows = [row for row in report.rows if row.workload == workload]
+        yield ""
+        yield (
+            f"batch {workload.batch}, {workload.num_inference_steps} steps, "
+            f"guidance {workload.guidance_scale:g}, eta {workload.eta:g}, "
+            f"{max(len(row.seconds) for row in rows)} rounds"
+        )
+        yield COLUMNS
+        yield from (_line(row, rows[0], report.limit) for row in rows)
+        if report.limit:
+            yield _roofline(report.limit, workload.batch)
+    yield ""
+    yield (
+        f"seconds; ratio: how many times as fast as {report.rows[0].name}; limit: part of the "
+        "roofline that a step reaches; cold: process start to first pictures; pictures: "
+        "difference from the first line's"
+    )
+
+
+def _line(row: Row, first: Row, limit: Limit | None) -> str:
+    if not row.seconds:
+        return f"{row.name:<18} {row.error}"
+    step = row.step_seconds
+    least = limit.step_seconds(row.workload.batch) if limit else None
+    cells = (
+        f"{row.name:<18}",
+        *(f"{row.percentile(percent):8.3f}" for percent in (50, 95, 99)),
+        _ratio(row, first),
+        f"{row.workload.batch / row.percentile(50):10.2f}",
+        f"{'' if step is None else f'{step:.4f}':>8}",
+        f"{f'{least / step:.0%}' if least and step else '':>6}",
+        f"{f'{np.median(row.cold_seconds):.2f}' if row.cold_seconds else '':>7}",
+        *(f"{_mebibytes(size):>8}" for size in (row.host_bytes, row.device_bytes)),
+        f" {_agreement(row)}",
+    )
+    return " ".join(cells)
+
+
+def _ratio(row: Row, first: Row) -> str:
+    if not (row.believed and first.seconds):
+        return f"{'':7}"
+    return f"{first.percentile(50) / row.percentile(50):6.2f}×"
+
+
+def _agreement(row: Row) -> str:
+    if row.error:
+        return f"failed later: {row.error}"
+    if row.difference is None:
+        return "the reference"
+    found = f"{row.difference.psnr:.0f} dB, at most {row.difference.largest} of 255"
+    return found if row.difference.agrees else f"NOT THE SAME: {found}"
+
+
+def _mebibytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**20:.0f} MiB"
+
+
+def _roofline(limit: Limit, batch: int) -> str:
+    return (
+        f"{'roofline':<18} a step needs {limit.step_flop[batch] / 1e9:.2f} GFLOP and "
+        f"{limit.step_bytes / 1e6:.1f} MB of weights; measured {limit.flop_per_second / 1e9:.0f} "
+        f"GFLOP/s and {limit.copy_bytes_per_second / 1e9:.1f} GB/s: at least "
+        f"{limit.step_seconds(batch):.4f} s"
+    )

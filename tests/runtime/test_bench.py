@@ -1,0 +1,130 @@
+"""The shape of what a benchmark reports; never a time."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trt_pipeline import Bundle, console
+from trt_pipeline.bench.candidate import CandidateSpec
+from trt_pipeline.bench.difference import difference
+from trt_pipeline.bench.machine import describe_machine
+from trt_pipeline.bench.ours import BackendCandidate, our_spec
+from trt_pipeline.bench.report import Limit, Report, Row, read_report
+from trt_pipeline.bench.rounds import Plan, measure
+from trt_pipeline.bench.table import lines
+from trt_pipeline.bench.usage import peak_host_bytes
+from trt_pipeline.bench.workload import Workload
+from trt_pipeline.cli import cli
+
+QUICK = Workload(batch=2, num_inference_steps=3)
+BLACK = np.zeros((1, 8, 8, 3), np.uint8)
+
+
+def test_bench_reports_every_backend_it_was_asked_for(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backends = ("--backend", "onnxruntime", "--backend", "openvino")
+    count = ("--steps", "2", "--rounds", "2", "--cold-starts", "1", "--threads", "1")
+    assert console.run(cli, ["bench", str(bundle.path), *backends, *count, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in rows] == ["onnxruntime", "openvino"]
+    for row in rows:
+        assert row["error"] is None
+        assert (len(row["seconds"]), len(row["cold_seconds"])) == (2, 1)
+        assert row["host_bytes"] > 2**20
+    assert rows[0]["difference"] is None
+    assert rows[1]["difference"]["largest"] <= 1
+
+
+def test_parts_cover_the_whole_call(bundle: Bundle) -> None:
+    candidate = BackendCandidate(str(bundle.path), "onnxruntime", 1)
+    parts = candidate.parts(QUICK, QUICK.prompts(0))
+    assert {name: len(seconds) for name, seconds in parts.items()} == {
+        "tokenize": 1,
+        "text_encoder": 3,  # the empty text and two prompts
+        "time_embedding": 1,
+        "denoiser": 3,
+        "decoder": 1,
+        "copy": 1,
+        "png": 1,
+        "total": 1,
+    }
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_candidate_that_fails_does_not_stop_the_others(
+    bundle: Bundle, tmp_path: Path, alone: bool
+) -> None:
+    broken = CandidateSpec("broken", "trt_pipeline.bench.ours:nothing", {})
+    specs = [our_spec(str(bundle.path), "onnxruntime", 1), broken]
+    turns: list[str] = []
+    rows = measure(specs, Plan([QUICK], 2, 0, alone), tmp_path, turns.append)
+    assert [len(row.seconds) for row in rows] == [2, 0]
+    assert rows[1].error == (
+        "broken: AttributeError: module 'trt_pipeline.bench.ours' has no attribute 'nothing'"
+    )
+    assert turns[:3] == [
+        "batch 2, round 1 of 2: onnxruntime",
+        "batch 2, round 1 of 2: broken",
+        "batch 2, round 2 of 2: onnxruntime",
+    ]
+
+
+def test_a_process_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:
+    ending = CandidateSpec("ending", "os:_exit", {"status": 3})
+    (row,) = measure([ending], Plan([QUICK], 1, 0, False), tmp_path, print)
+    assert row.error == f"ending: it ended; {tmp_path / 'ending.log'} says why"
+
+
+def test_a_process_is_not_charged_for_its_parents_memory() -> None:
+    held = np.ones(2**28, np.uint8)
+    code = "from trt_pipeline.bench.usage import peak_host_bytes; print(peak_host_bytes())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**20 < int(child.stdout) < held.nbytes < peak_host_bytes()
+
+
+def test_prompts_differ_between_turns() -> None:
+    assert QUICK.prompts(0) == ["a red circle", "a green circle"]
+    assert QUICK.prompts(1) == ["a blue circle", "a yellow circle"]
+
+
+def test_equal_pictures_have_no_difference() -> None:
+    equal = difference(BLACK, BLACK)
+    assert (equal.within_one, equal.largest, equal.agrees) == (1.0, 0, True)
+
+
+def test_other_pictures_do_not_agree() -> None:
+    found = difference(BLACK + np.uint8(51), BLACK)
+    assert (found.within_one, found.largest, found.agrees) == (0.0, 51, False)
+    assert found.psnr == pytest.approx(20 * np.log10(5))
+
+
+def test_the_table_marks_pictures_that_are_off() -> None:
+    first = Row("ours", QUICK, seconds=[1.0], parts={"denoiser": [0.5]})
+    other = Row("other", QUICK, seconds=[0.5], difference=difference(BLACK + np.uint8(51), BLACK))
+    limit = Limit(1e9, 1e9, {2: 1e8}, 1e6)
+    table = list(lines(Report("tiny", describe_machine(), [first, other], limit)))
+    assert "1.00×" in table[4]
+    assert "20%" in table[4]
+    assert "NOT THE SAME" in table[5]
+    assert "×" not in table[5]
+    assert "at least 0.1000 s" in table[6]
+
+
+def test_a_report_survives_json(tmp_path: Path) -> None:
+    row = Row("ours", QUICK, seconds=[1.0, 2.0], difference=difference(BLACK, BLACK))
+    limit = Limit(1e9, 1e9, {1: 1e8, 2: 2e8}, 1e6)
+    report = Report("tiny", describe_machine(), [row, replace(row, name="b")], limit)
+    report.write(tmp_path / "results" / "report.json")
+    assert read_report(tmp_path / "results" / "report.json") == report
+
+
+def test_the_machine_names_its_packages() -> None:
+    machine = describe_machine()
+    assert machine.packages["numpy"] == np.__version__
+    assert machine.python == sys.version.split()[0]
