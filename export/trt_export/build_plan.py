@@ -15,8 +15,9 @@ from typing import Any
 
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import EngineBuildError
-from trt_pipeline.flavours import named_targets, network_flags
+from trt_pipeline.flavours import messages, named_targets, network_flags
 from trt_pipeline.manifest import EngineSpec, ShapeRange
+from trt_pipeline.onnx_files import onnx_file
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
     """
     log = messages(trt)
     builder = trt.Builder(log)
-    onnx = bundle.file(bundle.graph(engine.graph, "fp16").path)
+    onnx = onnx_file(bundle, engine.graph, "fp16")
     network = parse(trt, builder, log, engine.graph, onnx)
     check_half_precision(trt, engine.graph, network)
     config = _configure(trt, builder, engine)
@@ -91,31 +92,6 @@ def _profile(builder: Any, shapes: Mapping[str, ShapeRange]) -> Any:
     for name, shape in shapes.items():
         profile.set_shape(name, shape.least, shape.typical, shape.most)
     return profile
-
-
-def messages(trt: Any) -> Any:
-    """TensorRT's messages as log records, the last error kept for ours."""
-    levels = {
-        trt.Logger.INTERNAL_ERROR: logging.ERROR,
-        trt.Logger.ERROR: logging.ERROR,
-        trt.Logger.WARNING: logging.INFO,
-        trt.Logger.INFO: logging.DEBUG,
-        trt.Logger.VERBOSE: logging.DEBUG,
-    }
-
-    class Messages(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.last_error = "It gave no reason."
-
-        def log(self, severity: Any, message: str) -> None:
-            level = levels[severity]
-            if level == logging.ERROR:
-                self.last_error = message
-            # What TensorRT calls an error is told by the exception that follows from it.
-            logger.log(min(level, logging.INFO), "%s", message)
-
-    return Messages()
 
 
 def _monitor(trt: Any, engine: EngineSpec, watch: Watch, interrupted: threading.Event) -> Any:

@@ -4,26 +4,24 @@ Every plan is keyed by all that would make it stale. A plan with the right key i
 is rewritten after each new one, so that an interrupted build goes on with the next.
 """
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trt_export.build_plan import Watch, build_plan
-from trt_export.target import one_at_a_time
-from trt_export.work_folder import write_synced
 from trt_pipeline.bundle import (
-    MANIFEST,
     Bundle,
     file_sha256,
     load_bundle,
     manifest_json,
     verify_files,
 )
+from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.flavours import load_flavour, named_targets
-from trt_pipeline.gpu import compute_capability
+from trt_pipeline.gpu import compute_capability, this_platform
+from trt_pipeline.locking import one_at_a_time
 from trt_pipeline.manifest import (
     FLAVOURS,
     EngineKey,
@@ -35,6 +33,7 @@ from trt_pipeline.manifest import (
     ShapeRange,
     TensorSpec,
 )
+from trt_pipeline.names import MANIFEST
 
 TYPICAL_STEPS = 50
 TYPICAL_BATCH = 1
@@ -157,7 +156,7 @@ def _wanted(
         flavour=options.flavour,
         version=version,
         compute_capability=target,
-        platform=f"{platform.system()}-{platform.machine()}".lower(),
+        platform=this_platform(),
         precision="fp16",
         onnx_sha256=bundle.files[spec.path].sha256,
         weights_sha256=bundle.files[spec.weights].sha256,

@@ -7,6 +7,7 @@ pipe("a red circle", guidance_scale=6, seed=0).images[0].save("circle.png")
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trt_pipeline.version import package_version
@@ -21,7 +22,8 @@ API = "trt_pipeline.api"
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return package_version()
-    return getattr(import_module(API), name)
+    module = f"{__name__}.{name}"
+    return import_module(module) if find_spec(module) else getattr(import_module(API), name)
 
 
 def __dir__() -> list[str]:

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.backends import Backend, Graph, open_backend
+from trt_pipeline.backends import Backend, Graph, LoopBackend, open_backend
 from trt_pipeline.bundle import Bundle, Verify, load_bundle, verify_files
 from trt_pipeline.cache import ArrayCache
 from trt_pipeline.call import Call, ProgressBar, checked_latents
 from trt_pipeline.closing import Closing
-from trt_pipeline.denoising import Part, denoise
+from trt_pipeline.denoising import Part, denoise, denoise_at_once
 from trt_pipeline.errors import (
+    BackendError,
     BundleError,
     GenerationCancelledError,
     InvalidInputError,
@@ -26,6 +27,7 @@ from trt_pipeline.images import to_pil
 from trt_pipeline.inpainting import KnownLatents, kept_latents, noised, paste
 from trt_pipeline.manifest import Precision
 from trt_pipeline.outputs import PipelineOutput, SafetyChecker, Step
+from trt_pipeline.signatures import TrustedKey
 from trt_pipeline.tiling import decode_in_tiles
 
 TIME_CACHE_BYTES = 128 * 2**20
@@ -95,9 +97,15 @@ class BasePipeline(Closing, Generic[C]):
         verify: Verify = "full",
         threads: int | None = None,
         safety_checker: "SafetyChecker | None" = None,
+        trusted_keys: Sequence[TrustedKey] | None = None,
     ) -> Self:
         """Open a bundle as trt_pipeline does; BundleError for one of another kind of pipeline."""
-        loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, verify)
+        if not isinstance(bundle, Bundle):
+            loaded = load_bundle(bundle, verify, trusted_keys)
+        elif trusted_keys is None:
+            loaded = bundle
+        else:  # what was read without the keys says nothing of who signed it
+            loaded = load_bundle(bundle.path, verify, trusted_keys)
         engine, reason = open_backend(loaded, backend, threads)
         return cls(loaded, engine, reason, safety_checker)
 
@@ -148,10 +156,13 @@ class BasePipeline(Closing, Generic[C]):
         dropped = ("self", "return_dict", "unknown", "__class__")
         return self._check(**{name: given[name] for name in given if name not in dropped})
 
-    def _run_call(self, call: C) -> Generator[Step, None, PipelineOutput]:
+    def _run_call(self, call: C, watched: bool = True) -> Generator[Step, None, PipelineOutput]:
+        """watched: whether somebody looks at the steps; else the backend may take all at once."""
         parts = self._parts(call)
         start, known = self._start(call)
         total = len(call.table.timesteps)
+        if not (watched or known or call.callback) and self._denoised_at_once(call, start, parts):
+            return self._output(call, start)
         for index, latents in self._denoise(call, start, parts, known):
             timestep = call.table.timesteps[index].item()
             if call.callback:
@@ -202,13 +213,32 @@ class BasePipeline(Closing, Generic[C]):
         known: KnownLatents | None,
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         times = call.table.timesteps
-        time_embeds = self._times.get(
-            times.tobytes(), lambda: self._run("time_embedding", "time_embeds", timesteps=times)
-        )
+        time_embeds = self._time_embeds(times)
         steps = _tracked(range(len(times)), call.progress_bar)
         denoiser = self._backend.graph("denoiser")
         yield from denoise(
             denoiser, latents, parts, call.table, time_embeds, call.noise, known, steps
+        )
+
+    def _denoised_at_once(
+        self, call: Call, latents: NDArray[np.float32], parts: Sequence[Sequence[Part]]
+    ) -> bool:
+        """Whether the backend could take all steps without the host; then latents are the end's."""
+        backend = self._backend
+        if not isinstance(backend, LoopBackend) or any(step is not parts[0] for step in parts):
+            return False
+        _stop_if_cancelled(call, "before the first step")
+        times = self._time_embeds(call.table.timesteps)
+        denoise_at_once(backend, latents, parts[0], call.table, times, call.noise)
+        for _ in _tracked(range(len(times)), call.progress_bar):
+            pass
+        _stop_if_cancelled(call, "after the last step")
+        return True
+
+    def _time_embeds(self, times: NDArray[np.float32]) -> NDArray[Any]:
+        """[N, E]"""
+        return self._times.get(
+            times.tobytes(), lambda: self._run("time_embedding", "time_embeds", timesteps=times)
         )
 
     def _call_back(
@@ -220,6 +250,11 @@ class BasePipeline(Closing, Generic[C]):
             latents[:] = checked_latents(answer["latents"], call.shape)
 
     def _output(self, call: Call, latents: NDArray[np.float32]) -> PipelineOutput:
+        if not np.isfinite(latents).all():
+            raise BackendError(
+                "denoiser: the latents overflowed to infinity or NaN. Lower guidance_scale, the "
+                "weights of the prompts or the latents that were given."
+            )
         if call.output_type == "latent":
             return PipelineOutput(latents, call.seeds)
         pixels = self._decode(latents, call.tile)
@@ -279,6 +314,11 @@ def result_of(steps: Generator[Step, None, PipelineOutput]) -> PipelineOutput:
         except StopIteration as end:
             output: PipelineOutput = end.value
             return output
+
+
+def _stop_if_cancelled(call: Call, when: str) -> None:
+    if call.cancel and call.cancel.is_set():
+        raise GenerationCancelledError(f"cancelled {when}.")
 
 
 def _tracked(steps: range, progress_bar: ProgressBar) -> Iterable[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.backends import Graph
+from trt_pipeline.backends import Graph, LoopBackend
 from trt_pipeline.inpainting import KnownLatents
 from trt_pipeline.noise import NoiseStream
 from trt_pipeline.samplers import SamplerTable
@@ -63,3 +63,25 @@ def denoise(
         if known:
             latents[:] = known.restore(latents, table.alphas_cumprod[step + 1])
         yield step, latents
+
+
+def denoise_at_once(
+    backend: LoopBackend,
+    latents: NDArray[np.float32],
+    parts: Sequence[Part],
+    table: SamplerTable,
+    time_embeds: NDArray[Any],
+    noise: NoiseStream,
+) -> None:
+    """Take latents [B, C, h, w] through all steps, in place, without looking at any in between.
+
+    parts: what covers the batch, the same in every step. time_embeds: [N, E].
+    """
+    steps = range(len(table.timesteps))
+    drawn = np.stack([noise.draw(latents.shape) for _ in steps]) if table.draws_noise else None
+    for part in parts:
+        at = part.samples
+        own_noise = None if drawn is None else drawn[:, at]
+        latents[at] = backend.denoise(
+            latents[at], part.constants, time_embeds, table.coefficients, own_noise
+        )

@@ -11,6 +11,9 @@
     ├── ParityError                  an exported graph disagrees with PyTorch
     ├── EngineBuildError             TensorRT builds no engine from a graph
     └── BackendError                 the engine that runs the graphs failed
+        ├── EngineMismatchError      no engine of the bundle is for this machine
+        ├── DeviceMemoryError        the GPU is out of memory
+        ├── DeviceUnavailableError   no GPU, one that is refused, or one that was lost
         └── MissingDependencyError   an optional package is not installed
 
 Every message says what was wrong, what was expected and what to do.
@@ -72,6 +75,18 @@ class EngineBuildError(TrtPipelineError):
 
 class BackendError(TrtPipelineError):
     """A backend could not load or run a graph."""
+
+
+class EngineMismatchError(BackendError):
+    """No engine of the bundle was built for this TensorRT, GPU and platform."""
+
+
+class DeviceMemoryError(BackendError):
+    """The GPU has too little free memory."""
+
+
+class DeviceUnavailableError(BackendError):
+    """There is no GPU, or it or its driver is refused, or it was lost."""
 
 
 class MissingDependencyError(BackendError):

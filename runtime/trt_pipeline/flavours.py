@@ -7,12 +7,15 @@
 | kernels | timed while building | compiled on first use, kept in a runtime cache |
 """
 
+import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from trt_pipeline.errors import MissingDependencyError
 from trt_pipeline.manifest import Flavour
+
+logger = logging.getLogger(__name__)
 
 EXTRAS: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 
@@ -38,3 +41,28 @@ def network_flags(trt: Any) -> int:
     """Creation flags of a strongly typed network; versions that know no other kind need none."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
+
+
+def messages(trt: Any) -> Any:
+    """TensorRT's messages as log records, the last error kept for ours."""
+    levels = {
+        trt.Logger.INTERNAL_ERROR: logging.ERROR,
+        trt.Logger.ERROR: logging.ERROR,
+        trt.Logger.WARNING: logging.INFO,
+        trt.Logger.INFO: logging.DEBUG,
+        trt.Logger.VERBOSE: logging.DEBUG,
+    }
+
+    class Messages(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.last_error = "It gave no reason."
+
+        def log(self, severity: Any, message: str) -> None:
+            level = levels[severity]
+            if level == logging.ERROR:
+                self.last_error = message
+            # What TensorRT calls an error is told by the exception that follows from it.
+            logger.log(min(level, logging.INFO), "%s", message)
+
+    return Messages()

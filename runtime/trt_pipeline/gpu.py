@@ -1,6 +1,10 @@
-"""The GPU of this machine, asked through the CUDA driver alone."""
+"""This machine: its GPU, asked through the CUDA driver alone, its platform, its cache folder."""
 
 import ctypes
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
 
 COMPUTE_CAPABILITY_MAJOR = 75
 COMPUTE_CAPABILITY_MINOR = 76
@@ -23,3 +27,23 @@ def compute_capability(device: int = 0) -> str | None:
             return None
         numbers.append(str(value.value))
     return ".".join(numbers)
+
+
+def gpu_obstacle() -> str | None:
+    """Why nothing can run on a GPU here, or None if it can."""
+    if compute_capability() is None:
+        return "there is no NVIDIA GPU, or no driver for it"
+    if find_spec("cupy") is None:
+        return 'install cupy with: pip install "trt-pipeline[cuda]"'
+    return None
+
+
+def this_platform() -> str:
+    """Operating system and processor, such as linux-x86_64."""
+    return f"{platform.system()}-{platform.machine()}".lower()
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels of this user are kept: $XDG_CACHE_HOME/trt-pipeline."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "trt-pipeline"

@@ -20,6 +20,7 @@ from trt_pipeline.image_inputs import ImageInput
 from trt_pipeline.noise import NoiseStream
 from trt_pipeline.outputs import PipelineOutput, SafetyChecker
 from trt_pipeline.prompts import Prompt
+from trt_pipeline.signatures import TrustedKey
 from trt_pipeline.tokenizer import Tokenizer
 
 TEXT_CACHE_BYTES = 256 * 2**20
@@ -33,17 +34,26 @@ def trt_pipeline(
     verify: Verify = "full",
     threads: int | None = None,
     safety_checker: "SafetyChecker | None" = None,
+    trusted_keys: Sequence[TrustedKey] | None = None,
 ) -> "Pipeline":
     """Open a bundle, ready to make pictures.
 
-    backend: onnxruntime or openvino; None is the best that can run here.
+    backend: tensorrt, tensorrt_rtx, onnxruntime_cuda, onnxruntime, openvino or
+    onnxruntime_tensorrt; None is the first of them that can run here.
     verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
     threads: for arithmetic on the CPU; None is every CPU this process may use.
     safety_checker: called with every call's finished Pillow images, says which must not be shown.
+    trusted_keys: PEM files with public Ed25519 keys, or their bytes; a bundle that none of them
+    signed is refused. None takes unsigned bundles.
     Raises BundleError, InvalidInputError, BackendError or one of their kinds.
     """
     return Pipeline.open(
-        bundle, backend=backend, verify=verify, threads=threads, safety_checker=safety_checker
+        bundle,
+        backend=backend,
+        verify=verify,
+        threads=threads,
+        safety_checker=safety_checker,
+        trusted_keys=trusted_keys,
     )
 
 
@@ -126,7 +136,7 @@ class Pipeline(BasePipeline[TextCall]):
         InvalidInputError names the argument, its value and what is allowed; UnknownArgumentError
         suggests the name that was meant.
         """
-        return result_of(self._run_call(self._checked(locals())))
+        return result_of(self._run_call(self._checked(locals()), watched=False))
 
     def _check(self, **arguments: Any) -> TextCall:
         return check_text_call(self.bundle, **arguments)

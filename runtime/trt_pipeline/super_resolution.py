@@ -59,7 +59,7 @@ class SuperResolutionPipeline(BasePipeline[EnlargingCall]):
         are rounded down to multiples of 32, with a Lanczos filter as in diffusers.
         batch_size: for compatibility; the number of images.
         """
-        return result_of(self._run_call(self._checked(locals())))
+        return result_of(self._run_call(self._checked(locals()), watched=False))
 
     def _check(
         self, image: Any = None, batch_size: int | None = None, **others: Any

@@ -10,8 +10,16 @@ import pytest
 from trt_export.cli import command
 from trt_export.engines import EngineOptions, build_engines
 from trt_pipeline import console
+from trt_pipeline.backends.device.engine_choice import machine_of
+from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle
-from trt_pipeline.errors import EngineBuildError, IntegrityError, InvalidInputError
+from trt_pipeline.errors import (
+    EngineBuildError,
+    EngineMismatchError,
+    IntegrityError,
+    InvalidInputError,
+)
+from trt_pipeline.flavours import messages
 from trt_pipeline.gpu import compute_capability
 from trt_pipeline.manifest import GRAPHS
 
@@ -145,7 +153,7 @@ def test_a_dry_run_names_the_engines_that_are_missing(
 def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    from trt_export.build_plan import messages, parse
+    from trt_export.build_plan import parse
 
     node = helper.make_node("Det", ["matrix"], ["volume"], name="determinant")
     matrix = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3, 3])
@@ -159,7 +167,7 @@ def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
 
 
 def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
-    from trt_export.build_plan import check_half_precision, messages, parse
+    from trt_export.build_plan import check_half_precision, parse
 
     trt = pytest.importorskip("tensorrt_rtx")
     log = messages(trt)
@@ -168,3 +176,12 @@ def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
     network = parse(trt, builder, log, "decoder", other_bundle / graph.path)
     with pytest.raises(EngineBuildError, match=r"decoder: (\d+) of \1 convolutions"):
         check_half_precision(trt, "decoder", network)
+
+
+@pytest.mark.skipif(compute_capability() is not None, reason="needs a machine without a GPU")
+def test_a_plan_that_is_not_valid_here_is_never_deserialized(engines: Bundle) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    runtime = trt.Runtime(messages(trt))
+    here = machine_of(engines.engines[0].key)
+    with pytest.raises(EngineMismatchError, match=r"decoder: TensorRT for RTX .* is not valid on"):
+        load_engine(trt, runtime, engines, "decoder", here)

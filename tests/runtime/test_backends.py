@@ -15,14 +15,17 @@ from trt_pipeline import (
     MissingDependencyError,
     trt_pipeline,
 )
-from trt_pipeline.backends import BACKENDS, Backend, open_backend
+from trt_pipeline.backends import Backend, open_backend
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.backends.openvino import OpenVinoBackend
+from trt_pipeline.gpu import compute_capability
 
 from .tiny_bundle import EMBEDDING
 
+CPU_BACKENDS = ("onnxruntime", "openvino")
 
-@pytest.fixture(params=BACKENDS)
+
+@pytest.fixture(params=CPU_BACKENDS)
 def backend(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Backend]:
     with open_backend(bundle, request.param, 1)[0] as opened:
         yield opened
@@ -91,7 +94,10 @@ def test_sizes_must_agree_between_tensors(backend: Backend) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_known_names(bundle: Bundle) -> None:
-    with pytest.raises(InvalidInputError, match=r"'cuda' is unknown; choose onnxruntime"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"'cuda' is unknown; choose tensorrt, tensorrt_rtx, onnxruntime_cuda, onnx",
+    ):
         trt_pipeline(bundle, backend="cuda")
 
 
@@ -115,12 +121,17 @@ def test_a_missing_package_is_named_with_its_command(
         open_backend(bundle, name, None)
 
 
-def test_without_any_engine_every_obstacle_is_named(
+def test_without_any_backend_every_obstacle_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in BACKENDS:
+    for name in CPU_BACKENDS:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingDependencyError, match=r"onnxruntime: install .*; openvino: install"):
+    monkeypatch.setattr("trt_pipeline.gpu.compute_capability", lambda: None)
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"tensorrt: the bundle has no tensorrt engines; .*onnxruntime_cuda: there is no "
+        r"NVIDIA GPU.*; onnxruntime: install .*; openvino: install",
+    ):
         open_backend(bundle, None, None)
 
 
@@ -130,15 +141,14 @@ def test_the_choice_is_logged_with_its_reason(
     with caplog.at_level(logging.INFO, "trt_pipeline"):
         open_backend(bundle, None, 1)[0].close()
         open_backend(bundle, "onnxruntime", 1)[0].close()
-    assert caplog.messages == [
-        "backend onnxruntime for tiny: the best that can run here",
-        "backend onnxruntime for tiny: as asked for",
-    ]
+    best, asked = caplog.messages
+    assert best.startswith("backend onnxruntime for tiny: the best that can run here; tensorrt: ")
+    assert asked == "backend onnxruntime for tiny: as asked for"
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", CPU_BACKENDS)
 def test_a_file_that_is_no_graph_is_a_backend_error(own_bundle: Bundle, name: str) -> None:
-    (own_bundle.path / "onnx/decoder.onnx").write_bytes(b"nonsense")
+    (own_bundle.path / "onnx/decoder.onnx").write_bytes(b"")
     backend, _ = open_backend(own_bundle, name, 1)
     with backend, pytest.raises(BackendError, match="could not be opened"):
         backend.graph("decoder")
@@ -153,7 +163,7 @@ def test_a_closed_backend_opens_nothing(backend: Backend) -> None:
 def test_every_backend_gives_the_same_picture(bundle: Bundle) -> None:
     settings: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 6, "eta": 0.3}
     pictures = []
-    for name in BACKENDS:
+    for name in CPU_BACKENDS:
         with trt_pipeline(bundle, backend=name, threads=1) as pipe:
             image = pipe("a red circle", seed=0, progress_bar=False, **settings).images[0]
             pictures.append(np.asarray(image).astype(int))
@@ -169,8 +179,23 @@ def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
         assert [shapes[0][2] for shapes in graph._compiled] == [6, 7, 8, 4]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", CPU_BACKENDS)
 def test_every_registered_backend_can_be_opened(bundle: Bundle, name: str) -> None:
     backend, _ = open_backend(bundle, name, 1)
     with backend:
         assert backend.name == name
+
+
+@pytest.mark.skipif(compute_capability() is not None, reason="needs a machine without a GPU")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("onnxruntime_cuda", "onnxruntime_cuda cannot run here: there is no NVIDIA GPU"),
+        ("onnxruntime_tensorrt", "onnxruntime_tensorrt cannot run here: there is no NVIDIA GPU"),
+        ("tensorrt_rtx", "tensorrt_rtx (needs an NVIDIA GPU|is not installed)"),
+        ("tensorrt", "tensorrt (needs an NVIDIA GPU|is not installed)"),
+    ],
+)
+def test_without_a_gpu_its_backends_say_so(bundle: Bundle, name: str, message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        open_backend(bundle, name, None)

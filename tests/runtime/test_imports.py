@@ -1,10 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import trt_pipeline
 from trt_pipeline import Bundle
 
+PACKAGE = Path(trt_pipeline.__file__).parent
 BLOCK = """
 import sys
 BLOCKED = {"torch", "transformers", "diffusers", "onnx", "trt_export"}
@@ -35,6 +38,20 @@ print(output.images[0].size, BLOCKED & sys.modules.keys())
 def test_an_import_loads_no_engine(module: str) -> None:
     code = f"import {module}, sys; print({{'onnxruntime', 'tokenizers'}} & sys.modules.keys())"
     assert python(BLOCK + code) == "set()\n"
+
+
+def test_every_module_can_be_imported_first() -> None:
+    paths = (path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("[a-z]*.py"))
+    modules = [".".join(path.with_suffix("").parts) for path in paths]
+    code = """
+from importlib import import_module
+for module in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.startswith("trt_pipeline")]:
+        del sys.modules[name]
+    import_module(module)
+print(len(sys.argv) > 60)
+"""
+    assert python("import sys\n" + code, *modules) == "True\n"
 
 
 def test_the_import_takes_less_than_a_third_of_a_second() -> None:

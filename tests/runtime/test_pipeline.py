@@ -205,7 +205,7 @@ def test_the_progress_bar_goes_off_with_one_argument(
 def test_info_says_what_runs_where_and_why(pipe: Pipeline) -> None:
     info = pipe.info
     assert (info.model, info.backend, info.arithmetic) == ("tiny", "onnxruntime", "fp32")
-    assert info.reason == "the best that can run here"
+    assert info.reason.startswith("the best that can run here; ")
     assert info.device == "CPU, 1 threads"
 
 
@@ -325,3 +325,9 @@ def test_the_trained_schedule_gives_another_picture(pipe: Pipeline) -> None:
     published = latents(pipe, "red", seed=0, **QUICK)
     trained = latents(pipe, "red", seed=0, schedule="trained", **QUICK)
     assert np.abs(published - trained).max() > 0.01
+
+
+def test_numbers_beyond_float32_are_an_error_and_no_black_picture(pipe: Pipeline) -> None:
+    huge = np.full((1, 4, 8, 8), 3e38)
+    with pytest.raises(BackendError, match="the latents overflowed to infinity or NaN"):
+        pipe("red", latents=huge, seed=0, **{**QUICK, "guidance_scale": 1e6})

@@ -4,15 +4,22 @@ import logging
 from importlib import import_module
 from typing import cast
 
-from trt_pipeline.backends.base import Backend, BackendModule, Graph
+from trt_pipeline.backends.base import Backend, BackendModule, Graph, LoopBackend
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import InvalidInputError, MissingDependencyError
 
-__all__ = ["BACKENDS", "Backend", "Graph", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "Graph", "LoopBackend", "open_backend"]
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("onnxruntime", "openvino")
+BACKENDS = (
+    "tensorrt",
+    "tensorrt_rtx",
+    "onnxruntime_cuda",
+    "onnxruntime",
+    "openvino",
+    "onnxruntime_tensorrt",
+)
 """Every backend's name, best first; each is a module of this package."""
 
 
@@ -25,7 +32,7 @@ def open_backend(bundle: Bundle, name: str | None, threads: int | None) -> tuple
     if name is not None and name not in BACKENDS:
         raise InvalidInputError(f"backend {name!r} is unknown; choose {', '.join(BACKENDS)}.")
     if name is None:
-        name, reason = _best()
+        name, reason = _best(bundle)
     else:
         reason = "as asked for"
     backend = _module(name).open_backend(bundle, threads)
@@ -33,10 +40,10 @@ def open_backend(bundle: Bundle, name: str | None, threads: int | None) -> tuple
     return backend, reason
 
 
-def _best() -> tuple[str, str]:
+def _best(bundle: Bundle) -> tuple[str, str]:
     obstacles: list[str] = []
     for name in BACKENDS:
-        obstacle = _module(name).obstacle()
+        obstacle = _module(name).obstacle(bundle)
         if obstacle is None:
             return name, "; ".join(["the best that can run here", *obstacles])
         obstacles.append(f"{name}: {obstacle}")

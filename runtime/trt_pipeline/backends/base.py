@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,30 @@ class Backend(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class LoopBackend(Protocol):
+    """What a backend offers besides, if it can take all steps without the host."""
+
+    def denoise(
+        self,
+        latents: NDArray[np.float32],
+        constants: Tensors,
+        time_embeds: NDArray[Any],
+        coefficients: NDArray[np.float32],
+        noise: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Latents [B, C, h, w] after all N steps, the same bits as a run of the denoiser per step.
+
+        constants: the denoiser's inputs that stay the same. time_embeds: [N, E]. coefficients:
+        [N, 8]. noise: [N, B, C, h, w]; None is zero. The caller owns the result.
+        """
+
+
 class BackendModule(Protocol):
     """What a module of this package defines."""
 
-    def obstacle(self) -> str | None:
-        """Why this backend cannot run here, or None if it can."""
+    def obstacle(self, bundle: Bundle | None = None) -> str | None:
+        """Why this backend cannot run here, or not this bundle; None if it can."""
 
     def open_backend(self, bundle: Bundle, threads: int | None) -> Backend:
         """Open the backend on a verified bundle."""

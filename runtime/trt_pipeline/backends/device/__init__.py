@@ -1,0 +1,1 @@
+"""What the GPU backends share: memory, the plan of the loop, graphs bound to addresses."""

@@ -1,0 +1,77 @@
+"""Which plan of a bundle may run here: the one whose key fits this machine, and no other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trt_pipeline.backends.device.layout import Tensor
+from trt_pipeline.bundle import Bundle
+from trt_pipeline.errors import EngineMismatchError, InvalidInputError
+from trt_pipeline.manifest import EngineKey, EngineSpec, Flavour
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a plan's key must agree with."""
+
+    flavour: Flavour
+    version: str
+    """Full version of TensorRT."""
+    compute_capability: str
+    platform: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.flavour} {self.version}, compute capability {self.compute_capability}, "
+            f"{self.platform}"
+        )
+
+
+def fitting_engine(bundle: Bundle, graph: str, machine: Machine) -> EngineSpec:
+    """The engine of a graph; EngineMismatchError says what there is, and how to build."""
+    engines = [
+        engine
+        for engine in bundle.engines
+        if engine.graph == graph and engine.key.flavour == machine.flavour
+    ]
+    for engine in engines:
+        if machine_of(engine.key) == machine and not _outdated(bundle, engine):
+            return engine
+    build = (
+        f"Build it with: export-all MODEL --out {bundle.path} --engines {machine.flavour} "
+        f"--compute-capability {machine.compute_capability}"
+    )
+    if not engines:
+        raise EngineMismatchError(
+            f"{graph}: {bundle.path} has no {machine.flavour} engine. {build}"
+        )
+    found = "; ".join(
+        f"{machine_of(engine.key)}{' of another ONNX graph' * _outdated(bundle, engine)}"
+        for engine in engines
+    )
+    raise EngineMismatchError(
+        f"{graph}: the engine was built for {found}, but this machine is {machine}. {build}"
+    )
+
+
+def machine_of(key: EngineKey) -> Machine:
+    """The machine that a plan was built for."""
+    return Machine(key.flavour, key.version, key.compute_capability, key.platform)
+
+
+def _outdated(bundle: Bundle, engine: EngineSpec) -> bool:
+    spec = bundle.graph(engine.graph, engine.key.precision)
+    now = (bundle.files[spec.path].sha256, bundle.files[spec.weights].sha256)
+    return now != (engine.key.onnx_sha256, engine.key.weights_sha256)
+
+
+def check_profile(graph: str, key: EngineKey, tensors: Mapping[str, Tensor]) -> None:
+    """InvalidInputError for an input whose shape the engine was not built for."""
+    for name, allowed in key.profile.items():
+        shape = tensors[name].shape
+        ends = zip(allowed.least, shape, allowed.most, strict=True)
+        if not all(low <= size <= high for low, size, high in ends):
+            raise InvalidInputError(
+                f"{graph}: {name} has shape {shape}, but this engine takes {allowed.least} to "
+                f"{allowed.most}. Build engines with other --max-batch, --heights or --widths, or "
+                "choose another backend."
+            )

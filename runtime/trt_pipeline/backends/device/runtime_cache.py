@@ -1,0 +1,52 @@
+"""Kernels that TensorRT for RTX compiled, kept between processes.
+
+TensorRT for RTX takes a file of its own version, GPU and driver only, and says so.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from trt_pipeline.durable import write_synced
+
+logger = logging.getLogger(__name__)
+
+
+class RuntimeCache:
+    """The cache of one engine, read at its first context and written on request."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cache: Any = None
+        self._saved = b""
+
+    def attach(self, config: Any) -> None:
+        """Let contexts made with this configuration read and fill the cache."""
+        if self._cache is None:
+            self._cache = config.create_runtime_cache()
+            self._read()
+        config.set_runtime_cache(self._cache)
+
+    def _read(self) -> None:
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        if self._cache.deserialize(content):
+            self._saved = content
+        else:
+            logger.info("%s is of another GPU, driver or version; compiling anew", self._path)
+
+    def save(self) -> None:
+        """Write it if it changed; without a place to write to, the next start compiles again."""
+        if self._cache is None:
+            return
+        content = bytes(memoryview(self._cache.serialize()))
+        if content == self._saved:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_synced(self._path, content)
+        except OSError as error:
+            logger.info("the compiled kernels are not kept: %s", error)
+        self._saved = content

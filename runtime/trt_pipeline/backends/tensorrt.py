@@ -1,0 +1,32 @@
+"""TensorRT engines, built on the GPU that runs them."""
+
+from trt_pipeline.backends.device.cuda import CudaDevice
+from trt_pipeline.backends.device.engine_backend import (
+    EngineBackend,
+    engine_obstacle,
+    machine_for,
+)
+from trt_pipeline.bundle import Bundle
+from trt_pipeline.flavours import load_flavour
+from trt_pipeline.manifest import Flavour
+
+FLAVOUR: Flavour = "tensorrt"
+
+
+def obstacle(bundle: Bundle | None = None) -> str | None:
+    """Why this backend cannot run here, or None if it can."""
+    return engine_obstacle(FLAVOUR, bundle)
+
+
+def open_backend(bundle: Bundle, threads: int | None) -> "TensorrtBackend":
+    """Open the backend on the current GPU; threads are for CPUs, and mean nothing here."""
+    trt = load_flavour(FLAVOUR)
+    machine = machine_for(bundle, FLAVOUR, trt)
+    return TensorrtBackend(bundle, CudaDevice(), trt, machine)
+
+
+class TensorrtBackend(EngineBackend):
+    """The engines of this flavour."""
+
+    name = FLAVOUR
+    flavour = FLAVOUR

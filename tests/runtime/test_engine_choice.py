@@ -1,0 +1,112 @@
+"""A plan runs on the machine of its key and on no other."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trt_pipeline import Bundle, InvalidInputError
+from trt_pipeline.backends.device.engine_choice import (
+    Machine,
+    check_profile,
+    fitting_engine,
+    machine_of,
+)
+from trt_pipeline.backends.device.layout import Tensor
+from trt_pipeline.backends.device.runtime_cache import RuntimeCache
+from trt_pipeline.backends.device.tensorrt import load_engine
+from trt_pipeline.errors import EngineMismatchError, IntegrityError
+from trt_pipeline.manifest import EngineKey, EngineSpec, FileSpec, ShapeRange
+
+ADA = Machine("tensorrt_rtx", "1.7.1", "8.9", "linux-x86_64")
+PROFILE = {"latents": ShapeRange((1, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 8))}
+
+
+def with_engine(bundle: Bundle, sha256: str | None = None) -> Bundle:
+    """The bundle as if it stored half precision, with a decoder engine for ADA."""
+    graph = bundle.graph("decoder", "fp32")
+    key = EngineKey(
+        flavour=ADA.flavour,
+        version=ADA.version,
+        compute_capability=ADA.compute_capability,
+        platform=ADA.platform,
+        precision="fp16",
+        onnx_sha256=sha256 or bundle.files[graph.path].sha256,
+        weights_sha256=bundle.files[graph.weights].sha256,
+        profile=PROFILE,
+        optimization_level=3,
+    )
+    plan = "tensorrt_rtx/sm89/decoder.plan"
+    return replace(
+        bundle,
+        graphs={**bundle.graphs, "decoder": {"fp32": graph, "fp16": graph}},
+        engines=(EngineSpec("decoder", plan, key),),
+        files={**bundle.files, plan: FileSpec(4, "0" * 64)},
+    )
+
+
+def test_the_engine_of_this_machine_is_chosen(bundle: Bundle) -> None:
+    engine = fitting_engine(with_engine(bundle), "decoder", ADA)
+    assert (engine.graph, machine_of(engine.key)) == ("decoder", ADA)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": "1.8.0"}, "this machine is tensorrt_rtx 1.8.0, compute capability 8.9"),
+        ({"compute_capability": "12.0"}, "this machine is .* capability 12.0, linux-x86_64"),
+        ({"platform": "windows-amd64"}, "this machine is .* capability 8.9, windows-amd64"),
+    ],
+)
+def test_an_engine_of_another_machine_is_refused_with_both_keys(
+    bundle: Bundle, change: dict[str, Any], told: str
+) -> None:
+    machine = replace(ADA, **change)
+    with pytest.raises(EngineMismatchError, match=told) as raised:
+        fitting_engine(with_engine(bundle), "decoder", machine)
+    assert "built for tensorrt_rtx 1.7.1, compute capability 8.9, linux-x86_64" in str(raised.value)
+    command = f"export-all MODEL --out {bundle.path} --engines tensorrt_rtx --compute-capability "
+    assert command + machine.compute_capability in str(raised.value)
+
+
+def test_an_engine_of_another_graph_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(EngineMismatchError, match="of another ONNX graph"):
+        fitting_engine(with_engine(bundle, "f" * 64), "decoder", ADA)
+
+
+def test_missing_engines_are_told_with_their_command(bundle: Bundle) -> None:
+    with pytest.raises(
+        EngineMismatchError, match=r"no tensorrt engine\. Build it with: export-all"
+    ):
+        fitting_engine(with_engine(bundle), "decoder", replace(ADA, flavour="tensorrt"))
+
+
+def test_shapes_outside_the_profile_are_refused() -> None:
+    key = with_key()
+    check_profile("decoder", key, {"latents": Tensor((2, 4, 16, 8), np.dtype("f4"))})
+    with pytest.raises(
+        InvalidInputError,
+        match=r"decoder: latents has shape \(3, 4, 8, 8\), but this engine takes \(1, 4, 8, 8\) to "
+        r"\(2, 4, 16, 8\)\. Build engines with other --max-batch",
+    ):
+        check_profile("decoder", key, {"latents": Tensor((3, 4, 8, 8), np.dtype("f4"))})
+
+
+def with_key() -> EngineKey:
+    return EngineKey("tensorrt_rtx", "1", "8.9", "linux", "fp16", "0" * 64, "1" * 64, PROFILE, 3)
+
+
+def test_a_plan_that_was_changed_is_never_deserialized(own_bundle: Bundle) -> None:
+    bundle = with_engine(own_bundle)
+    path = bundle.path / bundle.engines[0].path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"plan")
+    with pytest.raises(IntegrityError, match=r"decoder.plan has another sha256"):
+        load_engine(None, None, bundle, "decoder", ADA)  # neither is reached
+
+
+def test_a_cache_that_was_never_attached_writes_nothing(tmp_path: Path) -> None:
+    RuntimeCache(tmp_path / "kernels").save()
+    assert not (tmp_path / "kernels").exists()
