@@ -9,13 +9,13 @@ PROMPTS := "a red circle" "a yellow star on a striped background" \
            "a large blue square above a small green triangle" \
            "a small purple ring to the left of a large orange cross"
 
-.PHONY: setup demo test test-slow test-cpp test-install format-check lint types format clean
+.PHONY: setup demo test test-slow test-cpp test-cpp-sanitized test-install format-check lint types format clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,openvino,export,tensorrt-rtx,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,openvino,export,tensorrt-rtx,sign,bench,dev]"
 	touch $@
 
 demo: setup
@@ -31,6 +31,9 @@ test-slow: setup
 
 test-cpp: setup
 	$(BIN)/python -m pytest -m slow tests/cpp
+
+test-cpp-sanitized: setup
+	TRT_PIPELINE_SANITIZE=address,undefined $(BIN)/python -m pytest -m slow tests/cpp
 
 test-install: setup
 	$(BIN)/python -m pytest -m network
