@@ -9,10 +9,15 @@ ALLOWED = {
     "trt_pipeline.bundle",
     "trt_pipeline.console",
     "trt_pipeline.decoding",
+    "trt_pipeline.durable",
     "trt_pipeline.errors",
     "trt_pipeline.flavours",
     "trt_pipeline.gpu",
+    "trt_pipeline.locking",
     "trt_pipeline.manifest",
+    "trt_pipeline.names",
+    "trt_pipeline.onnx_files",
+    "trt_pipeline.signatures",
     "trt_pipeline.tokenizer",
 }
 
