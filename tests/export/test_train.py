@@ -40,7 +40,7 @@ TINY = ModelSize(
 )
 VAE_PLAN = StagePlan("vae", 6, 2, scenes=4, learning_rate=2e-3, warmup_steps=2)
 TEXT_PLAN = StagePlan("text", 2, 1, scenes=2, learning_rate=1e-3)
-DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3)
+DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3, muon=True)
 
 
 def surroundings(work: Path) -> Surroundings:
@@ -98,11 +98,13 @@ def test_about_an_eighth_of_the_captions_is_dropped() -> None:
     assert 430 < shown.count("") < 530
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    through = trained_weights(tmp_path / "through", VAE_PLAN)
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, muon: bool) -> None:
+    plan = replace(VAE_PLAN, muon=muon)
+    through = trained_weights(tmp_path / "through", plan)
     # The first four steps of both plans have the same learning rates.
-    first_part = replace(VAE_PLAN, steps=4, decay_steps=1)
-    stopped = trained_weights(tmp_path / "stopped", first_part, VAE_PLAN)
+    first_part = replace(plan, steps=4, decay_steps=1)
+    stopped = trained_weights(tmp_path / "stopped", first_part, plan)
     assert torch.equal(stopped, through)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 
 from trt_export.shapes.batches import draw_batches
+from trt_export.shapes.muon import Muon
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class StagePlan:
     learning_rate: float
     warmup_steps: int = 200
     ema_decay: float = 0.999
+    muon: bool = False
+    """Whether matrices and convolutions take Muon's steps instead of AdamW's."""
 
     def learning_rate_at(self, step: int) -> float:
         """Warm-up, stable phase, linear decay; resume with fewer steps to decay earlier."""
@@ -89,9 +92,7 @@ class TrainingState:
         self.networks = networks.to(around.device)
         self.parameters: list[Tensor] = [p for p in networks.parameters() if p.requires_grad]
         self.averages = [p.detach().clone() for p in self.parameters]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-        )
+        self.optimizers = _optimizers(self.parameters, plan)
         self.plan = plan
         self.step = 0
         self.path = around.work / f"{plan.name}.pt"
@@ -101,13 +102,14 @@ class TrainingState:
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step down the loss, then one of the averages."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.learning_rate_at(self.step)
         loss.backward()  # type: ignore[no-untyped-call]
         self._share_gradients()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.plan.learning_rate_at(self.step)
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         keep = min(self.plan.ema_decay, self.step / (self.step + 10))
         with torch.no_grad():
@@ -150,7 +152,7 @@ class TrainingState:
             "step": self.step,
             "networks": self.networks.state_dict(),
             "averages": self.averages,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         aside = self.path.with_suffix(".tmp")
         torch.save(state, aside)
@@ -160,10 +162,22 @@ class TrainingState:
         state = torch.load(self.path, map_location=device, weights_only=True)
         self.step = state["step"]
         self.networks.load_state_dict(state["networks"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         with torch.no_grad():
             torch._foreach_copy_(self.averages, state["averages"])
         logger.info("%s: going on at step %d", self.plan.name, self.step)
+
+
+def _optimizers(parameters: list[Tensor], plan: StagePlan) -> list[torch.optim.Optimizer]:
+    matrices = [p for p in parameters if plan.muon and p.ndim > 1]
+    others = [p for p in parameters if not (plan.muon and p.ndim > 1)]
+    adamw = torch.optim.AdamW(
+        others, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
+    if not matrices:
+        return [adamw]
+    return [adamw, Muon(matrices, lr=plan.learning_rate, weight_decay=0.01)]
 
 
 class Journal:

@@ -50,14 +50,14 @@ PRESETS = {
         vae=StagePlan("vae", 2500, 900, scenes=16, learning_rate=2e-3, ema_decay=0.99),
         text=TEXT,
         denoiser=StagePlan(
-            "denoiser", 12000, 2000, scenes=16, learning_rate=1.2e-3, ema_decay=0.998
+            "denoiser", 6000, 3000, scenes=32, learning_rate=1.2e-3, ema_decay=0.998, muon=True
         ),
     ),
     "gpu": Preset(
         vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=2e-3),
         text=TEXT,
         denoiser=StagePlan(
-            "denoiser", 8000, 2500, scenes=256, learning_rate=1.5e-3, ema_decay=0.9995
+            "denoiser", 8000, 4000, scenes=256, learning_rate=1.5e-3, ema_decay=0.999, muon=True
         ),
     ),
 }
