@@ -36,6 +36,6 @@ def test_it_finds_the_minimum_of_a_quadratic() -> None:
     for step in range(200):
         muon.param_groups[0]["lr"] = 0.2 * (1 - step / 200)
         muon.zero_grad()
-        (weight - target).square().sum().backward()
+        (weight - target).square().sum().backward()  # type: ignore[no-untyped-call]
         muon.step()
     assert (weight - target).abs().max() < 0.05

@@ -37,7 +37,7 @@ def train_denoiser(
     around: Surroundings,
 ) -> None:
     """Trains the UNet in place, from where the work folder left off; the others are frozen."""
-    unet = unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    unet = unet.to(memory_format=torch.channels_last)
     state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
     vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
