@@ -1,6 +1,8 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any, TypeAlias
@@ -70,20 +72,21 @@ class OpenVinoGraph:
         self._core = core
         self._model = model
         self._check = TensorCheck(name, spec.inputs, bundle)
-        self._compiled: OrderedDict[Shapes, Any] = OrderedDict()
+        self._compiled: OrderedDict[Shapes, Compiled] = OrderedDict()
         self._lock = Lock()
 
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
         try:
-            request = self._compile(tensors).create_infer_request()
-            request.infer({name: np.ascontiguousarray(t) for name, t in tensors.items()})
-            return {spec.name: request.get_tensor(spec.name).data.copy() for spec in self.outputs}
+            with self._compile(tensors).request() as request:
+                request.infer({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+                outputs = {spec.name: request.get_tensor(spec.name) for spec in self.outputs}
+                return {name: tensor.data.copy() for name, tensor in outputs.items()}
         except RuntimeError as error:
             raise BackendError(f"{self._name}: OpenVINO failed: {error}") from error
 
-    def _compile(self, tensors: Tensors) -> Any:
+    def _compile(self, tensors: Tensors) -> "Compiled":
         shapes = tuple(tensors[spec.name].shape for spec in self.inputs)
         with self._lock:
             if shapes not in self._compiled:
@@ -93,11 +96,29 @@ class OpenVinoGraph:
             self._compiled.move_to_end(shapes)
             return self._compiled[shapes]
 
-    def _compile_for(self, shapes: Shapes) -> Any:
+    def _compile_for(self, shapes: Shapes) -> "Compiled":
         model = self._model.clone()
         names = (spec.name for spec in self.inputs)
         model.reshape({n: list(shape) for n, shape in zip(names, shapes, strict=True)})
-        return self._core.compile_model(model, "CPU")
+        return Compiled(self._core.compile_model(model, "CPU"))
+
+
+class Compiled:
+    """A graph at fixed shapes, and its requests: each holds the memory of one run at a time."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._idle: list[Any] = []
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """One that nobody else uses, with warm memory if there is any."""
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        yield request
+        self._idle.append(request)
 
 
 def _import_openvino() -> Any:
