@@ -20,7 +20,7 @@ from trt_pipeline.bundle import (
 from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.flavours import load_flavour, named_targets
-from trt_pipeline.gpu import compute_capability, this_platform
+from trt_pipeline.machine import compute_capability, this_platform
 from trt_pipeline.locking import one_at_a_time
 from trt_pipeline.manifest import (
     FLAVOURS,

@@ -20,7 +20,7 @@ from trt_pipeline.errors import (
     InvalidInputError,
 )
 from trt_pipeline.flavours import messages
-from trt_pipeline.gpu import compute_capability
+from trt_pipeline.machine import compute_capability
 from trt_pipeline.manifest import GRAPHS
 
 pytest.importorskip("tensorrt_rtx")

@@ -2,6 +2,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from trt_pipeline import (
 from trt_pipeline.backends import Backend, open_backend
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.backends.openvino import OpenVinoBackend
-from trt_pipeline.gpu import compute_capability
+from trt_pipeline.machine import compute_capability
 
-from .tiny_bundle import EMBEDDING
+from .tiny_bundle import EMBEDDING, WEIGHTS, write_tiny_bundle
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
 
@@ -126,7 +127,7 @@ def test_without_any_backend_every_obstacle_is_named(
 ) -> None:
     for name in CPU_BACKENDS:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("trt_pipeline.gpu.compute_capability", lambda: None)
+    monkeypatch.setattr("trt_pipeline.machine.compute_capability", lambda: None)
     with pytest.raises(
         MissingDependencyError,
         match=r"tensorrt: the bundle has no tensorrt engines; .*onnxruntime_cuda: there is no "
@@ -177,6 +178,41 @@ def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
         for height in (4, 5, 6, 7, 8, 4):
             graph.run(latents(1, 4, height, 8))
         assert [shapes[0][2] for shapes in graph._compiled] == [6, 7, 8, 4]
+
+
+def black_level(bundle: Bundle) -> int:
+    """The pixel that the decoder makes of zeros: its weight."""
+    with OpenVinoBackend(bundle, 1) as backend:
+        return int(backend.graph("decoder").run(latents(1, 4, 8, 8))["image"][0, 0, 0, 0])
+
+
+def test_openvino_keeps_compiled_models_apart_by_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = write_tiny_bundle(tmp_path / "first")
+    monkeypatch.setitem(WEIGHTS, "decoder", np.array(32, np.float32))
+    second = write_tiny_bundle(tmp_path / "second")
+    assert [black_level(bundle) for bundle in (first, second)] == [64, 32]
+    kept = sorted((tmp_path / "cache/trt-pipeline/openvino").iterdir())
+    assert len(kept) == 2
+    for blob in kept:
+        blob.chmod(0o600)
+        blob.write_bytes(blob.read_bytes()[:100])  # as a full disk would leave it
+    assert [black_level(bundle) for bundle in (first, second)] == [64, 32]
+
+
+def test_openvino_runs_without_a_place_for_compiled_models(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO):
+        assert black_level(bundle) == 64
+    assert "compiled models are not kept" in caplog.text
 
 
 @pytest.mark.parametrize("name", CPU_BACKENDS)

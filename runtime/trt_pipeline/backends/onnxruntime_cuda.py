@@ -17,7 +17,7 @@ from trt_pipeline.backends.device.onnxruntime import (
 )
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, MissingDependencyError
-from trt_pipeline.gpu import gpu_obstacle
+from trt_pipeline.machine import gpu_obstacle
 from trt_pipeline.onnx_files import onnx_file
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from trt_pipeline.backends.device.onnxruntime import Providers
 from trt_pipeline.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend, provider_obstacle
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import MissingDependencyError
-from trt_pipeline.gpu import cache_folder, gpu_obstacle
+from trt_pipeline.machine import cache_folder, gpu_obstacle
 
 PROVIDER = "TensorrtExecutionProvider"
 

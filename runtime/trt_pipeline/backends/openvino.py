@@ -1,9 +1,12 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -14,11 +17,16 @@ from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, MissingDependencyError
+from trt_pipeline.machine import cache_folder
 from trt_pipeline.onnx_files import onnx_file
+
+logger = logging.getLogger(__name__)
 
 INSTALL = 'pip install "trt-pipeline[openvino]"'
 MOST_COMPILED = 4
 """Sets of shapes a graph stays compiled for; each holds its own copy of the weights."""
+MAX_CACHED_BYTES = 256 * 2**20
+"""Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -42,6 +50,7 @@ class OpenVinoBackend(CpuBackend):
         """threads: for each graph; None is every CPU this process may use."""
         super().__init__(bundle, threads)
         self._core = _import_openvino().Core()
+        self._cache = _cache()
         self._core.set_property(
             "CPU",
             {
@@ -58,18 +67,27 @@ class OpenVinoBackend(CpuBackend):
             model = self._core.read_model(path)
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        return OpenVinoGraph(name, self._core, model, self.bundle)
+        weights = self.bundle.files[self.bundle.graph(name, self.precision).weights]
+        cache = self._cache if weights.size <= MAX_CACHED_BYTES else {}
+        return OpenVinoGraph(
+            name,
+            partial(self._core.compile_model, device_name="CPU", config=cache),
+            model,
+            self.bundle,
+        )
 
 
 class OpenVinoGraph:
     """One graph, compiled when it first meets a set of shapes."""
 
-    def __init__(self, name: str, core: Any, model: Any, bundle: Bundle) -> None:
+    def __init__(
+        self, name: str, compile_model: Callable[[Any], Any], model: Any, bundle: Bundle
+    ) -> None:
         spec = bundle.graph(name, "fp32")
         self.inputs = spec.inputs
         self.outputs = spec.outputs
         self._name = name
-        self._core = core
+        self._compile_model = compile_model
         self._model = model
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._compiled: OrderedDict[Shapes, Compiled] = OrderedDict()
@@ -100,7 +118,7 @@ class OpenVinoGraph:
         model = self._model.clone()
         names = (spec.name for spec in self.inputs)
         model.reshape({n: list(shape) for n, shape in zip(names, shapes, strict=True)})
-        return Compiled(self._core.compile_model(model, "CPU"))
+        return Compiled(self._compile_model(model))
 
 
 class Compiled:
@@ -119,6 +137,21 @@ class Compiled:
             request = self._model.create_infer_request()
         yield request
         self._idle.append(request)
+
+
+def _cache() -> dict[str, str]:
+    """OpenVINO's option to keep compiled models, where this user may write.
+
+    It names them by a hash of the model, its weights, its shapes and the version.
+    """
+    folder = cache_folder() / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return {"CACHE_DIR": str(folder)}
+    except OSError as error:
+        logger.info("compiled models are not kept: %s", error)
+        return {}
 
 
 def _import_openvino() -> Any:

@@ -10,7 +10,7 @@ from trt_pipeline.backends.device.tensorrt import Activations, EngineProgram, lo
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import BackendError, DeviceUnavailableError
 from trt_pipeline.flavours import load_flavour, messages
-from trt_pipeline.gpu import cache_folder, compute_capability, gpu_obstacle, this_platform
+from trt_pipeline.machine import cache_folder, compute_capability, gpu_obstacle, this_platform
 from trt_pipeline.manifest import Flavour
 
 

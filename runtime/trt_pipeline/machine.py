@@ -44,6 +44,6 @@ def this_platform() -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels of this user are kept: $XDG_CACHE_HOME/trt-pipeline."""
+    """Where this user's compiled kernels and models are kept: $XDG_CACHE_HOME/trt-pipeline."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "trt-pipeline"
