@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from peers import EXPORTED, OPENERS, peer_spec
 from roofline import measure_limit
 from trt_export.checkpoint import EMBEDDED
-from trt_pipeline import load_bundle
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bench.candidate import CandidateSpec
 from trt_pipeline.bench.command import runnable_backends, watched
@@ -26,6 +25,7 @@ from trt_pipeline.bench.ours import our_spec
 from trt_pipeline.bench.report import Report
 from trt_pipeline.bench.rounds import Plan
 from trt_pipeline.bench.table import lines
+from trt_pipeline.bench.verification import load_verified
 from trt_pipeline.bench.workload import Workload
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure what the command line asks for."""
-    bundle = load_bundle(arguments.bundle)
+    bundle, verification = load_verified(arguments.bundle)
     backends = runnable_backends(bundle) if arguments.backends is None else arguments.backends
     batches = arguments.batch
     workload = Workload(1, arguments.steps, arguments.guidance_scale, arguments.eta)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> Report:
             ),
         )
     limit = measure_limit(bundle, batches, arguments.threads)
-    return Report(bundle.model.name, describe_machine(), rows, limit)
+    return Report(bundle.model.name, describe_machine(), rows, limit, verification)
 
 
 def _specs(

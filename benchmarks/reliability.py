@@ -5,8 +5,8 @@
     python benchmarks/reliability.py threads BUNDLE --count 1000
     python benchmarks/reliability.py soak BUNDLE --count 10000
 
-flips and mutations alter a signed copy of the bundle. Exit status 1 if an altered bundle opens, an
-error is none of the project's, or a picture differs.
+flips and mutations alter a signed copy of the bundle, which mutations opens without a key as well.
+Exit status 1 if an altered bundle opens, an error is none of the project's, or a picture differs.
 """
 
 import argparse
@@ -55,6 +55,15 @@ class Copy:
             return False
         return True
 
+    def draws(self) -> bool:
+        """Whether a picture comes of it without a look at the signature; errors likewise."""
+        try:
+            with trt_pipeline(self.folder, threads=1) as pipe:
+                picture(pipe, 0)
+        except TrtPipelineError:
+            return False
+        return True
+
 
 @contextmanager
 def signed_copy(bundle: Path) -> Iterator[Copy]:
@@ -98,9 +107,14 @@ def flip(path: Path, offset: int, bit: int) -> None:
 
 
 def mutations(bundle: Path, count: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Change one file at a time in a random way: each file is as often chosen as another."""
+    """Change one file at a time in a random way: each file is as often chosen as another.
+
+    Without a key another manifest may well be one, of another bundle; then it must draw a picture
+    or be refused.
+    """
+    seen = Counter[str]()
+    slowest = 0.0
     with signed_copy(bundle) as copy:
-        accepted, slowest, changed = Counter[str](), 0.0, 0
         for _ in range(count):
             name = copy.names[rng.integers(len(copy.names))]
             path = copy.folder / name
@@ -108,30 +122,29 @@ def mutations(bundle: Path, count: int, rng: np.random.Generator) -> dict[str, A
             other = mutated(whole, rng)
             path.write_bytes(other)
             started = time.perf_counter()
-            opens = copy.opens()
+            seen["changed"] += other != whole
+            seen["accepted"] += copy.opens() and other != whole
+            if name == MANIFEST and other != whole:
+                seen["other_manifests"] += 1
+                seen["other_manifests_that_draw"] += copy.draws()
             slowest = max(slowest, time.perf_counter() - started)
-            changed += other != whole
-            accepted[name] += opens and other != whole
             path.write_bytes(whole)
         assert copy.opens()
-    return {
-        "mutations": count,
-        "changed": changed,
-        "accepted": accepted.total(),
-        "slowest_seconds": slowest,
-    }
+    return {"mutations": count, **seen, "slowest_seconds": slowest}
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes changed, cut out, doubled, inserted or cut off."""
+    """Bytes changed, cut out, doubled, inserted or cut off; new ones are noise or from elsewhere in
+    the content."""
     low, high = sorted(int(place) for place in rng.integers(0, len(content) + 1, 2))
     high = min(high, low + int(rng.integers(1, 64)))
-    noise = rng.bytes(high - low)
+    other = int(rng.integers(0, len(content) - (high - low) + 1))
+    new = (rng.bytes(high - low), content[other : other + high - low])[rng.integers(2)]
     return (
-        content[:low] + noise + content[high:],
+        content[:low] + new + content[high:],
         content[:low] + content[high:],
         content[:high] + content[low:],
-        content[:low] + noise + content[low:],
+        content[:low] + new + content[low:],
         content[:low],
     )[rng.integers(5)]
 
