@@ -15,6 +15,7 @@ from trt_pipeline.errors import (
     TrtPipelineError,
     UnknownArgumentError,
 )
+from trt_pipeline.images import save_picture
 from trt_pipeline.metadata import Settings, read_settings
 from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
 from trt_pipeline.outputs import PipelineOutput, Step
@@ -49,5 +50,6 @@ __all__ = [
     "UnknownArgumentError",
     "load_bundle",
     "read_settings",
+    "save_picture",
     "trt_pipeline",
 ]

@@ -3,9 +3,11 @@
 import math
 import operator
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from trt_pipeline.errors import InvalidInputError
+
+T = TypeVar("T")
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
@@ -19,6 +21,21 @@ def shown(value: object) -> str:
         return f"{value!r:.80}"
     except ValueError:
         return "an integer of thousands of digits"
+
+
+def per_picture(name: str, values: Sequence[T], count: int, copies: int) -> list[T]:
+    """One value for each of `count` pictures, of a list with one a picture or one a prompt.
+
+    copies: pictures of each prompt, which follow each other.
+    """
+    if len(values) == count:
+        return list(values)
+    if len(values) * copies == count:
+        return [value for value in values for _ in range(copies)]
+    prompts = f" or {count // copies}, one a prompt" if copies > 1 else ""
+    raise InvalidInputError(
+        f"{name} has {len(values)} entries, expected {count}, one a picture{prompts}."
+    )
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:

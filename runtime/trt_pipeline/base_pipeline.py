@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trt_pipeline import arguments
 from trt_pipeline.backends import Backend, Graph, LoopBackend, open_backend
 from trt_pipeline.bundle import Bundle, Verify, load_bundle, verify_files
 from trt_pipeline.cache import ArrayCache
@@ -79,6 +80,10 @@ class BasePipeline(Closing, Generic[C]):
                 f"{bundle.path} is a bundle of {bundle.model.pipeline}, this opens {self.KIND}; "
                 f"use {OPENERS.get(bundle.model.pipeline, 'a release that knows it')}."
             )
+        if not (safety_checker is None or callable(safety_checker)):
+            raise InvalidInputError(
+                f"safety_checker must be a function, got {arguments.shown(safety_checker)}."
+            )
         self.bundle = bundle
         self._backend = backend
         self._reason = reason
@@ -128,7 +133,10 @@ class BasePipeline(Closing, Generic[C]):
             self, *prompt, **{"progress_bar": False, **settings}
         )
         given.apply_defaults()
-        yield (yield from self._run_call(self._checked(given.arguments)))
+        return self._events(self._checked(given.arguments))
+
+    def _events(self, call: C) -> Iterator[Step | PipelineOutput]:
+        yield (yield from self._run_call(call))
 
     @property
     def info(self) -> PipelineInfo:
@@ -158,6 +166,7 @@ class BasePipeline(Closing, Generic[C]):
 
     def _run_call(self, call: C, watched: bool = True) -> Generator[Step, None, PipelineOutput]:
         """watched: whether somebody looks at the steps; else the backend may take all at once."""
+        _stop_if_cancelled(call, "before the first step")
         parts = self._parts(call)
         start, known = self._start(call)
         total = len(call.table.timesteps)
@@ -227,7 +236,6 @@ class BasePipeline(Closing, Generic[C]):
         backend = self._backend
         if not isinstance(backend, LoopBackend) or any(step is not parts[0] for step in parts):
             return False
-        _stop_if_cancelled(call, "before the first step")
         times = self._time_embeds(call.table.timesteps)
         denoise_at_once(backend, latents, parts[0], call.table, times, call.noise)
         for _ in _tracked(range(len(times)), call.progress_bar):
@@ -246,6 +254,11 @@ class BasePipeline(Closing, Generic[C]):
     ) -> None:
         assert call.callback
         answer = call.callback(self, index, timestep, {"latents": latents.copy()})
+        if not (answer is None or isinstance(answer, Mapping)):
+            raise InvalidInputError(
+                "callback_on_step_end must return a dictionary or None, "
+                f"got {arguments.shown(answer)}."
+            )
         if answer and "latents" in answer:
             latents[:] = checked_latents(answer["latents"], call.shape)
 
@@ -270,7 +283,13 @@ class BasePipeline(Closing, Generic[C]):
     def _unsafe(self, pixels: NDArray[np.uint8]) -> tuple[bool, ...] | None:
         if self._safety_checker is None:
             return None
-        verdicts = tuple(bool(verdict) for verdict in self._safety_checker(to_pil(pixels)))
+        answer = self._safety_checker(to_pil(pixels))
+        if not arguments.is_list(answer):
+            raise InvalidInputError(
+                "safety_checker must return a list with one verdict an image, "
+                f"got {arguments.shown(answer)}."
+            )
+        verdicts = tuple(map(bool, answer))
         if len(verdicts) != len(pixels):
             raise InvalidInputError(
                 f"safety_checker gave {len(verdicts)} answers for {len(pixels)} images."
@@ -301,7 +320,7 @@ class BasePipeline(Closing, Generic[C]):
         import inspect
 
         known = [*inspect.signature(type(self).__call__).parameters][1:-1]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [one for one in known if name in one] or difflib.get_close_matches(name, known, n=1)
         suggestion = f"; did you mean {near[0]}?" if near else "."
         return f"{name} is no argument of this call{suggestion}"
 

@@ -106,7 +106,7 @@ def check_text_call(
     """
     mixtures = _repeated(as_mixtures(prompt), num_images_per_prompt)
     count = len(mixtures)
-    opened = _opened(image, mask_image, strength, latents, count)
+    opened = _opened(image, mask_image, strength, latents, count, num_images_per_prompt)
     start = _first_step(num_inference_steps, strength, bool(opened), mask_image is not None)
     call = check_call(
         bundle,
@@ -120,8 +120,8 @@ def check_text_call(
     return TextCall(
         **{field.name: getattr(call, field.name) for field in fields(call)},
         mixtures=mixtures,
-        negatives=as_negatives(negative_prompt, count),
-        scales=guidance_scales(guidance_scale, count),
+        negatives=as_negatives(negative_prompt, count, num_images_per_prompt),
+        scales=guidance_scales(guidance_scale, count, num_images_per_prompt),
         guided=guided_steps(guidance_interval, len(call.table.timesteps)),
     )
 
@@ -190,7 +190,12 @@ def _repeated(mixtures: Sequence[Mixture], num_images_per_prompt: int) -> list[M
 
 
 def _opened(
-    image: object, mask_image: object, strength: object, latents: object, count: int
+    image: object,
+    mask_image: object,
+    strength: object,
+    latents: object,
+    count: int,
+    copies: int,
 ) -> "list[tuple[Image, Image | None]]":
     """Each picture to begin with and its mask; none if there is no image."""
     if image is None:
@@ -200,10 +205,10 @@ def _opened(
         return []
     if latents is not None:
         raise InvalidInputError("latents and image both say what to begin with; give one.")
-    images = open_pictures("image", image, count)
+    images = open_pictures("image", image, count, copies)
     if mask_image is None:
         return [(picture, None) for picture in images]
-    masks = open_pictures("mask_image", mask_image, count)
+    masks = open_pictures("mask_image", mask_image, count, copies)
     for picture, mask in zip(images, masks, strict=True):
         if picture.size != mask.size:
             raise InvalidInputError(
@@ -218,13 +223,18 @@ def _latents_shape(
 ) -> tuple[int, ...]:
     model, limits = bundle.model, bundle.limits
     factor = model.vae_scale_factor
-    native = (model.height, model.width)
+    native, whose = (model.height, model.width), ""
     if images and (height is None or width is None):
-        native = common_size(images, factor)
-    pixels = (
-        _pixels("height", native[0] if height is None else height, limits.height, factor),
-        _pixels("width", native[1] if width is None else width, limits.width, factor),
-    )
+        native, whose = common_size(images, factor), " of image, unless given to resize it,"
+    pixels = [
+        _pixels(f"{name}{whose}", own, allowed, factor)
+        if given is None
+        else _pixels(name, given, allowed, factor)
+        for name, given, own, allowed in (
+            ("height", height, native[0], limits.height),
+            ("width", width, native[1], limits.width),
+        )
+    ]
     return (batch, model.latent_channels, pixels[0] // factor, pixels[1] // factor)
 
 
@@ -272,11 +282,12 @@ def checked_latents(latents: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.fl
         with np.errstate(over="ignore"):
             array = given.astype(np.float32, casting="same_kind")
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"latents are no array of numbers: {error}.") from None
+        reason = str(error).rstrip(".")
+        raise InvalidInputError(f"latents are no array of numbers: {reason}.") from None
     if array.shape != shape:
         raise InvalidInputError(f"latents have shape {array.shape}, expected {shape}.")
     if not np.isfinite(array).all():
-        raise InvalidInputError("latents hold NaN or infinite numbers, expected finite ones.")
+        raise InvalidInputError("latents hold numbers that are NaN or infinite in float32.")
     return array
 
 

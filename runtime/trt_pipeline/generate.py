@@ -86,7 +86,9 @@ SETTINGS_OPTIONS = (
 @click.option("--width", type=int, help="Pixels; the model's own, or the image's, by default.")
 @click.option("--image", type=EXISTING_FILE, help="A picture to begin with instead of noise.")
 @click.option(
-    "--strength", type=float, help="0 to 1, the part of the steps that the image goes through."
+    "--strength",
+    type=float,
+    help="0 to 1, the part of the steps that the image goes through: 0.8, or 1 with a mask.",
 )
 @click.option("--mask-image", type=EXISTING_FILE, help="White where the image is painted anew.")
 @click.option("--vae-tile-size", type=int, help="Decode in tiles of so many pixels.")

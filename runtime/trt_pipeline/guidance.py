@@ -49,15 +49,15 @@ def guide(
     return Guidance(rows, matrix, texts)
 
 
-def guidance_scales(guidance_scale: object, count: int) -> list[float]:
-    """One scale for each picture, of a `guidance_scale` argument: a number or a list of them."""
+def guidance_scales(guidance_scale: object, count: int, copies: int = 1) -> list[float]:
+    """One scale for each of `count` pictures, of a number or a list of them.
+
+    copies: pictures of each prompt, for a list with one a prompt.
+    """
     if not arguments.is_list(guidance_scale):
         return [arguments.real("guidance_scale", guidance_scale, -LIMIT, LIMIT)] * count
-    if len(guidance_scale) != count:
-        raise InvalidInputError(
-            f"guidance_scale has {len(guidance_scale)} entries for {count} images."
-        )
-    return [arguments.real("guidance_scale", scale, -LIMIT, LIMIT) for scale in guidance_scale]
+    scales = [arguments.real("guidance_scale", scale, -LIMIT, LIMIT) for scale in guidance_scale]
+    return arguments.per_picture("guidance_scale", scales, count, copies)
 
 
 def guided_steps(guidance_interval: object, steps: int) -> list[bool]:
@@ -69,5 +69,7 @@ def guided_steps(guidance_interval: object, steps: int) -> list[bool]:
         )
     start, stop = (arguments.real("guidance_interval", end, 0, 1) for end in guidance_interval)
     if start > stop:
-        raise InvalidInputError(f"guidance_interval starts at {start:g} and stops at {stop:g}.")
+        raise InvalidInputError(
+            f"guidance_interval must stop after it starts, got {start:g} to {stop:g}."
+        )
     return [start <= step / steps < stop for step in range(steps)]

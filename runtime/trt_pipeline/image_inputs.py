@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from trt_pipeline import arguments
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.metadata import UNREADABLE
 
@@ -21,15 +22,17 @@ MASK_THRESHOLD = 128
 """Grey level from which a mask's pixel is painted anew."""
 
 
-def open_pictures(name: str, given: Any, count: int) -> "list[Image]":
-    """The pictures of an argument: one for all, or a list or [B, H, W, C] array with one each."""
+def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[Image]":
+    """The pictures of an argument: one for all, or a list or [B, H, W, C] array with one each.
+
+    copies: pictures of each prompt, for a list with one a prompt.
+    """
     if isinstance(given, np.ndarray) and given.ndim == 4:
         given = list(given)
     if not isinstance(given, list | tuple):
         return [open_picture(name, given)] * count
-    if len(given) != count:
-        raise InvalidInputError(f"{name} has {len(given)} entries for {count} images.")
-    return [open_picture(name, one) for one in given]
+    pictures = arguments.per_picture(name, list(given), count, copies)
+    return [open_picture(name, one) for one in pictures]
 
 
 def open_picture(name: str, given: ImageInput) -> "Image":
@@ -67,7 +70,9 @@ def _eight_bits(name: str, image: "Image") -> "Image":
                 f"{name} has greys from {greys.min()} to {greys.max()}, expected 0 to 65535."
             )
         return Image.fromarray((greys // 257).astype(np.uint8))
-    return image
+    if image.mode == "LAB":
+        raise InvalidInputError(f"{name} has colours in LAB, expected RGB. Convert it first.")
+    return image.convert("LA") if image.mode == "La" else image
 
 
 def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -107,10 +112,15 @@ def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
 
 
 def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
-    """bool [height, width], True where at least half of the area is white; box filter."""
+    """bool [height, width], True where at least half of the area is white; box filter.
+
+    A mask's transparency is ignored. InvalidInputError for one with no other greys than 0 and 1.
+    """
     from PIL import Image
 
     mask = mask.convert("L")
+    if mask.getextrema()[1] == 1:
+        raise InvalidInputError("mask_image is black: its greys are 0 and 1 of 255. Give bools.")
     if mask.size != (width, height):
         mask = mask.resize((width, height), Image.Resampling.BOX)
     return np.asarray(mask) >= MASK_THRESHOLD

@@ -69,18 +69,20 @@ def suffix_of(kind: PictureFormat) -> str:
 
 def save_picture(
     image: "Image",
-    path: Path,
-    settings: Settings | None,
+    path: str | os.PathLike[str],
+    settings: Settings | None = None,
     encoding: Encoding | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
     """Write a picture whole or not at all, in the format of its suffix, and return its path.
 
-    settings: what makes the picture again, embedded in the file; None for a grid of pictures.
+    settings: what makes the picture again, embedded in the file. encoding: how; with a mark that a
+    trained model made the picture, if not given.
     Raises InvalidInputError for an unknown suffix, or settings or sides too long for the format;
     FileExistsError unless overwrite.
     """
+    path = Path(path)
     kind = picture_format(path)
     check_sides(image.size, kind)
     parameters = _parameters(kind, settings, encoding or Encoding())

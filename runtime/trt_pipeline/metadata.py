@@ -5,6 +5,7 @@ the mark as XMP.
 """
 
 import json
+import os
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,13 +127,13 @@ def exif(settings: Settings | None, kind: PictureFormat) -> "Exif":
     return tags
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: str | os.PathLike[str]) -> Settings:
     """The settings that a PNG, WebP or JPEG of this project carries.
 
     InvalidInputError for any other file, and for settings that are damaged, longer than
     MAX_SETTINGS_BYTES or those of a picture of another size. OSError if there is no such file.
     """
-    text, size = _read_text(path)
+    text, size = _read_text(Path(path))
     if text is None:
         raise InvalidInputError(f"{path} carries no settings of trt-pipeline.")
     if len(text) > MAX_SETTINGS_BYTES:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ class PipelineOutput(NamedTuple):
     """The seed of each image, which makes it again; None if a generator gave the noise."""
     nsfw_content_detected: tuple[bool, ...] | None = None
     """What the safety checker said of each image, blackened if it must not be shown."""
+
+    def returned(self, return_dict: bool) -> "PipelineOutput":
+        """Itself, or (images,) as diffusers returns it, which is read as [0] all the same."""
+        return self if return_dict else cast(PipelineOutput, (self.images,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

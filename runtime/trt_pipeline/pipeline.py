@@ -110,12 +110,14 @@ class Pipeline(BasePipeline[TextCall]):
         prompt: a string, a weighted mixture of strings, or a list of either.
         height, width: pixels within the bundle's limits; None is the model's native size, or that
         of `image`.
-        guidance_scale: u + g·(c - u) for any g but 1.0, which costs half; a list has one a picture.
+        guidance_scale: u + g·(c - u) for any g but 1.0, which costs half; a list, as every other
+        that has one a picture, may have one a prompt instead.
         sampler: ddim, euler, euler_ancestral, pndm, lms, dpmsolver++, dpmsolver++_karras or unipc;
         None is the checkpoint's own.
         schedule: "published" as in the checkpoint, or "trained" as in CompVis' own code.
         negative_prompt: what u sees instead of the empty text; a list has one a picture.
-        guidance_interval: step i of N is guided if start <= i / N < stop; the others cost half.
+        guidance_interval: of the N steps made, step i is guided if start <= i / N < stop; the
+        others cost half.
         num_images_per_prompt: pictures of the first prompt come first, then of the second.
         eta: from 0, deterministic DDIM, to 1, DDPM.
         generator: TorchGenerator(s) draws as diffusers does after torch.manual_seed(s); a list has
@@ -131,12 +133,13 @@ class Pipeline(BasePipeline[TextCall]):
         callback_on_step_end: called as (pipe, step, timestep, {"latents": [B, C, h, w]}) after each
         step; "latents" of the dictionary it returns, if any, replace them.
         cancel: such as a threading.Event; once set, the call ends with GenerationCancelledError.
-        return_dict: for compatibility; the output is an object and a tuple at once.
+        return_dict: False returns (images,), as in diffusers.
         progress_bar: tqdm, nothing, or a function that wraps the range of steps as tqdm does.
         InvalidInputError names the argument, its value and what is allowed; UnknownArgumentError
         suggests the name that was meant.
         """
-        return result_of(self._run_call(self._checked(locals()), watched=False))
+        output = result_of(self._run_call(self._checked(locals()), watched=False))
+        return output.returned(return_dict)
 
     def _check(self, **arguments: Any) -> TextCall:
         return check_text_call(self.bundle, **arguments)

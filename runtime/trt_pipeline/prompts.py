@@ -34,19 +34,28 @@ def as_mixtures(prompt: object) -> list[Mixture]:
     return [_as_mixture(index, one) for index, one in enumerate(prompt)]
 
 
-def as_negatives(negative_prompt: object, count: int) -> list[str]:
-    """One negative prompt for each picture; None and "" mean the empty text."""
+def as_negatives(negative_prompt: object, count: int, copies: int = 1) -> list[str]:
+    """One negative prompt for each of `count` pictures; None and "" mean the empty text.
+
+    copies: pictures of each prompt, for a list with one a prompt.
+    """
     if negative_prompt is None or isinstance(negative_prompt, str):
         return [_checked_text("negative_prompt", negative_prompt or "")] * count
-    if not isinstance(negative_prompt, list | tuple) or len(negative_prompt) != count:
+    if not isinstance(negative_prompt, list | tuple):
         raise InvalidInputError(
-            f"negative_prompt must be a string or a list of {count} strings, "
-            f"one a picture, got {negative_prompt!r:.80}."
+            "negative_prompt must be a string or a list of strings, "
+            f"got {arguments.shown(negative_prompt)}."
         )
-    return [_checked_text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
+    texts = [_checked_text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
+    return arguments.per_picture("negative_prompt", texts, count, copies)
 
 
 def _as_mixture(index: int, prompt: object) -> Mixture:
+    if isinstance(prompt, list | tuple) and not _is_pairs(prompt):
+        raise InvalidInputError(
+            f"prompt {index} must be a string or a mixture, a list of tuples of a text and its "
+            f"weight, got {arguments.shown(prompt)}."
+        )
     if not _is_pairs(prompt):
         return [(_checked_text(f"prompt {index}", prompt), 1.0)]
     mixture = [

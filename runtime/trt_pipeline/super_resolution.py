@@ -7,6 +7,7 @@ from typing import Any, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trt_pipeline import arguments
 from trt_pipeline.base_pipeline import BasePipeline, result_of
 from trt_pipeline.call import Call, CancelToken, OutputType, ProgressBar, check_call
 from trt_pipeline.denoising import Part
@@ -59,23 +60,38 @@ class SuperResolutionPipeline(BasePipeline[EnlargingCall]):
         are rounded down to multiples of 32, with a Lanczos filter as in diffusers.
         batch_size: for compatibility; the number of images.
         """
-        return result_of(self._run_call(self._checked(locals()), watched=False))
+        output = result_of(self._run_call(self._checked(locals()), watched=False))
+        return output.returned(return_dict)
 
     def _check(
         self, image: Any = None, batch_size: int | None = None, **others: Any
     ) -> EnlargingCall:
         images = list(image) if isinstance(image, list | tuple) else [image]
-        if not images or batch_size not in (None, len(images)):
-            raise InvalidInputError(f"batch_size is {batch_size} for {len(images)} images.")
+        if not images:
+            raise InvalidInputError("image is an empty list, expected at least one picture.")
+        if batch_size not in (None, len(images)):
+            raise InvalidInputError(
+                f"batch_size must be {len(images)}, the number of images, "
+                f"got {arguments.shown(batch_size)}."
+            )
         pixels = _pixels([open_picture("image", one) for one in images])
         factor = self.bundle.model.vae_scale_factor
         height, width = (side * factor for side in pixels.shape[1:3])
+        self._check_enlarged(height, width)
         call = check_call(self.bundle, len(pixels), height=height, width=width, **others)
         low_resolution = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
         return EnlargingCall(
             **{field.name: getattr(call, field.name) for field in fields(call)},
             low_resolution=2 * (low_resolution / np.float32(255)) - 1,
         )
+
+    def _check_enlarged(self, height: int, width: int) -> None:
+        (bottom, top), (left, right) = self.bundle.limits.height, self.bundle.limits.width
+        if not (bottom <= height <= top and left <= width <= right):
+            raise InvalidInputError(
+                f"image would be enlarged to {width}x{height} pixels, but this bundle makes "
+                f"{left}..{right} by {bottom}..{top}."
+            )
 
     def _parts(self, call: EnlargingCall) -> Sequence[Sequence[Part]]:
         parts = [

@@ -41,7 +41,8 @@ class UnconditionalPipeline(BasePipeline[Call]):
         **unknown: Never,
     ) -> PipelineOutput:
         """Make batch_size pictures; the other arguments mean what they mean to Pipeline."""
-        return result_of(self._run_call(self._checked(locals()), watched=False))
+        output = result_of(self._run_call(self._checked(locals()), watched=False))
+        return output.returned(return_dict)
 
     def _check(self, batch_size: int = 1, **others: Any) -> Call:
         count = arguments.integer("batch_size", batch_size, 1, 10000)

@@ -3,6 +3,7 @@ import pytest
 
 from trt_pipeline import InvalidInputError
 from trt_pipeline.guidance import guidance_scales, guide, guided_steps
+from trt_pipeline.prompts import as_negatives
 
 RED = [("red", 1.0)]
 BLUE = [("blue", 1.0)]
@@ -64,8 +65,17 @@ def test_a_numpy_number_is_one_scale_and_an_array_is_many() -> None:
 
 def test_a_list_of_scales_has_one_for_each_picture() -> None:
     assert guidance_scales([1, 2.5], 2) == [1, 2.5]
-    with pytest.raises(InvalidInputError, match="guidance_scale has 2 entries for 3 images"):
+    with pytest.raises(
+        InvalidInputError, match="guidance_scale has 2 entries, expected 3, one a picture"
+    ):
         guidance_scales([1, 2], 3)
+
+
+def test_a_list_may_have_one_for_each_prompt() -> None:
+    assert guidance_scales([1, 2], 4, copies=2) == [1, 1, 2, 2]
+    assert as_negatives(["red", "blue"], 6, copies=3) == ["red"] * 3 + ["blue"] * 3
+    with pytest.raises(InvalidInputError, match="expected 4, one a picture or 2, one a prompt"):
+        guidance_scales([1, 2, 3], 4, copies=2)
 
 
 def test_the_interval_is_a_part_of_the_steps() -> None:

@@ -120,5 +120,17 @@ def test_pictures_of_several_sizes_need_height_and_width() -> None:
 def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
     grey, white = Image.new("L", (8, 8)), np.ones((2, 8, 8, 3))
     assert len(open_pictures("image", grey, 2)) == len(open_pictures("image", white, 2)) == 2
-    with pytest.raises(InvalidInputError, match="image has 1 entries for 2 images"):
+    with pytest.raises(InvalidInputError, match="image has 1 entries, expected 2, one a picture"):
         open_pictures("image", [grey], 2)
+    assert len(open_pictures("image", [grey], 2, copies=2)) == 2
+
+
+def test_a_mask_of_zeros_and_ones_is_no_mask() -> None:
+    with pytest.raises(InvalidInputError, match="its greys are 0 and 1 of 255"):
+        mask_pixels(Image.new("L", (8, 8), 1), 8, 8)
+
+
+def test_premultiplied_grey_is_taken_and_lab_refused() -> None:
+    assert open_picture("image", Image.new("La", (8, 8))).mode == "LA"
+    with pytest.raises(InvalidInputError, match="image has colours in LAB, expected RGB"):
+        open_picture("image", Image.new("LAB", (8, 8)))

@@ -89,8 +89,11 @@ def test_a_picture_does_not_depend_on_what_shares_its_batch(pipe: Pipeline) -> N
         ({"image": GREY, "strength": 0.05}, "strength 0.05 of 10 steps leaves none; at least 0.1"),
         ({"image": GREY, "mask_image": LEFT.resize((8, 8))}, "mask_image is 8x8 pixels, but image"),
         ({"image": GREY, "latents": np.zeros((1, 4, 8, 8))}, "latents and image both say"),
-        ({"image": GREY.resize((16, 16))}, "height must be a multiple of 8 from 32 to 128, got 16"),
-        ({"image": [GREY, GREY]}, "image has 2 entries for 1 images"),
+        (
+            {"image": GREY.resize((16, 16))},
+            "height of image, unless given .*, must be a multiple of 8 from 32 to 128, got 16",
+        ),
+        ({"image": [GREY, GREY]}, "image has 2 entries, expected 1"),
     ],
 )
 def test_what_cannot_be_is_refused(pipe: Pipeline, settings: dict[str, Any], message: str) -> None:

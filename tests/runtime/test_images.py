@@ -25,6 +25,15 @@ PIXELS = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(1, 16, 24, 3)
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
 
+def test_a_picture_is_marked_as_generated_unless_asked_otherwise(tmp_path: Path) -> None:
+    marked = save_picture(NOISE, str(tmp_path / "a.png"))
+    plain = save_picture(NOISE, tmp_path / "b.png", encoding=Encoding(ai_mark=False))
+    assert [b"trainedAlgorithmicMedia" in path.read_bytes() for path in (marked, plain)] == [
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.jpg", "a.jpeg", "A.PNG"])
 def test_every_format_keeps_the_settings(name: str, tmp_path: Path) -> None:
     path = save_picture(to_pil(PIXELS)[0], tmp_path / name, SETTINGS)

@@ -76,9 +76,13 @@ def test_np_pixels_are_the_pil_pixels_over_255(pipe: Pipeline) -> None:
 
 
 def test_the_output_is_an_object_and_a_tuple(pipe: Pipeline) -> None:
-    images, seeds, nsfw = pipe("red", return_dict=False, seed=5, **QUICK)
+    images, seeds, nsfw = pipe("red", seed=5, **QUICK)
     assert len(images) == 1
     assert (seeds, nsfw) == ((5,), None)
+
+
+def test_without_return_dict_the_output_is_the_tuple_that_diffusers_returns(pipe: Pipeline) -> None:
+    assert [len(entry) for entry in pipe("red", return_dict=False, **QUICK)] == [1]
 
 
 def test_a_picture_depends_on_its_own_seed_only(pipe: Pipeline) -> None:
@@ -243,11 +247,14 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"callback_on_step_end": 5}, "callback_on_step_end must be a function, got 5"),
         ({"progress_bar": "no"}, "progress_bar must be True, False or a function"),
         ({"sampler": ""}, "sampler must be one of ddim, .* got ''"),
-        ({"guidance_interval": (1, 0)}, "guidance_interval starts at 1"),
+        ({"guidance_interval": (1, 0)}, "guidance_interval must stop after it starts"),
         ({"output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
         ({"output_type": []}, r"output_type must be one of .* got \[\]"),
-        ({"latents": NAN}, "latents hold NaN"),
-        ({"latents": np.full((1, 4, 8, 8), 1e300)}, "latents hold NaN or infinite"),
+        ({"latents": NAN}, "latents hold numbers that are NaN"),
+        (
+            {"latents": np.full((1, 4, 8, 8), 1e300)},
+            "latents hold numbers that are NaN or infinite",
+        ),
         ({"latents": np.zeros((1, 4, 8, 9))}, r"latents have shape \(1, 4, 8, 9\), expected"),
         ({"latents": "noise"}, "latents are no array of numbers"),
         ({"seed": -1}, "seed must be an integer from 0"),
@@ -266,6 +273,8 @@ def test_an_unknown_keyword_suggests_the_nearest_name(pipe: Pipeline) -> None:
         UnknownArgumentError, match=r"^guidance is no argument .* guidance_scale\?$"
     ):
         pipe("red", guidance=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"did you mean num_inference_steps\?$"):
+        pipe("red", steps=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^zzz is no argument of this call\.$"):
         pipe("red", zzz=5)  # type: ignore[arg-type]
 

@@ -76,7 +76,7 @@ def test_the_callback_may_replace_the_latents(pipe: Pipeline) -> None:
 
 
 def test_a_callback_s_bad_latents_are_refused(pipe: Pipeline) -> None:
-    with pytest.raises(InvalidInputError, match="latents hold NaN"):
+    with pytest.raises(InvalidInputError, match="latents hold numbers that are NaN"):
         pipe(
             "red",
             callback_on_step_end=lambda *_: {"latents": np.full((1, 4, 8, 8), np.nan)},
@@ -93,11 +93,36 @@ def test_a_callback_s_exception_ends_the_call(pipe: Pipeline) -> None:
         pipe("red", callback_on_step_end=fail, progress_bar=False, **QUICK)
 
 
-def test_a_set_token_ends_the_call_after_its_step(pipe: Pipeline) -> None:
+def test_a_set_token_ends_the_call_before_its_next_step(pipe: Pipeline) -> None:
     token = threading.Event()
+    steps = pipe.stream("red", cancel=token, **QUICK)
+    next(steps)
     token.set()
     with pytest.raises(GenerationCancelledError, match="cancelled after step 1 of 4"):
+        next(steps)
+    with pytest.raises(GenerationCancelledError, match="cancelled before the first step"):
         pipe("red", cancel=token, progress_bar=False, **QUICK)
+
+
+def test_a_stream_s_arguments_are_checked_at_once(pipe: Pipeline) -> None:
+    with pytest.raises(InvalidInputError, match="eta must be"):
+        pipe.stream("red", eta=2)
+
+
+@pytest.mark.parametrize("answer", [5, True, "latents", [1]])
+def test_a_callback_s_answer_of_another_kind_is_refused(pipe: Pipeline, answer: object) -> None:
+    with pytest.raises(InvalidInputError, match="callback_on_step_end must return a dictionary"):
+        pipe("red", callback_on_step_end=lambda *_: answer, progress_bar=False, **QUICK)
+
+
+def test_a_safety_checker_of_another_kind_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(InvalidInputError, match="safety_checker must be a function, got 5"):
+        trt_pipeline(bundle, safety_checker=5)  # type: ignore[arg-type]
+    with (
+        trt_pipeline(bundle, threads=1, safety_checker=lambda _: None) as pipe,  # type: ignore[arg-type, return-value]
+        pytest.raises(InvalidInputError, match=r"safety_checker must return a list .* got None"),
+    ):
+        pipe("red", progress_bar=False, **QUICK)
 
 
 def test_what_the_safety_checker_refuses_is_blackened(bundle: Bundle) -> None:
