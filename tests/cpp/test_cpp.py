@@ -2,8 +2,8 @@
 
 TRT_PIPELINE_CMAKE_ARGS adds arguments for CMake, such as those that switch ONNX Runtime on.
 TRT_PIPELINE_SANITIZE builds everything with those sanitizers, such as address,undefined, quickly
-rather than for speed; the installed library is then not tested, as programs that use it would need
-the sanitizers as well.
+rather than for speed, and runs the fuzzers for seconds; the installed library is then not tested,
+as programs that use it would need the sanitizers as well.
 TRT_PIPELINE_BUILD names a build folder to bring up to date instead of a temporary one, and
 TRT_PIPELINE_BUNDLE a bundle of the embedded checkpoint instead of one exported now.
 """
@@ -22,10 +22,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.runtime.tiny_bundle import write_textless_bundle
+from tests.runtime.tiny_bundle import write_textless_bundle, write_tiny_bundle
+from tests.textless_checkpoints import make_super_resolution
 from trt_export.checkpoint import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_pipeline import Pipeline, UnconditionalPipeline, read_settings, trt_pipeline
+from trt_pipeline import (
+    Pipeline,
+    SuperResolutionPipeline,
+    UnconditionalPipeline,
+    read_settings,
+    trt_pipeline,
+)
 from trt_pipeline.bundle import file_sha256
 
 pytestmark = pytest.mark.slow  # the build takes minutes
@@ -47,16 +54,23 @@ CASES: tuple[tuple[str, dict[str, float | str]], ...] = (
 
 
 SANITIZE = os.environ.get("TRT_PIPELINE_SANITIZE", "")
+COMPILER = "clang++" if SANITIZE and shutil.which("clang++") else "c++"
+"""libFuzzer is Clang's."""
 without_sanitizers = pytest.mark.skipif(
     bool(SANITIZE), reason="a program that uses the library needs its sanitizers as well"
 )
 
 
 def _sanitized() -> list[str]:
-    """Unoptimized, as compiling takes longer than running; with clang where there is one."""
-    options = [f"-DTRT_PIPELINE_SANITIZE={SANITIZE}", "-DCMAKE_BUILD_TYPE=Debug"]
-    options.append("-DCMAKE_CXX_FLAGS_DEBUG=-O0")
-    if shutil.which("clang++"):
+    """In few unoptimized parts, as compiling takes longer than running; the fuzzers are tests."""
+    options = [
+        f"-DTRT_PIPELINE_SANITIZE={SANITIZE}",
+        *("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"),
+        *("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=17"),
+        "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON",
+        *("-DTRT_PIPELINE_FUZZ=ON", "-DTRT_PIPELINE_FUZZ_SECONDS=5"),
+    ]
+    if COMPILER == "clang++":
         options += ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"]
     return options
 
@@ -83,18 +97,20 @@ def call(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def shapes_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded checkpoint's."""
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded checkpoint's; under sanitizers a tiny one, as they see nothing of a backend."""
     if given := os.environ.get("TRT_PIPELINE_BUNDLE"):
         return Path(given)
-    out = tmp_path_factory.mktemp("shapes") / "bundle"
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    if SANITIZE:
+        return write_tiny_bundle(out).path
     export_checkpoint(open_checkpoint(None), out, ExportOptions(), lambda _: None)
     return out
 
 
 @pytest.fixture(scope="session")
-def build(shapes_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    missing = [tool for tool in ("cmake", "c++", "pkg-config") if not shutil.which(tool)]
+def build(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    missing = [tool for tool in ("cmake", COMPILER, "pkg-config") if not shutil.which(tool)]
     assert not missing, f"{', '.join(missing)} is not installed; docs/cpp.md lists the packages"
     openvino = find_spec("openvino")
     assert openvino, 'openvino is not installed; pip install "trt-pipeline[openvino]"'
@@ -103,13 +119,13 @@ def build(shapes_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Buil
     call(
         *("cmake", "-S", SOURCE, "-B", folder),
         f"-DOpenVINO_DIR={Path(str(openvino.origin)).parent / 'cmake'}",
-        f"-DTRT_PIPELINE_BUNDLE={shapes_bundle}",
+        f"-DTRT_PIPELINE_BUNDLE={bundle}",
         *("-DTRT_PIPELINE_TESTS=ON", "-DTRT_PIPELINE_WERROR=ON", "-DCMAKE_INSTALL_LIBDIR=lib"),
         *(_sanitized() if SANITIZE else ()),
         *shlex.split(os.environ.get("TRT_PIPELINE_CMAKE_ARGS", "")),
     )
     call("cmake", "--build", folder, "--parallel", "2")
-    return Build(folder, shapes_bundle)
+    return Build(folder, bundle)
 
 
 def pixels(path: Path) -> NDArray[np.int32]:
@@ -158,7 +174,9 @@ def test_a_picture_carries_the_settings_that_python_reads(build: Build, tmp_path
     build.run(build.bundle, "étoile", "--steps=2", "--seed=3", "--eta=0.5", "-o", path)
     settings = read_settings(path)
     assert (settings.prompt, settings.seed, settings.eta) == ("étoile", 3, 0.5)
-    assert (settings.num_inference_steps, settings.sampler, settings.model) == (2, "ddim", "shapes")
+    assert (settings.num_inference_steps, settings.sampler) == (2, "ddim")
+    with trt_pipeline(build.bundle, backend=build.backends()[0]) as pipe:
+        assert settings.model == pipe.info.model
 
 
 @pytest.fixture(scope="session")
@@ -228,12 +246,35 @@ def test_a_picture_without_a_prompt_is_pythons(build: Build, tmp_path: Path) -> 
         assert np.abs(pixels(path) - np.asarray(made.images[0], np.int32)).max() <= 1
 
 
+def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
+    checkpoint = make_super_resolution(tmp_path / "checkpoint", quantized=False)
+    options = ExportOptions("fp32")
+    opened = open_checkpoint(str(checkpoint))
+    bundle = export_checkpoint(opened, tmp_path / "bundle", options, lambda _: None).bundle.path
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(noise).resize((64, 32), Image.Resampling.BICUBIC).save(small)
+    for backend in build.backends():
+        done = build.run(
+            *(bundle, f"--image={small}", "--steps=8", "--seed=3", "--eta=0.3", "--sampler=ddim"),
+            *(f"--backend={backend}", "--force", "-o", large),
+        )
+        assert done.returncode == 0, done.stderr
+        with SuperResolutionPipeline.open(bundle, backend=backend) as pipe:
+            made = pipe(*(small, None, 8, 0.3), sampler="ddim", seed=3, progress_bar=False).images[
+                0
+            ]
+        assert pixels(large).shape == (128, 256, 3)
+        assert np.abs(pixels(large) - np.asarray(made, np.int32)).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
         ("LDMPipeline", ["a star"], "a prompt is given, but this model makes pictures without"),
         ("LDMPipeline", ["--guidance-scale=2"], "guidance_scale is given, but this model"),
-        ("LDMSuperResolutionPipeline", [], "is a bundle of LDMSuperResolutionPipeline; this"),
+        ("LDMPipeline", ["--strength=0.5"], "or strength is given, but this model makes pictures"),
+        ("LDMSuperResolutionPipeline", [], "there is no image, but this model enlarges pictures"),
     ],
 )
 def test_what_a_model_without_prompts_cannot_do_is_refused(

@@ -76,3 +76,11 @@ def test_manifests_are_read_or_refused_as_the_golden_file_says() -> None:
     kept = golden("manifest.json")
     assert kept["manifest"] == make_golden.manifest()
     assert kept["cases"] == plain(list(make_golden.manifest_cases()))
+
+
+def test_onnx_files_name_the_golden_locations() -> None:
+    assert make_golden.onnx_files() == golden("onnx_files.json")
+
+
+def test_signatures_are_trusted_or_refused_as_the_golden_file_says() -> None:
+    assert make_golden.signatures() == golden("signatures.json")

@@ -14,14 +14,17 @@ from dataclasses import asdict
 from functools import partial
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from numpy.typing import NDArray
 from tokenizers import normalizers, pre_tokenizers
 
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
-from trt_pipeline.errors import BundleError, InvalidInputError
+from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.guidance import guide, guided_steps
 from trt_pipeline.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.manifest import (
@@ -36,10 +39,13 @@ from trt_pipeline.manifest import (
     TensorSpec,
     TokenizerSpec,
 )
+from trt_pipeline.names import SIGNATURE
 from trt_pipeline.noise import SeedNoise, TorchGenerator
+from trt_pipeline.onnx_files import external_locations
 from trt_pipeline.previews import preview_pixels
 from trt_pipeline.samplers import SAMPLERS, sampler_table
 from trt_pipeline.schedule import choose_schedule
+from trt_pipeline.signatures import check_signature
 from trt_pipeline.tiling import decode_in_tiles
 from trt_pipeline.tokenizer import Tokenizer
 
@@ -388,6 +394,63 @@ def manifest() -> dict[str, Any]:
     return loaded
 
 
+def nested(levels: int) -> list[Any]:
+    """An empty list within so many others, less one."""
+    return [] if levels == 1 else [nested(levels - 1)]
+
+
+NAMES = (
+    "more",
+    "a/b.c",
+    "größe/文 2.plan",
+    "/etc/passwd",
+    "../up",
+    "a/../b",
+    "a//b",
+    "./a",
+    "a/",
+    "",
+    ".",
+    "..",
+    "a\\b",
+    "C:a",
+    "a\0b",
+    "a\nb",
+    "a\u200bb",
+    "a\u00a0b",
+    "a\u2028b",
+    "a\ue000b",
+    "a\u0378b",
+    "bundle.json",
+    "Bundle.JSON",
+    "bundle.json.sig",
+    "rtx/bundle.json",
+    "ONNX/decoder.onnx",
+    "onnx/decoder.on\u212aernel",
+    "ONNX/other",
+    "onnx",
+    "ONNX",
+    "onnx/decoder.onnx/inner",
+    "RTX/Decoder.plan",
+)
+"""Names of a file beside those that the manifest has."""
+ALIKE = (
+    ("a/B.onnx", "a/b.onnx"),
+    ("straße", "STRASSE"),
+    ("é", "e\u0301"),
+    ("é", "E\u0301"),
+    ("\u1fb3", "\u03b1\u03b9"),
+    ("a\u0345\u0301", "a\u0301\u0345"),
+    ("\u212a", "k"),
+    ("ſ", "s"),
+    ("ı", "i"),
+    ("ﬁ", "fi"),
+    ("²", "2"),
+    ("a", "A/b"),
+    ("a/b", "A/c"),
+)
+"""Two names of files, which may be too much alike."""
+
 FILE = ("files", "tokenizer/vocab.txt")
 TENSOR = ("graphs", "decoder", "fp16", "inputs", 0)
 KEY = ("engines", 0, "key")
@@ -470,21 +533,10 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((*FILE, "sha256"), "a" * 64 + "\n"),
     ((*FILE, "sha256"), 5),
     ((*FILE, "mode"), 0o644),
-    *(
-        (("files", name), {"size": 1, "sha256": "a" * 64})
-        for name in (
-            "more",
-            "a/b.c",
-            "/etc/passwd",
-            "../up",
-            "a/../b",
-            "a//b",
-            "./a",
-            "a/",
-            "",
-            "a\\b",
-        )
-    ),
+    *((("files", name), {"size": 1, "sha256": "a" * 64}) for name in NAMES),
+    *((("provenance", "deep"), nested(levels)) for levels in (31, 32, 33, 60)),
+    (("model", "latent_channels"), 2**64),
+    (("provenance", "large"), 2**64),
     (("engines",), []),
     (("engines",), {}),
     (("engines",), None),
@@ -513,7 +565,11 @@ REMOVALS: tuple[tuple[str | int, ...], ...] = (
 
 def manifest_cases() -> Iterator[dict[str, Any]]:
     """Changed manifests and what reading one gives: "ok" or the error's class."""
-    for path, value in CHANGES:
+    listed = manifest()["files"]
+    alike: list[tuple[tuple[str | int, ...], object]] = [
+        (("files",), listed | dict.fromkeys(names, listed[FILE[1]])) for names in ALIKE
+    ]
+    for path, value in (*CHANGES, *alike):
         yield {"path": path, "value": value, "gives": _reading(path, value, remove=False)}
     for path in REMOVALS:
         yield {"path": path, "gives": _reading(path, None, remove=True)}
@@ -542,6 +598,102 @@ def _reading(path: tuple[str | int, ...], value: object, *, remove: bool) -> str
     return "ok"
 
 
+def onnx_files() -> list[dict[str, Any]]:
+    """Bytes of ONNX models, and the files that they name; "refused" for what is none."""
+    entry = _field(1, b"location") + _field(2, b"w")
+    tensor = _field(13, entry)
+    graph = _field(5, tensor)
+    contents = (
+        b"",
+        _field(7, graph),
+        _field(7, _field(15, _field(1, tensor) + _field(2, tensor))),
+        _field(7, _field(1, _field(5, _field(5, tensor)))),
+        _field(7, _field(1, _field(5, _field(6, graph) + _field(10, tensor) + _field(11, graph)))),
+        _field(
+            7, _field(1, _field(5, _field(22, _field(1, tensor)) + _field(23, _field(2, tensor))))
+        ),
+        _field(20, _field(1, graph) + _field(2, graph)),
+        _field(25, _field(7, _field(5, _field(5, tensor))) + _field(11, _field(5, tensor))),
+        _field(8, graph),
+        _field(7, _field(5, _field(13, entry + _field(2, "größe".encode())))),
+        _field(7, _field(5, _field(13, _field(1, b"length") + _field(2, b"4")))),
+        _field(7, _field(5, _field(13, _field(1, b"location") + _field(2, b"\xff")))),
+        b"\x08\x07" + b"\x11" + bytes(8) + b"\x1d" + bytes(4) + _field(7, graph),
+        b"\x08" + b"\xff" * 9 + b"\x01",
+        _field(7, graph)[:-1],
+        b"\x0b",
+        b"\x3a",
+        b"\x09abc",
+        b"\xff" * 11,
+        b"\x82\x80\x80\x80\x10\x00",
+    )
+    return [{"model": content.hex(), "locations": _locations(content)} for content in contents]
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message that holds bytes."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _varint(value >> 7)
+
+
+def _locations(model: bytes) -> list[str] | str:
+    try:
+        return sorted(external_locations(model))
+    except (ValueError, IndexError):
+        return "refused"
+
+
+def signatures() -> dict[str, Any]:
+    """Ed25519 signatures of a text; signing gives the same bytes every time."""
+    private = [Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)) for number in (1, 2)]
+    keys = [
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        for key in private
+    ]
+    text = "bundle.json's bytes, größe\n"
+    signature = private[0].sign(text.encode())
+    flipped = bytes([signature[0] ^ 1]) + signature[1:]
+    cases = (
+        (text, signature, [0]),
+        (text, signature, [1, 0]),
+        (text, signature, [1]),
+        (text + " ", signature, [0]),
+        (text, flipped, [0, 1]),
+        (text, signature[:-1], [0]),
+        (text, signature + b"\0", [0]),
+        (text, b"", [0]),
+        (text, bytes(64), [0]),
+        (text, None, [0]),
+    )
+    return {
+        "keys": keys,
+        "cases": [
+            {
+                "text": signed,
+                "signature": None if given is None else given.hex(),
+                "trusted": trusted,
+                "gives": _checked(signed, given, [keys[number] for number in trusted]),
+            }
+            for signed, given, trusted in cases
+        ],
+    }
+
+
+def _checked(text: str, signature: bytes | None, trusted_keys: list[str]) -> str:
+    """What checking the signature gives: "ok" or the error's class."""
+    with TemporaryDirectory() as folder:
+        if signature is not None:
+            (Path(folder) / SIGNATURE).write_bytes(signature)
+        try:
+            check_signature(Path(folder), text.encode(), [key.encode() for key in trusted_keys])
+        except IntegrityError as error:
+            return type(error).__name__
+    return "ok"
+
+
 def contents() -> dict[str, str]:
     """File name → text of every golden file."""
     tokens = {"texts": TEXTS, "cut_off": cut_off(), "cases": list(tokenizer_cases())}
@@ -558,6 +710,8 @@ def contents() -> dict[str, str]:
         "tiling.json": tiling(),
         "previews.json": previews(),
         "manifest.json": {"manifest": manifest(), "cases": list(manifest_cases())},
+        "onnx_files.json": onnx_files(),
+        "signatures.json": signatures(),
     }
     return {name: dense(document) + "\n" for name, document in documents.items()}
 

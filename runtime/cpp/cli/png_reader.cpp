@@ -19,7 +19,7 @@ constexpr png_uint_32 most_pixels_a_side = 1 << 16;
 constexpr std::size_t signature_bytes = 8;
 
 // libpng must not return from an error, and its own way out, longjmp, skips destructors.
-[[noreturn]] void fail(png_structp, png_const_charp message) {
+[[noreturn]] void fail_reading(png_structp, png_const_charp message) {
   throw std::runtime_error(message);
 }
 
@@ -27,7 +27,7 @@ void ignore(png_structp, png_const_charp) {}
 
 class Reader {
  public:
-  Reader() : png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, fail, ignore)) {
+  Reader() : png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, fail_reading, ignore)) {
     info_ = png_create_info_struct(png_);
   }
   ~Reader() { png_destroy_read_struct(&png_, &info_, nullptr); }
@@ -39,7 +39,7 @@ class Reader {
     png_set_sig_bytes(png_, signature_bytes);
     png_set_user_limits(png_, most_pixels_a_side, most_pixels_a_side);
     png_read_info(png_, info_);
-    if (png_get_bit_depth(png_, info_) > 8) fail(png_, "16 bits a channel, expected 8");
+    if (png_get_bit_depth(png_, info_) > 8) fail_reading(png_, "16 bits a channel, expected 8");
     png_set_expand(png_);
     png_set_gray_to_rgb(png_);
     png_set_add_alpha(png_, 255, PNG_FILLER_AFTER);

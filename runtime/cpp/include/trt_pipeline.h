@@ -107,6 +107,10 @@ typedef struct trt_pipeline_options {
   /** Called with each log message, from the thread whose call it is about; NULL drops them. */
   void (*log)(void* user_data, trt_pipeline_log_level level, const char* message);
   void* log_user_data;
+  /** Public Ed25519 keys, each the name of a PEM file or its text, of which one must have signed
+   * the bundle; NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
+  const char* const* trusted_keys;
+  size_t trusted_key_count;
 } trt_pipeline_options;
 
 /** One text, as characters or as token ids. This struct never grows. */
@@ -204,7 +208,9 @@ typedef struct trt_pipeline_settings {
 
   /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
    *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
-   *  the pictures get the image's size, and height and width must be 0 or the same. */
+   *  the pictures get the image's size, and height and width must be 0 or the same.
+   *  For a bundle of LDMSuperResolutionPipeline, what to enlarge by vae_scale_factor: sides are
+   *  multiples of 32, and height and width 0. */
   const uint8_t* image;
   size_t image_count;
   int32_t image_height;

@@ -49,6 +49,8 @@ struct Options {
   std::int32_t threads = 0;
   // Called from the threads that use the pipeline, possibly several at once; must not throw.
   std::function<void(trt_pipeline_log_level, const char* message)> log = {};
+  // PEM files with public Ed25519 keys, or their text, of which one must have signed the bundle.
+  std::optional<std::vector<std::string>> trusted_keys = {};
 };
 
 // Names, meanings and defaults are those of trt_pipeline_settings.
@@ -72,7 +74,7 @@ struct Settings {
   trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
   // Returns false to cancel. An exception cancels as well, and leaves generate.
   std::function<bool(std::size_t step, std::size_t steps)> progress = {};
-  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise.
+  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, or to enlarge.
   std::vector<std::uint8_t> image = {};
   std::int32_t image_height = 0;
   std::int32_t image_width = 0;
@@ -145,6 +147,13 @@ class Pipeline {
     raw.threads = options_->threads;
     if (options_->log) raw.log = &Pipeline::forward_log;
     raw.log_user_data = options_.get();
+    std::vector<const char*> keys;
+    if (options_->trusted_keys) {
+      for (const std::string& key : *options_->trusted_keys) keys.push_back(key.c_str());
+      raw.trusted_key_count = keys.size();
+      keys.push_back(nullptr);  // so that no keys are a list as well
+      raw.trusted_keys = keys.data();
+    }
     trt_pipeline_handle* opened = nullptr;
     check(trt_pipeline_create(bundle.c_str(), &raw, &opened));
     owned_.reset(opened);

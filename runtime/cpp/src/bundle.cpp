@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
+#include <cerrno>
 #include <set>
 #include <thread>
 
 #include "errors.hpp"
-#include "sha256.hpp"
+#include "integrity.hpp"
+#include "names.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -15,37 +16,33 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t format_version = 1;
-constexpr const char* manifest_name = "bundle.json";
-constexpr std::uintmax_t max_manifest_bytes = 1u << 20;
+constexpr std::size_t max_manifest_bytes = 1 << 20;
+constexpr int max_nesting = 100;  // levels of lists and objects that are read at all
 
 std::string read_manifest(const fs::path& folder) {
   const fs::path path = folder / manifest_name;
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
+  std::string text;
+  try {
+    text = read_bytes(open_regular(path).get(), max_manifest_bytes + 1);
+  } catch (const FileError& error) {
+    if (error.code != ENOENT) {
+      throw BundleError(concat(path.string(), " cannot be read: ", error.what(), "."));
+    }
     throw BundleError(concat(folder.string(), " is no bundle: it has no ", manifest_name,
                              ". Make one with: export-all MODEL --out ", folder.string()));
   }
-  if (!fs::is_regular_file(status)) {
-    throw BundleError(concat(path.string(), " is no regular file. Export the checkpoint again."));
-  }
-  const std::uintmax_t size = fs::file_size(path, error);
-  if (!error && size > max_manifest_bytes) {
+  if (text.size() > max_manifest_bytes) {
     throw BundleError(
         concat(path.string(), " is larger than ", max_manifest_bytes, " bytes: no manifest."));
-  }
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(error ? 0 : size, '\0');
-  if (error || !stream.read(text.data(), static_cast<std::streamsize>(text.size()))) {
-    throw BundleError(concat(path.string(), " cannot be read."));
   }
   return text;
 }
 
-// Refuses two entries of one name, of which readers differ in which they take.
-class WithoutDoubles {
+// Refuses deep nesting, and two entries of one name, of which readers differ in which they take.
+class StrictReading {
  public:
-  bool operator()(int, Json::parse_event_t event, const Json& parsed) {
+  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
+    if (depth > max_nesting) throw BundleError("it is nested too deeply");
     if (event == Json::parse_event_t::object_start) names_.emplace_back();
     if (event == Json::parse_event_t::object_end) names_.pop_back();
     if (event == Json::parse_event_t::key && !names_.back().insert(parsed).second) {
@@ -62,7 +59,7 @@ Json parse_json(const fs::path& path, const std::string& text) {
   try {
     // nlohmann skips a byte order mark, Python does not.
     if (text.starts_with("\xef\xbb\xbf")) throw BundleError("it begins with a byte order mark");
-    return Json::parse(text, WithoutDoubles());
+    return Json::parse(text, StrictReading());
   } catch (const std::exception& error) {
     throw BundleError(
         concat(path.string(), " is no JSON (", error.what(), "). Export the checkpoint again."));
@@ -88,38 +85,6 @@ void check_references(const Bundle& bundle) {
     }
   }
   for (const EngineSpec& engine : bundle.manifest.engines) bundle.file(engine.path);
-}
-
-// Whether a file of the bundle is a link, or lies in a folder that is one.
-bool is_reached_through_link(const fs::path& folder, const std::string& name) {
-  fs::path path = folder;
-  return std::ranges::any_of(fs::path(name),
-                             [&](const fs::path& part) { return fs::is_symlink(path /= part); });
-}
-
-// What is wrong with a file; empty if nothing is.
-std::string file_problem(const fs::path& folder, const std::string& name, const FileSpec& spec,
-                         bool hashes) {
-  const fs::path path = folder / name;
-  try {
-    if (is_reached_through_link(folder, name)) return name + " is reached through a link";
-    if (!fs::is_regular_file(fs::status(path)) && fs::exists(path)) {
-      return name + " is no regular file";
-    }
-    if (fs::exists(path) && fs::hard_link_count(path) > 1) return name + " is a hard link";
-    const auto size = static_cast<std::int64_t>(fs::file_size(path));
-    if (size != spec.size) {
-      return concat(name, " has ", size, " bytes, but ", manifest_name, " says ", spec.size);
-    }
-    if (hashes && file_sha256(path) != spec.sha256) {
-      return concat(name, " has another sha256 than ", manifest_name, " says");
-    }
-  } catch (const std::system_error& error) {
-    return concat(name, " cannot be read (", error.code().message(), ")");
-  } catch (const std::exception& error) {  // none may leave a thread
-    return concat(name, " cannot be checked (", error.what(), ")");
-  }
-  return "";
 }
 
 }  // namespace
@@ -148,8 +113,16 @@ fs::path Bundle::file(const std::string& name) const {
   return path / name;
 }
 
-Bundle load_bundle(const fs::path& folder, trt_pipeline_verify verify) {
-  Bundle bundle = parse_manifest(folder, read_manifest(folder));
+Bundle load_bundle(const fs::path& folder, trt_pipeline_verify verify,
+                   const std::optional<TrustedKeys>& trusted_keys) {
+  const std::string text = read_manifest(folder);
+  if (trusted_keys) {
+    if (verify != TRT_PIPELINE_VERIFY_FULL) {
+      throw InvalidInputError("trusted_keys need the full check, but verify asks for less.");
+    }
+    check_signature(folder, text, *trusted_keys);
+  }
+  Bundle bundle = parse_manifest(folder, text);
   if (verify != TRT_PIPELINE_VERIFY_NONE) {
     verify_files(folder, bundle.manifest.files, verify == TRT_PIPELINE_VERIFY_FULL);
   }

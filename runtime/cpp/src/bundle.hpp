@@ -2,9 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "manifest.hpp"
+#include "signatures.hpp"
 #include "trt_pipeline.h"
 
 namespace trt_pipeline::internal {
@@ -20,8 +22,11 @@ struct Bundle {
 };
 
 // Read a bundle's manifest and check its files.
-// Throws BundleError, BundleVersionError, IntegrityError.
-Bundle load_bundle(const std::filesystem::path& folder, trt_pipeline_verify verify);
+// trusted_keys: of which one must have signed the bundle; none takes unsigned bundles.
+// Throws BundleError, BundleVersionError, IntegrityError, and InvalidInputError for keys that are
+// none, or that come without the full check.
+Bundle load_bundle(const std::filesystem::path& folder, trt_pipeline_verify verify,
+                   const std::optional<TrustedKeys>& trusted_keys = std::nullopt);
 
 // The text of bundle.json as a manifest, its references checked; folder: for error messages.
 Bundle parse_manifest(const std::filesystem::path& folder, const std::string& text);

@@ -122,13 +122,24 @@ Log log_of(const trt_pipeline_options& options) {
   };
 }
 
+// None if they were not given.
+std::optional<TrustedKeys> trusted_keys_of(const trt_pipeline_options& options) {
+  if (!options.trusted_keys) return std::nullopt;
+  TrustedKeys keys;
+  for (std::size_t i = 0; i < options.trusted_key_count; ++i) {
+    require(options.trusted_keys[i], "trusted_keys");
+    keys.emplace_back(options.trusted_keys[i]);
+  }
+  return keys;
+}
+
 }  // namespace
 
 // The strings that info points to are this struct's.
 struct trt_pipeline_handle {
   trt_pipeline_handle(const char* folder, const trt_pipeline_options& options)
-      : pipeline(folder, options.verify, options.backend ? options.backend : "", options.threads,
-                 log_of(options)),
+      : pipeline(load_bundle(folder, options.verify, trusted_keys_of(options)),
+                 options.backend ? options.backend : "", options.threads, log_of(options)),
         bundle(pipeline.bundle().path.string()),
         arithmetic(pipeline.backend().precision()),
         backend(pipeline.backend().name()),

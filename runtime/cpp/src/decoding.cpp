@@ -1,11 +1,20 @@
 #include "decoding.hpp"
 
+#include <algorithm>
+
 #include "errors.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
 constexpr std::size_t shown = 80;
+constexpr int max_levels = 32;  // levels of lists and objects in an entry of any content
+
+bool reaches(const Json& value, int levels) {
+  if (levels == 0) return true;
+  return value.is_structured() &&
+         std::ranges::any_of(value, [&](const Json& one) { return reaches(one, levels - 1); });
+}
 
 }  // namespace
 
@@ -76,6 +85,12 @@ std::vector<std::pair<std::string, Entry>> Entry::items() const {
     entries.emplace_back(name, Entry{one, where + "." + name});
   }
   return entries;
+}
+
+void Entry::check_depth() const {
+  if (reaches(value, max_levels)) {
+    throw FormatError(concat(where, " is nested more than ", max_levels, " levels deep"));
+  }
 }
 
 Object::Object(const Entry& entry) : entry_(entry) {

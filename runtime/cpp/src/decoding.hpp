@@ -37,6 +37,9 @@ struct Entry {
   // The names and values of an object.
   std::vector<std::pair<std::string, Entry>> items() const;
 
+  // FormatError for an entry of any content that is nested too deep.
+  void check_depth() const;
+
   [[noreturn]] void refuse(const std::string& expected) const;
 };
 

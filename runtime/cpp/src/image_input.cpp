@@ -11,13 +11,13 @@ namespace {
 constexpr double default_strength = 0.8;      // as in diffusers
 constexpr std::uint8_t mask_threshold = 128;  // grey level from which a pixel is painted anew
 
-void check_count(const char* name, std::size_t entries, std::size_t pictures) {
+}  // namespace
+
+void check_entries(const char* name, std::size_t entries, std::size_t pictures) {
   if (entries != 1 && entries != pictures) {
     throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures, " images."));
   }
 }
-
-}  // namespace
 
 void check_image(const GivenImage& given, std::size_t pictures) {
   if (!given.pixels) {
@@ -25,8 +25,8 @@ void check_image(const GivenImage& given, std::size_t pictures) {
     if (given.strength) throw InvalidInputError("strength is given without image.");
     return;
   }
-  check_count("image", given.count, pictures);
-  if (given.mask) check_count("mask_image", given.mask_count, pictures);
+  check_entries("image", given.count, pictures);
+  if (given.mask) check_entries("mask_image", given.mask_count, pictures);
 }
 
 std::size_t first_step(const GivenImage& given, std::int64_t num_inference_steps) {

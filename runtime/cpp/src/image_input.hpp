@@ -18,6 +18,9 @@ struct GivenImage {
   std::optional<double> strength;
 };
 
+// InvalidInputError unless an argument has one entry for all pictures, or one for each.
+void check_entries(const char* name, std::size_t entries, std::size_t pictures);
+
 // InvalidInputError unless the given pictures and masks are enough for `pictures`, and nothing is
 // given without an image.
 void check_image(const GivenImage& given, std::size_t pictures);

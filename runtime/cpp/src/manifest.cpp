@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "errors.hpp"
+#include "names.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -217,19 +218,6 @@ PreviewMap preview_of(const Object& object, const Entry& entry, std::int64_t cha
   return map;
 }
 
-// Whether a name leads out of the bundle, or is not written the plain way.
-bool leaves(const std::string& name) {
-  if (name.find('\\') != std::string::npos) return true;
-  std::size_t start = 0;
-  while (true) {
-    const std::size_t end = std::min(name.find('/', start), name.size());
-    const std::string part = name.substr(start, end - start);
-    if (part.empty() || part == "." || part == "..") return true;
-    if (end == name.size()) return false;
-    start = end + 1;
-  }
-}
-
 }  // namespace
 
 Manifest parse_entries(const Json& entries) {
@@ -243,16 +231,18 @@ Manifest parse_entries(const Json& entries) {
                     map_of(object["files"], file_of),
                     {},
                     {}};
-  object["provenance"].items();
+  for (const auto& [name, entry] : object["provenance"].items()) entry.check_depth();
   if (object.has("engines")) manifest.engines = list_of(object["engines"], engine_of);
   if (object.has("preview")) {
     manifest.preview = preview_of(object, object["preview"], manifest.model.latent_channels);
   }
   object.finish();
-  for (const auto& [name, file] : manifest.files) {
-    if (leaves(name)) {
-      object.refuse(concat("file name ", brief(name), " leaves the bundle"));
-    }
+  try {
+    std::vector<std::string> names;
+    for (const auto& [name, file] : manifest.files) names.push_back(name);
+    check_names(names);
+  } catch (const FormatError& error) {
+    object.refuse(error.what());
   }
   return manifest;
 }

@@ -6,6 +6,7 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
+#include "super_resolution.hpp"
 #include "tiling.hpp"
 
 namespace trt_pipeline::internal {
@@ -85,17 +86,9 @@ TensorView rows_of(const Tensor& whole, std::size_t start, std::size_t count) {
   return {whole.dtype, shape, whole.bytes.data() + start * row};
 }
 
-constexpr const char* with_prompts = "LDMTextToImagePipeline";
-constexpr const char* without_prompts = "LDMPipeline";
-
-// The tokenizer, if the bundle's kind of pipeline has one; BundleError for an unknown kind.
+// The tokenizer, if the bundle's kind of pipeline has one.
 std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
-  const std::string& kind = bundle.manifest.model.pipeline;
-  if (kind == without_prompts) return std::nullopt;
-  if (kind != with_prompts) {
-    throw BundleError(concat(bundle.path.string(), " is a bundle of ", kind, "; this library runs ",
-                             with_prompts, " and ", without_prompts, ". Use the Python package."));
-  }
+  if (kind_of(bundle) != Kind::text_to_image) return std::nullopt;
   const auto& spec = bundle.manifest.tokenizer;
   if (!spec) {
     throw BundleError(
@@ -140,10 +133,10 @@ Tensor copied(const TensorView& view) {
 
 }  // namespace
 
-Pipeline::Pipeline(const std::filesystem::path& folder, trt_pipeline_verify verify,
-                   const std::string& backend, std::int32_t threads, Log log)
+Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads, Log log)
     : log_(std::move(log)),
-      bundle_(load_bundle(folder, verify)),
+      bundle_(std::move(bundle)),
+      kind_(kind_of(bundle_)),
       tokenizer_(tokenizer_of(bundle_)),
       choice_(open_backend(bundle_, backend, threads)),
       // All now, while the hashes just checked still hold.
@@ -221,7 +214,8 @@ Shape Pipeline::latents_shape(const Request& request) const {
           side("width", request.width, image.width, model.width, limits.width)};
 }
 
-// Prompts to the text that each denoiser row sees, in parts that the bundle allows.
+// What the samples are denoised towards, in parts that the bundle allows: the text that each
+// denoiser row sees, or the picture to enlarge.
 Parts Pipeline::encode(const Request& request, const std::vector<double>& scales) {
   const auto slice = [](const auto& all, std::size_t start, std::size_t count) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(start);
@@ -231,12 +225,16 @@ Parts Pipeline::encode(const Request& request, const std::vector<double>& scales
   for (std::size_t start = 0; start < request.count; start += most()) {
     const std::size_t count = std::min(most(), request.count - start);
     parts.push_back({start, count, {}});
+    Tensors& constants = parts.back().constants;
+    if (kind_ == Kind::super_resolution) {
+      constants = {{"low_resolution", low_resolution(request.low_resolution, start, count)}};
+    }
     if (!tokenizer_) continue;
     Guidance guidance = guide(slice(request.mixtures, start, count),
                               slice(request.negatives, start, count), slice(scales, start, count));
-    parts.back().constants = {{"text_kv", text_kv(guidance.texts)},
-                              {"rows", std::move(guidance.rows)},
-                              {"guidance", std::move(guidance.matrix)}};
+    constants = {{"text_kv", text_kv(guidance.texts)},
+                 {"rows", std::move(guidance.rows)},
+                 {"guidance", std::move(guidance.matrix)}};
   }
   return parts;
 }

@@ -1,5 +1,5 @@
 // Prompts to pictures: tokenize, encode, denoise, decode. Also the pictures of models without
-// prompts.
+// prompts, which take small pictures to enlarge, or nothing.
 #pragma once
 
 #include <array>
@@ -15,6 +15,7 @@
 #include "denoising.hpp"
 #include "guidance.hpp"
 #include "image_input.hpp"
+#include "kinds.hpp"
 #include "tokenizer.hpp"
 
 namespace trt_pipeline::internal {
@@ -37,7 +38,8 @@ struct Request {
   std::vector<std::uint64_t> seeds;
   const float* latents = nullptr;
   std::size_t latents_count = 0;
-  GivenImage image;
+  GivenImage image;                // what to begin with instead of noise
+  GivenImage low_resolution;       // what to enlarge
   std::int32_t vae_tile_size = 0;  // pixels; 0 decodes at once
   bool decode = true;
   Listeners listeners;
@@ -52,12 +54,12 @@ struct Pictures {
 // One may serve several threads.
 class Pipeline {
  public:
-  Pipeline(const std::filesystem::path& folder, trt_pipeline_verify verify,
-           const std::string& backend, std::int32_t threads, Log log);
+  Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads, Log log);
 
   Pictures generate(const Request& request);
 
   const Bundle& bundle() const { return bundle_; }
+  Kind kind() const { return kind_; }
   const Backend& backend() const { return *choice_.backend; }
   const std::string& reason() const { return choice_.reason; }
   // The token ids of a text; `name` is what errors call it.
@@ -89,6 +91,7 @@ class Pipeline {
 
   Log log_;
   const Bundle bundle_;
+  const Kind kind_;
   const std::optional<Tokenizer> tokenizer_;
   const Choice choice_;
   const std::unique_ptr<Graph> text_encoder_, time_embedding_, denoiser_, decoder_;

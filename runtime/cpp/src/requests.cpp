@@ -4,6 +4,7 @@
 
 #include "arguments.hpp"
 #include "errors.hpp"
+#include "super_resolution.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -106,9 +107,6 @@ void refuse_prompts(const trt_pipeline_settings& settings) {
     throw InvalidInputError(concat(texts ? "a prompt" : "guidance_scale",
                                    " is given, but this model makes pictures without prompts."));
   }
-  if (settings.image) {
-    throw InvalidInputError("image is given, but this model makes pictures from noise alone.");
-  }
 }
 
 OnStep on_step_of(const trt_pipeline_settings& settings) {
@@ -162,6 +160,46 @@ GivenImage image_of(const trt_pipeline_settings& settings) {
   return image;
 }
 
+// A picture's own size times the model's factor, which takes nothing but the picture.
+void enlarge(const Manifest& manifest, const trt_pipeline_settings& settings,
+             const GivenImage& given, Request& request) {
+  if (settings.height || settings.width || given.mask || given.strength) {
+    throw InvalidInputError(
+        "height, width, mask_image or strength is given, but this model enlarges an image by "
+        "its own factor.");
+  }
+  check_low_resolution(given, request.count);
+  const std::int64_t factor = manifest.model.vae_scale_factor;
+  const auto enlarged = [&](const char* name, std::int32_t side, const Range& range) {
+    checked_integer(name, side, range[0] / factor, range[1] / factor);
+    return static_cast<std::int32_t>(side * factor);
+  };
+  request.height = enlarged("image_height", given.height, manifest.limits.height);
+  request.width = enlarged("image_width", given.width, manifest.limits.width);
+  request.low_resolution = given;
+}
+
+// The size of the pictures, and what they begin with or are made of.
+void add_sizes(const Pipeline& pipeline, const trt_pipeline_settings& settings, Request& request) {
+  request.height = settings.height;
+  request.width = settings.width;
+  const GivenImage given = image_of(settings);
+  switch (pipeline.kind()) {
+    case Kind::text_to_image:
+      request.image = given;
+      return;
+    case Kind::unconditional:
+      if (given.pixels || given.mask || given.strength) {
+        throw InvalidInputError(
+            "image, mask_image or strength is given, but this model makes pictures from noise "
+            "alone.");
+      }
+      return;
+    case Kind::super_resolution:
+      enlarge(pipeline.bundle().manifest, settings, given, request);
+  }
+}
+
 }  // namespace
 
 void require(const void* pointer, const char* name) {
@@ -190,8 +228,7 @@ Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settin
   } else {
     refuse_prompts(settings);
   }
-  request.height = settings.height;
-  request.width = settings.width;
+  add_sizes(pipeline, settings, request);
   request.num_inference_steps = settings.num_inference_steps;
   request.guidance_interval = {settings.guidance_interval[0], settings.guidance_interval[1]};
   request.eta = settings.eta;
@@ -202,7 +239,6 @@ Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settin
     request.seeds.assign(settings.seeds, settings.seeds + settings.seed_count);
   request.latents = settings.latents;
   request.latents_count = settings.latents_count;
-  request.image = image_of(settings);
   request.vae_tile_size = settings.vae_tile_size;
   request.decode = settings.output == TRT_PIPELINE_OUTPUT_PIXELS;
   request.listeners = {on_step_of(settings), on_step_end_of(pipeline, settings)};

@@ -52,12 +52,16 @@ std::string file_sha256(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (!file) throw std::system_error(errno, std::generic_category());
+  return stream_sha256(file.get());
+}
+
+std::string stream_sha256(std::FILE* stream) {
   Sha256 hash;
   std::vector<char> chunk(chunk_bytes);
-  while (const std::size_t count = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
+  while (const std::size_t count = std::fread(chunk.data(), 1, chunk.size(), stream)) {
     hash.add(chunk.data(), count);
   }
-  if (std::ferror(file.get())) throw std::system_error(errno, std::generic_category());
+  if (std::ferror(stream)) throw std::system_error(errno, std::generic_category());
   return hash.hexadecimal();
 }
 

@@ -8,19 +8,19 @@ namespace {
 
 constexpr double overlap = 0.25;  // part of a tile's side that it shares with the next one
 
-std::size_t rounded(double number) {
+std::size_t nearest(double number) {
   return static_cast<std::size_t>(std::nearbyint(number));  // half to even, as Python
 }
 
 // Where tiles begin so that neighbours overlap and the last one ends at the border.
 std::vector<std::size_t> starts(std::size_t size, std::size_t tile) {
   const std::size_t last = size > tile ? size - tile : 0;
-  const std::size_t stride = tile - rounded(static_cast<double>(tile) * overlap);
+  const std::size_t stride = tile - nearest(static_cast<double>(tile) * overlap);
   const std::size_t steps = (last + stride - 1) / stride;
   std::vector<std::size_t> all;
   for (std::size_t i = 0; i < steps; ++i) {
     all.push_back(
-        rounded(static_cast<double>(i) * (static_cast<double>(last) / static_cast<double>(steps))));
+        nearest(static_cast<double>(i) * (static_cast<double>(last) / static_cast<double>(steps))));
   }
   all.push_back(last);
   return all;
@@ -29,7 +29,7 @@ std::vector<std::size_t> starts(std::size_t size, std::size_t tile) {
 // Weights [pixels] that rise from a border over the overlap, and fall to the other one.
 std::vector<float> ramp(std::size_t pixels, std::size_t factor, std::size_t tile) {
   const auto shared = static_cast<double>(
-      std::max<std::size_t>(1, rounded(static_cast<double>(tile) * overlap)) * factor);
+      std::max<std::size_t>(1, nearest(static_cast<double>(tile) * overlap)) * factor);
   std::vector<float> weights(pixels);
   for (std::size_t i = 0; i < pixels; ++i) {
     const double distance = static_cast<double>(std::min(i, pixels - 1 - i)) + 0.5;

@@ -20,8 +20,8 @@ constexpr std::array<Special, 5> specials = {{{"[PAD]", U"[PAD]"},
                                               {"[SEP]", U"[SEP]"},
                                               {"[MASK]", U"[MASK]"}}};
 
-constexpr std::size_t longest_word = 100;  // characters; a longer word is unknown
-constexpr std::size_t shown = 80;          // characters of cut-off text that a warning shows
+constexpr std::size_t longest_word = 100;     // characters; a longer word is unknown
+constexpr std::size_t shown_characters = 80;  // characters of cut-off text that a warning shows
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -45,7 +45,8 @@ std::string utf8(std::u32string_view text) {
 }
 
 std::string cut_warning(std::u32string_view rest, std::size_t max_length) {
-  const std::string text = utf8(rest.substr(0, shown)) + (rest.size() > shown ? "…" : "");
+  const std::string text =
+      utf8(rest.substr(0, shown_characters)) + (rest.size() > shown_characters ? "…" : "");
   return concat("the model reads ", max_length, " tokens of a prompt; cut off: '", text, "'");
 }
 

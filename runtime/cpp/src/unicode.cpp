@@ -9,7 +9,7 @@
 namespace trt_pipeline::internal {
 namespace {
 
-struct Range {
+struct CodeRange {
   char32_t first, last;
 };
 // Every stride-th code point from first to last shifts by the same difference.
@@ -20,13 +20,13 @@ struct Shift {
 
 #include "unicode_tables.inc"
 
-constexpr Range white_spaces[] = {
+constexpr CodeRange white_spaces[] = {
     {0x9, 0xd},       {0x20, 0x20},     {0x85, 0x85},     {0xa0, 0xa0},     {0x1680, 0x1680},
     {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
-constexpr Range chinese[] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},
-                             {0x20000, 0x2a6df}, {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf},
-                             {0x2f800, 0x2fa1f}};
-constexpr Range hangul_syllables[] = {{0xac00, 0xd7a3}};
+constexpr CodeRange chinese[] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},
+                                 {0x20000, 0x2a6df}, {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf},
+                                 {0x2f800, 0x2fa1f}};
+constexpr CodeRange hangul_syllables[] = {{0xac00, 0xd7a3}};
 
 constexpr char32_t capital_i_with_dot = 0x130;
 constexpr char32_t dot_above = 0x307;

@@ -1,12 +1,12 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "bundle.hpp"
 #include "errors.hpp"
 #include "golden.hpp"
 #include "sha256.hpp"
+#include "temporary_folder.hpp"
 
 using namespace trt_pipeline::internal;
 
@@ -47,10 +47,9 @@ std::string reading(const std::string& text) {
 }
 
 // A bundle on disk whose every file holds "content".
-class Folder {
+class Folder : public TemporaryFolder {
  public:
-  Folder() : path(std::filesystem::temp_directory_path() / "trt_pipeline_manifest_test") {
-    std::filesystem::remove_all(path);
+  Folder() {
     nlohmann::json manifest = golden("manifest.json")["manifest"];
     for (auto& [name, file] : manifest["files"].items()) {
       file = {{"size", 7}, {"sha256", bytes_sha256("content")}};
@@ -58,14 +57,6 @@ class Folder {
     }
     write("bundle.json", text_of(manifest));
   }
-  ~Folder() { std::filesystem::remove_all(path); }
-
-  void write(const std::string& name, const std::string& content) const {
-    std::filesystem::create_directories((path / name).parent_path());
-    std::ofstream(path / name) << content;
-  }
-
-  const std::filesystem::path path;
 };
 
 }  // namespace
@@ -87,8 +78,7 @@ TEST_CASE("what is no JSON object is no manifest") {
 TEST_CASE("deep nesting is refused, not followed") {
   const std::string deep(1 << 20, '[');
   CHECK(reading(deep) == "BundleError");
-  CHECK(reading("{\"format_version\": " + deep + std::string(1 << 20, ']') + "}") ==
-        "BundleVersionError");
+  CHECK(reading("{\"format_version\": " + deep + std::string(1 << 20, ']') + "}") == "BundleError");
 }
 
 TEST_CASE("errors name the entry, its value and what was expected") {
@@ -140,8 +130,26 @@ TEST_CASE("links are refused, in whatever part of the path") {
   fs::remove(folder.path / "rtx");
   fs::rename(folder.path / "elsewhere", folder.path / "rtx");
   CHECK(refused().empty());
+  fs::rename(folder.path / "rtx/decoder.plan", folder.path / "elsewhere");
+  fs::create_symlink("../elsewhere", folder.path / "rtx/decoder.plan");
+  CHECK(refused().find("rtx/decoder.plan cannot be read (it is no regular file)") !=
+        std::string::npos);
+  fs::rename(folder.path / "elsewhere", folder.path / "rtx/decoder.plan");
   fs::create_hard_link(folder.path / "rtx/decoder.plan", folder.path / "second");
   CHECK(refused().find("rtx/decoder.plan is a hard link") != std::string::npos);
+}
+
+TEST_CASE("a manifest that is a link is not followed") {
+  const Folder folder;
+  std::filesystem::rename(folder.path / "bundle.json", folder.path / "other.json");
+  std::filesystem::create_symlink("other.json", folder.path / "bundle.json");
+  CHECK_THROWS_AS(load_bundle(folder.path, TRT_PIPELINE_VERIFY_NONE), BundleError);
+}
+
+TEST_CASE("a manifest larger than 1 MiB is not read") {
+  const Folder folder;
+  folder.write("bundle.json", std::string((1 << 20) + 1, ' '));
+  CHECK_THROWS_AS(load_bundle(folder.path, TRT_PIPELINE_VERIFY_NONE), BundleError);
 }
 
 TEST_CASE("every file that is not as listed is named") {

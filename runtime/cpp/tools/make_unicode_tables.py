@@ -108,10 +108,10 @@ def main() -> None:
     """Write the tables."""
     parts = [
         HEADER,
-        table("Range", "removed", ranges(removed())),
-        table("Range", "nonspacing_marks", ranges(marks())),
-        table("Range", "decomposed", ranges(c for c in decomposed() if c not in HANGUL)),
-        table("Range", "punctuation", ranges(punctuation())),
+        table("CodeRange", "removed", ranges(removed())),
+        table("CodeRange", "nonspacing_marks", ranges(marks())),
+        table("CodeRange", "decomposed", ranges(c for c in decomposed() if c not in HANGUL)),
+        table("CodeRange", "punctuation", ranges(punctuation())),
         table("Shift", "lower_cases", shifts(lower())),
     ]
     OUTPUT.write_text("\n".join(parts))

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../errors.hpp"
+#include "../onnx_files.hpp"
 #include "backend.hpp"
 
 namespace trt_pipeline::internal {
@@ -43,7 +44,7 @@ using TypeInfo =
     std::unique_ptr<OrtTensorTypeAndShapeInfo,
                     Releaser<OrtTensorTypeAndShapeInfo, &OrtApi::ReleaseTensorTypeAndShapeInfo>>;
 
-ONNXTensorElementDataType element_type(DType dtype) {
+ONNXTensorElementDataType onnx_type(DType dtype) {
   switch (dtype) {
     case DType::float32:
       return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
@@ -106,7 +107,7 @@ class OnnxRuntimeGraph : public Graph {
     OrtValue* value = nullptr;
     check(api().CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(view.data),
                                                view.bytes(), shape.data(), shape.size(),
-                                               element_type(view.dtype), &value),
+                                               onnx_type(view.dtype), &value),
           failed());
     return Value(value);
   }
@@ -117,7 +118,7 @@ class OnnxRuntimeGraph : public Graph {
     const TypeInfo info(raw);
     ONNXTensorElementDataType type{};
     check(api().GetTensorElementType(info.get(), &type), failed());
-    if (type != element_type(spec.dtype)) {
+    if (type != onnx_type(spec.dtype)) {
       throw BackendError(concat(name_, ": ", spec.name, " is not ", name_of(spec.dtype),
                                 " as the manifest says. Export the checkpoint again."));
     }
@@ -157,7 +158,8 @@ class OnnxRuntimeBackend : public Backend {
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
     return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options_.get(),
-                                              bundle_.file(spec.path), graph, bundle_, spec);
+                                              onnx_file(bundle_, graph, precision()), graph,
+                                              bundle_, spec);
   }
 
   std::string name() const override { return "onnxruntime"; }

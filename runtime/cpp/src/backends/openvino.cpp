@@ -8,6 +8,7 @@
 #include <openvino/openvino.hpp>
 
 #include "../errors.hpp"
+#include "../onnx_files.hpp"
 #include "backend.hpp"
 
 namespace trt_pipeline::internal {
@@ -149,7 +150,8 @@ class OpenVinoBackend : public Backend {
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
-    return std::make_unique<OpenVinoGraph>(core_, bundle_.file(spec.path), graph, bundle_, spec);
+    return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, precision()), graph,
+                                           bundle_, spec);
   }
 
   std::string name() const override { return "openvino"; }

@@ -7,19 +7,19 @@
 namespace trt_pipeline::internal {
 namespace {
 
-using Weights = std::array<double, 4>;  // of m0..m3
+using StepWeights = std::array<double, 4>;  // of m0..m3
 
 // The first rows; row 1's output is never used again.
-constexpr Weights opening[] = {{24. / 24, 0, 0, 0},
-                               {12. / 24, 12. / 24, 0, 0},
-                               {36. / 24, 0, -12. / 24, 0},
-                               {46. / 24, -32. / 24, 0, 10. / 24}};
+constexpr StepWeights opening[] = {{24. / 24, 0, 0, 0},
+                                   {12. / 24, 12. / 24, 0, 0},
+                                   {36. / 24, 0, -12. / 24, 0},
+                                   {46. / 24, -32. / 24, 0, 10. / 24}};
 constexpr std::size_t opening_rows = std::size(opening);
-constexpr Weights adams_bashforth = {55. / 24, -59. / 24, 37. / 24, -9. / 24};  // all other rows
+constexpr StepWeights fourth_order = {55. / 24, -59. / 24, 37. / 24, -9. / 24};  // all other rows
 
 // One step from alpha to alpha_prev; eq. 9 simplified.
 Row transfer(const ScheduleSpec& schedule, double alpha, double alpha_prev,
-             const Weights& weights) {
+             const StepWeights& weights) {
   const double decay = std::sqrt(alpha_prev / alpha);
   const double drift = std::sqrt(1 - alpha_prev) - decay * std::sqrt(1 - alpha);
   const auto [p, q] = predicted_noise(schedule.prediction_type, alpha);
@@ -42,7 +42,7 @@ void repeat_first_step(std::vector<Row>& rows) {
 // there: x = known·(m0, m1, m2, m3) + share·first.
 void recall_first_output(std::vector<Row>& rows) {
   const auto& r = rows;
-  const Weights known = {0, r[3].b[0], r[3].a * r[2].b[0] + r[3].b[1], r[3].a * r[2].a};
+  const StepWeights known = {0, r[3].b[0], r[3].a * r[2].b[0] + r[3].b[1], r[3].a * r[2].a};
   const double share = r[3].a * (r[2].a * r[1].b[1] + r[2].b[2]) + r[3].b[3];
   const double recalled = r[4].b[3] / share;
   rows[4].b[3] = 0;
@@ -63,7 +63,7 @@ SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t 
     levels.push_back(alpha_at(schedule, timesteps[i]));
     rows.push_back(transfer(schedule, alpha_at(schedule, origin),
                             alpha_at(schedule, origin - stride),
-                            i < opening_rows ? opening[i] : adams_bashforth));
+                            i < opening_rows ? opening[i] : fourth_order));
   }
   // The last row starts at its own timestep unless it is the repeated one.
   levels.push_back(alpha_at(schedule, timesteps.back() - (rows.size() == 2 ? 0 : stride)));
