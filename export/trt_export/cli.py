@@ -153,7 +153,7 @@ def command(
     else:
         summary = _summary(_export(checkpoint, out, options, key))
         if engines:
-            summary["engines"] = _build(out, engines)
+            summary["engines"] = _build(out, engines, key)
         if key:
             with one_at_a_time(out):
                 sign_bundle(out, key)
@@ -207,7 +207,7 @@ def _export(
         return export_checkpoint(checkpoint, out, options, watch, key)
 
 
-def _build(out: Path, options: EngineOptions) -> dict[str, Any]:
+def _build(out: Path, options: EngineOptions, key: "Ed25519PrivateKey | None") -> dict[str, Any]:
     with progress(f"build {options.flavour} engines") as bar:
         current = ""
 
@@ -219,7 +219,7 @@ def _build(out: Path, options: EngineOptions) -> dict[str, Any]:
             elif step:
                 bar.advance()
 
-        report = build_engines(out, options, watch)
+        report = build_engines(out, options, watch, key)
     return {
         "built": [engine.path for engine in report.built],
         "kept": [engine.path for engine in report.kept],

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
 
 from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
+from trt_export.config_bounds import check_bounds
 from trt_export.modules import build_empty
 from trt_export.schedulers import choose_sampler, complete_settings, training_alphas
 from trt_export.signatures import TEXT_TOKENS
@@ -69,6 +70,7 @@ def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
     path, scheduler = checkpoint.configs["scheduler"], checkpoint.scheduler
     config = checkpoint.config("scheduler")
     try:
+        check_bounds(config)
         sampler = choose_sampler(scheduler, config)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}.") from None

@@ -7,7 +7,7 @@ is rewritten after each new one, so that an interrupted build goes on with the n
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trt_export.build_plan import Watch, build_plan
 from trt_pipeline.bundle import (
@@ -17,11 +17,11 @@ from trt_pipeline.bundle import (
     manifest_json,
     verify_files,
 )
-from trt_pipeline.durable import write_synced
+from trt_pipeline.durable import write_all_synced, write_synced
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.flavours import load_flavour, named_targets
-from trt_pipeline.machine import compute_capability, this_platform
 from trt_pipeline.locking import one_at_a_time
+from trt_pipeline.machine import compute_capability, this_platform
 from trt_pipeline.manifest import (
     FLAVOURS,
     EngineKey,
@@ -33,7 +33,10 @@ from trt_pipeline.manifest import (
     ShapeRange,
     TensorSpec,
 )
-from trt_pipeline.names import MANIFEST
+from trt_pipeline.names import MANIFEST, SIGNATURE
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TYPICAL_STEPS = 50
 TYPICAL_BATCH = 1
@@ -70,10 +73,14 @@ class EngineReport:
 
 
 def build_engines(
-    folder: Path, options: EngineOptions, watch: Watch = lambda *_: None
+    folder: Path,
+    options: EngineOptions,
+    watch: Watch = lambda *_: None,
+    signing_key: "Ed25519PrivateKey | None" = None,
 ) -> EngineReport:
     """Build the engines that a bundle lacks, and add them to it.
 
+    signing_key: signs the manifest with every engine; without it an old signature fits no more.
     Raises BundleError, InvalidInputError, MissingDependencyError or EngineBuildError.
     """
     folder = folder.resolve()
@@ -87,7 +94,7 @@ def build_engines(
         verify_files(folder, bundle.files, hashes=bool(missing))
         for engine in missing:
             plan = build_plan(trt, bundle, engine, watch)
-            bundle = _add(bundle, engine, plan)
+            bundle = _add(bundle, engine, plan, signing_key)
     kept = tuple(engine for engine in wanted if engine not in missing)
     return EngineReport(built=tuple(missing), kept=kept)
 
@@ -222,7 +229,9 @@ def _divided(pixels: Range, factor: int) -> Range:
     return (least // factor, typical // factor, most // factor)
 
 
-def _add(bundle: Bundle, engine: EngineSpec, plan: Any) -> Bundle:
+def _add(
+    bundle: Bundle, engine: EngineSpec, plan: Any, signing_key: "Ed25519PrivateKey | None"
+) -> Bundle:
     """Write a plan and list it; the one it replaces goes."""
     path = bundle.path / engine.path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +241,9 @@ def _add(bundle: Bundle, engine: EngineSpec, plan: Any) -> Bundle:
     files[engine.path] = FileSpec(path.stat().st_size, file_sha256(path))
     engines = (*(old for old in bundle.engines if old not in stale), engine)
     bundle = replace(bundle, files=files, engines=engines)
-    write_synced(bundle.path / MANIFEST, manifest_json(bundle).encode())
+    manifest = manifest_json(bundle).encode()
+    signature = {SIGNATURE: signing_key.sign(manifest)} if signing_key else {}
+    write_all_synced(bundle.path, {MANIFEST: manifest, **signature})
     for old in stale:
         (bundle.path / old.path).unlink()
     return bundle

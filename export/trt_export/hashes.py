@@ -19,13 +19,14 @@ CACHE = ".hashes.json"
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """sha256 of files, with the size, time and inode that each had before hashing.
+    """sha256 of files, with the size, times and inode that each had before hashing.
 
     They are kept inside a bundle's folder, and are no part of the bundle.
     """
 
     known: dict[str, dict[str, Any]]
-    """Name → size, mtime_ns, inode and sha256; no path of this machine may be in a bundle."""
+    """Name → size, mtime_ns, ctime_ns, inode and sha256; no path of this machine may be in a
+    bundle."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Those that were asked for."""
 
@@ -69,5 +70,7 @@ class Hashes:
 
 
 def _state(path: Path) -> Mapping[str, int]:
+    """Whatever writes to a file moves its time of change, which no program can set."""
     status = path.stat()
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    return {"size": status.st_size, **times, "inode": status.st_ino}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trt_export.checkpoint import Checkpoint
 from trt_export.compvis import CompVisCheckpoint
 from trt_export.compvis_weights import component_weights
+from trt_export.config_bounds import check_bounds
 from trt_export.precision import round_weights
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.manifest import Precision
@@ -131,6 +132,7 @@ def build_empty(checkpoint: Checkpoint, component: str) -> Any:
     """A network without weights, on the meta device; CheckpointError if it cannot be."""
     config = checkpoint.config(component)
     try:
+        check_bounds(config)
         with torch.device("meta"):
             return BUILDERS[checkpoint.class_of(component)](config)
     except (

@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -13,13 +14,19 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 def write_synced(path: Path, content: bytes | memoryview) -> None:
     """Write a file aside, sync it and rename it into place."""
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
-    sync(path.parent)
+    write_all_synced(path.parent, {path.name: content})
+
+
+def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -> None:
+    """Likewise for files of a folder that belong together: nothing but renames comes between."""
+    for name, content in contents.items():
+        with (folder / f".{name}.new").open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    for name in contents:
+        (folder / f".{name}.new").replace(folder / name)
+    sync(folder)
 
 
 def sync_tree(folder: Path) -> None:

@@ -73,8 +73,9 @@ def _warn_cut(rest: str, max_length: int) -> None:
 
 def _levels_to_the_user() -> int:
     """How far up the stack the first caller outside this package is, from the calling function."""
+    package = __name__.partition(".")[0]
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     return level
 

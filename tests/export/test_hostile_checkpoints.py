@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trt_export.checkpoint import MAX_TEXT_BYTES, open_checkpoint
+from tests.checkpoints import edit_json
+from trt_export.checkpoint import MAX_TEXT_BYTES, Checkpoint, open_checkpoint
+from trt_export.description import describe_model, describe_tokenizer, load_schedule
 from trt_export.modules import read_weights
 from trt_pipeline.errors import CheckpointError
 
@@ -60,6 +62,34 @@ def test_a_text_file_of_gigabytes_is_refused(checkpoint: Path, name: str) -> Non
         stream.truncate(8 * 2**30)
     with pytest.raises(CheckpointError, match=f"is larger than {MAX_TEXT_BYTES} bytes"):
         open_checkpoint(str(checkpoint))
+
+
+def describe(checkpoint: Checkpoint) -> None:
+    load_schedule(checkpoint)
+    describe_tokenizer(checkpoint)
+    describe_model(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("component", "name", "value"),
+    [
+        ("scheduler", "num_train_timesteps", 10**8),
+        ("scheduler", "trained_betas", [0.001] * 20_000),
+        ("unet", "layers_per_block", 10**5),
+        ("unet", "layers_per_block", [1, [10**5]]),
+        ("unet", "sample_size", 10**6),
+        ("unet", "down_block_types", ["DownBlock2D"] * 1000),
+        ("vqvae", "layers_per_block", 10**5),
+        ("bert", "encoder_layers", 10**5),
+    ],
+)
+def test_a_number_that_would_take_minutes_or_gigabytes_is_named(
+    checkpoint: Path, component: str, name: str, value: object
+) -> None:
+    opened = open_checkpoint(str(checkpoint))
+    edit_json(opened.configs[component], **{name: value})
+    with pytest.raises(CheckpointError, match=rf"{name} (is|has) .*, expected at most \d+"):
+        describe(opened)
 
 
 def test_an_index_of_absurd_depth_is_refused(checkpoint: Path) -> None:

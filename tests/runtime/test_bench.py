@@ -18,6 +18,7 @@ from trt_pipeline.bench.report import Limit, Report, Row, read_report
 from trt_pipeline.bench.rounds import Plan, measure
 from trt_pipeline.bench.table import lines
 from trt_pipeline.bench.usage import peak_host_bytes
+from trt_pipeline.bench.verification import Verification
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.cli import cli
 
@@ -31,7 +32,10 @@ def test_bench_reports_every_backend_it_was_asked_for(
     backends = ("--backend", "onnxruntime", "--backend", "openvino")
     count = ("--steps", "2", "--rounds", "2", "--cold-starts", "1", "--threads", "1")
     assert console.run(cli, ["bench", str(bundle.path), *backends, *count, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    report = json.loads(capsys.readouterr().out)
+    rows = report["rows"]
+    assert report["verification"]["size"] == sum(file.size for file in bundle.files.values())
+    assert 0 < report["verification"]["seconds"] < 1
     assert [row["name"] for row in rows] == ["onnxruntime", "openvino"]
     for row in rows:
         assert row["error"] is None
@@ -108,18 +112,22 @@ def test_the_table_marks_pictures_that_are_off() -> None:
     first = Row("ours", QUICK, seconds=[1.0], parts={"denoiser": [0.5]})
     other = Row("other", QUICK, seconds=[0.5], difference=difference(BLACK + np.uint8(51), BLACK))
     limit = Limit(1e9, 1e9, {2: 1e8}, 1e6)
-    table = list(lines(Report("tiny", describe_machine(), [first, other], limit)))
+    verification = Verification(12_000_000, 0.0123)
+    report = Report("tiny", describe_machine(), [first, other], limit, verification)
+    table = list(lines(report))
     assert "1.00×" in table[4]
     assert "20%" in table[4]
     assert "NOT THE SAME" in table[5]
     assert "×" not in table[5]
     assert "at least 0.1000 s" in table[6]
+    assert table[8] == "opening begins by hashing 12.0 MB, which took 0.012 s"
 
 
 def test_a_report_survives_json(tmp_path: Path) -> None:
     row = Row("ours", QUICK, seconds=[1.0, 2.0], difference=difference(BLACK, BLACK))
     limit = Limit(1e9, 1e9, {1: 1e8, 2: 2e8}, 1e6)
-    report = Report("tiny", describe_machine(), [row, replace(row, name="b")], limit)
+    rows, verification = [row, replace(row, name="b")], Verification(12, 0.5)
+    report = Report("tiny", describe_machine(), rows, limit, verification)
     report.write(tmp_path / "results" / "report.json")
     assert read_report(tmp_path / "results" / "report.json") == report
 

@@ -1,6 +1,7 @@
 """Bundles, prompts and pictures made to harm: an error of the project, soon, in little memory."""
 
 import gc
+import hashlib
 import json
 import resource
 import shutil
@@ -9,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ from trt_pipeline import (
     Pipeline,
     TrtPipelineError,
     load_bundle,
+    trt_pipeline,
 )
-from trt_pipeline.bundle import MAX_MANIFEST_BYTES
+from trt_pipeline.bundle import MAX_MANIFEST_BYTES, PARALLEL_BYTES, verify_files
 from trt_pipeline.image_inputs import open_picture
+from trt_pipeline.manifest import FileSpec
 from trt_pipeline.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
 
 SECONDS = 1.0
@@ -148,10 +152,22 @@ def test_a_picture_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
         open_picture("image", tmp_path / "bomb.png")
 
 
-def test_a_file_removed_after_opening_is_named_at_its_use(
-    own_bundle: Bundle, tmp_path: Path
+def test_files_removed_after_opening_are_missed_only_where_they_are_still_to_be_read(
+    own_bundle: Bundle,
 ) -> None:
-    shutil.copytree(own_bundle.path, tmp_path / "copy")
-    (tmp_path / "copy" / "onnx" / "denoiser.weights").unlink()
-    with refused(r"denoiser.weights cannot be read \(No such file", IntegrityError):
-        load_bundle(tmp_path / "copy")
+    settings: dict[str, Any] = {"num_inference_steps": 2, "seed": 0, "progress_bar": False}
+    with trt_pipeline(own_bundle, threads=1) as pipe:
+        shutil.rmtree(own_bundle.path)
+        picture = pipe("a red circle", **settings).images[0]
+        with refused(r"encoder.onnx cannot be read \(No such file", IntegrityError):
+            pipe("a red circle", image=picture, **settings)
+
+
+def test_of_large_files_the_damaged_one_is_named(tmp_path: Path) -> None:
+    content = bytes(PARALLEL_BYTES)
+    good = FileSpec(len(content), hashlib.sha256(content).hexdigest())
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(content)
+    verify_files(tmp_path, {"a": good, "b": good})
+    with refused("b has another sha256", IntegrityError):
+        verify_files(tmp_path, {"a": good, "b": replace(good, sha256=64 * "0")})

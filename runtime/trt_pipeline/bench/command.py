@@ -19,8 +19,9 @@ from trt_pipeline.bench.ours import our_spec
 from trt_pipeline.bench.report import Report, Row
 from trt_pipeline.bench.rounds import Plan, measure
 from trt_pipeline.bench.table import lines
+from trt_pipeline.bench.verification import load_verified
 from trt_pipeline.bench.workload import Workload
-from trt_pipeline.bundle import Bundle, load_bundle
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.generate import BUNDLE, json_option
 
 
@@ -62,12 +63,12 @@ def bench(
 
     Backends take turns, each in a process of its own; pictures are compared with the first one's.
     """
-    loaded = load_bundle(bundle)
+    loaded, verification = load_verified(bundle)
     names = backends or runnable_backends(loaded)
     specs = [our_spec(str(bundle), name, threads) for name in names]
     workloads = [Workload(batch, steps, guidance_scale, eta) for batch in batches]
     rows = watched(specs, Plan(workloads, rounds, cold_starts, alone))
-    report = Report(loaded.model.name, describe_machine(), rows)
+    report = Report(loaded.model.name, describe_machine(), rows, verification=verification)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1))
     else:

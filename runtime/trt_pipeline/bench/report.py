@@ -10,6 +10,7 @@ import numpy as np
 from trt_pipeline.bench.candidate import Parts
 from trt_pipeline.bench.difference import Difference
 from trt_pipeline.bench.machine import Machine
+from trt_pipeline.bench.verification import Verification
 from trt_pipeline.bench.workload import Workload
 
 STEP = "denoiser"
@@ -82,6 +83,8 @@ class Report:
     machine: Machine
     rows: list[Row]
     limit: Limit | None = None
+    verification: Verification | None = None
+    """Of the bundle; reports of earlier releases have none."""
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -97,7 +100,14 @@ def read_report(path: Path) -> Report:
         by_batch = {int(batch): flop for batch, flop in limit["step_flop"].items()}
         limit = Limit(**{**limit, "step_flop": by_batch})
     rows = [_row(**row) for row in content["rows"]]
-    return Report(content["model"], Machine(**content["machine"]), rows, limit)
+    verification = content.get("verification")
+    return Report(
+        content["model"],
+        Machine(**content["machine"]),
+        rows,
+        limit,
+        Verification(**verification) if verification else None,
+    )
 
 
 def _row(workload: dict[str, Any], difference: dict[str, Any] | None, **others: Any) -> Row:

@@ -29,6 +29,9 @@ def lines(report: Report) -> Iterator[str]:
         if report.limit:
             yield _roofline(report.limit, workload.batch)
     yield ""
+    if report.verification:
+        size, seconds = report.verification.size, report.verification.seconds
+        yield f"opening begins by hashing {size / 1e6:.1f} MB, which took {seconds:.3f} s"
     yield (
         f"seconds; ratio: how many times as fast as {report.rows[0].name}; limit: part of the "
         "roofline that a step reaches; cold: process start to first pictures; pictures: "

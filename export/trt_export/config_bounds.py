@@ -1,0 +1,45 @@
+"""Bounds of a configuration: a stranger's number must not cost minutes or gigabytes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MOST: Mapping[str, int] = {
+    "encoder_layers": 256,
+    "layers_per_block": 64,
+    "num_train_timesteps": 10_000,
+    "sample_size": 1024,
+    "transformer_layers_per_block": 64,
+}
+"""Entry → the largest number in it: far more than any latent diffusion model has."""
+MOST_VALUES = {"trained_betas": MOST["num_train_timesteps"]}
+"""Entry → how many values it may have."""
+FEW_VALUES = 64
+"""How many any other list may have; most have one for each of four levels."""
+
+
+def check_bounds(config: Mapping[str, Any]) -> None:
+    """ValueError for an entry out of bounds."""
+    for name, entry in config.items():
+        if isinstance(entry, list | tuple | int | float):
+            _check(name, list(_values(entry)))
+
+
+def _check(name: str, values: list[Any]) -> None:
+    few = MOST_VALUES.get(name, FEW_VALUES)
+    if len(values) > few:
+        raise ValueError(f"{name} has {len(values)} values, expected at most {few}")
+    most = MOST.get(name)
+    for value in values:
+        if most is not None and isinstance(value, int | float) and value > most:
+            raise ValueError(f"{name} is {value}, expected at most {most}")
+
+
+def _values(entry: Any) -> Iterator[Any]:
+    """What is in a list of lists of any depth."""
+    waiting = [entry]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | tuple):
+            waiting.extend(value)
+        else:
+            yield value
