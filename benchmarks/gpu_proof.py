@@ -25,9 +25,9 @@ from trt_pipeline import load_bundle
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.backends.onnxruntime_cuda import provider_obstacle
 from trt_pipeline.bench.machine import describe_machine
+from trt_pipeline.bundle.manifest import Flavour
 from trt_pipeline.errors import TrtPipelineError
 from trt_pipeline.flavours import load_flavour
-from trt_pipeline.manifest import Flavour
 
 HERE = Path(__file__).parent
 KEPT = 4000

@@ -10,7 +10,7 @@ from typing import Any
 import openvino
 
 from trt_pipeline import Bundle
-from trt_pipeline.manifest import TensorSpec
+from trt_pipeline.bundle.manifest import TensorSpec
 
 
 def step_flop(bundle: Bundle, batch: int) -> float:

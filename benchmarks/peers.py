@@ -18,7 +18,7 @@ from fidelity import load_diffusers
 from plain_unet import openvino_unet, ort_unet
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
 from trt_pipeline.bench.workload import Workload
-from trt_pipeline.images import to_pil
+from trt_pipeline.pictures.images import to_pil
 
 OPENERS = {
     "diffusers": "peers:eager_peer",

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trt_export.signing import sign_bundle
 from trt_pipeline import Pipeline, TrtPipelineError, load_bundle, trt_pipeline
-from trt_pipeline.names import MANIFEST, SIGNATURE
+from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 
 THREADS = 16
 WARM_UP = 100

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prompt_accuracy import Case, generated, random_cases, tally
 from trt_pipeline import Pipeline, trt_pipeline
-from trt_pipeline.samplers import SAMPLERS
+from trt_pipeline.sampling.samplers import SAMPLERS
 
 STEPS = (3, 5, 8, 12, 20, 50)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from trt_pipeline import Bundle, load_bundle
 from trt_pipeline.backends import open_backend
-from trt_pipeline.tiling import decode_in_tiles
+from trt_pipeline.pictures.tiling import decode_in_tiles
 
 
 @dataclass(frozen=True, slots=True)

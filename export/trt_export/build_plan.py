@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import EngineSpec, ShapeRange
+from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import messages, named_targets, network_flags
-from trt_pipeline.manifest import EngineSpec, ShapeRange
-from trt_pipeline.onnx_files import onnx_file
 
 logger = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from trt_export.export import (
     up_to_date,
 )
 from trt_export.signing import read_private_key, sign_bundle
-from trt_pipeline.console import debug_option, progress, run
+from trt_pipeline.bundle.manifest import FLAVOURS, Flavour, Precision
+from trt_pipeline.command_line.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
 from trt_pipeline.locking import one_at_a_time
-from trt_pipeline.manifest import FLAVOURS, Flavour, Precision
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from trt_pipeline.decoding import decode
+from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.errors import CheckpointError
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from trt_export.config_bounds import check_bounds
 from trt_export.modules import build_empty
 from trt_export.schedulers import choose_sampler, complete_settings, training_alphas
 from trt_export.signatures import TEXT_TOKENS
-from trt_pipeline.decoding import decode
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import ModelSpec, ScheduleSpec, TokenizerSpec
 from trt_pipeline.errors import BundleError, CheckpointError
-from trt_pipeline.manifest import ModelSpec, ScheduleSpec, TokenizerSpec
-from trt_pipeline.tokenizer import read_vocabulary
+from trt_pipeline.pipelines.tokenizer import read_vocabulary
 
 SUPER_RESOLUTION = "LDMSuperResolutionPipeline"
 VOCAB = "tokenizer/vocab.txt"

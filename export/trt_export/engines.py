@@ -17,12 +17,7 @@ from trt_pipeline.bundle import (
     manifest_json,
     verify_files,
 )
-from trt_pipeline.durable import write_all_synced, write_synced
-from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.flavours import load_flavour, named_targets
-from trt_pipeline.locking import one_at_a_time
-from trt_pipeline.machine import compute_capability, this_platform
-from trt_pipeline.manifest import (
+from trt_pipeline.bundle.manifest import (
     FLAVOURS,
     EngineKey,
     EngineSpec,
@@ -33,7 +28,12 @@ from trt_pipeline.manifest import (
     ShapeRange,
     TensorSpec,
 )
-from trt_pipeline.names import MANIFEST, SIGNATURE
+from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
+from trt_pipeline.durable import write_all_synced, write_synced
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.flavours import load_flavour, named_targets
+from trt_pipeline.locking import one_at_a_time
+from trt_pipeline.machine import compute_capability, this_platform
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -28,10 +28,7 @@ from trt_pipeline.bundle import (
     load_bundle,
     manifest_json,
 )
-from trt_pipeline.durable import write_synced
-from trt_pipeline.errors import BundleError, InvalidInputError, TrtPipelineError
-from trt_pipeline.locking import one_at_a_time
-from trt_pipeline.manifest import (
+from trt_pipeline.bundle.manifest import (
     GRAPHS,
     FileSpec,
     GraphSpec,
@@ -39,7 +36,10 @@ from trt_pipeline.manifest import (
     ModelSpec,
     Precision,
 )
-from trt_pipeline.names import MANIFEST
+from trt_pipeline.bundle.names import MANIFEST
+from trt_pipeline.durable import write_synced
+from trt_pipeline.errors import BundleError, InvalidInputError, TrtPipelineError
+from trt_pipeline.locking import one_at_a_time
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trt_pipeline.bundle import Bundle, file_sha256
+from trt_pipeline.bundle.names import MANIFEST
 from trt_pipeline.errors import IntegrityError
-from trt_pipeline.names import MANIFEST
 
 CACHE = ".hashes.json"
 

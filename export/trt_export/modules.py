@@ -22,8 +22,8 @@ from trt_export.compvis import CompVisCheckpoint
 from trt_export.compvis_weights import component_weights
 from trt_export.config_bounds import check_bounds
 from trt_export.precision import round_weights
+from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
-from trt_pipeline.manifest import Precision
 
 UNUSED = re.compile(r"to_logits\.(weight|bias)")
 """LDMBert's output layer: the pipeline reads hidden states only."""

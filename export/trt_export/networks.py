@@ -15,7 +15,7 @@ from trt_export.preview import fit_preview
 from trt_export.random_inputs import random_inputs
 from trt_export.reference import reference_outputs
 from trt_export.signatures import graph_inputs
-from trt_pipeline.manifest import Precision, TensorSpec
+from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
 CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 2, "latent_height": 6, "latent_width": 10}

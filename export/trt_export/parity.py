@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from trt_pipeline.bundle.manifest import GraphSpec, Precision
 from trt_pipeline.errors import ParityError
-from trt_pipeline.manifest import GraphSpec, Precision
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

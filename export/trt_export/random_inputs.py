@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trt_pipeline.manifest import TensorSpec
+from trt_pipeline.bundle.manifest import TensorSpec
 
 
 def random_inputs(

@@ -8,7 +8,7 @@ from typing import Any
 
 import diffusers
 
-from trt_pipeline.manifest import SamplerName
+from trt_pipeline.bundle.manifest import SamplerName
 
 Settings = Mapping[str, Any]
 Honoured = Mapping[str, tuple[Any, ...]]

@@ -1,6 +1,6 @@
 """Inputs and outputs of the graphs."""
 
-from trt_pipeline.manifest import DType, Precision, TensorSpec
+from trt_pipeline.bundle.manifest import DType, Precision, TensorSpec
 
 OUTPUTS = {
     "text_encoder": ("text_kv",),

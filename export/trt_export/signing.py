@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trt_pipeline.bundle import manifest_bytes
+from trt_pipeline.bundle.names import SIGNATURE
+from trt_pipeline.bundle.signatures import require_cryptography
 from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.names import SIGNATURE
-from trt_pipeline.signatures import require_cryptography
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trt_export.work_folder import RECORDS
 from trt_pipeline.bundle import is_bundle, read_manifest
+from trt_pipeline.bundle.manifest import FLAVOURS
+from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.manifest import FLAVOURS
-from trt_pipeline.names import MANIFEST, SIGNATURE
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
 """What a killed run may leave in a bundle is ours as well, and so are hidden files."""

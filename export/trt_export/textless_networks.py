@@ -11,7 +11,7 @@ from trt_export.networks import Networks, Tensors
 from trt_export.reference import sampler_step, time_embeds_of, to_pixels
 from trt_export.signatures import textless_inputs
 from trt_export.textless_graphs import QuantizingDecoder, TextlessDenoiser
-from trt_pipeline.manifest import Precision, TensorSpec
+from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 
 class TextlessNetworks(Networks):

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from trt_export.attention import translation_table
 from trt_export.signatures import OUTPUTS
-from trt_pipeline.decoding import decode
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import GraphSpec, Precision, TensorSpec
 from trt_pipeline.errors import CheckpointError
-from trt_pipeline.manifest import GraphSpec, Precision, TensorSpec
 
 OPSET = 20
 INLINE_BYTES = 1024

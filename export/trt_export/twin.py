@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trt_export.checkpoint import WEIGHTS, Checkpoint
-from trt_pipeline.console import run
+from trt_pipeline.command_line.console import run
 from trt_pipeline.errors import InvalidInputError
 
 PUBLISHED = Path(__file__).parent / "ldm_text2im_large_256"

@@ -1,5 +1,5 @@
 """`python -m trt_pipeline` is `trt-pipeline`."""
 
-from trt_pipeline.cli import main
+from trt_pipeline.command_line.cli import main
 
 main()

@@ -1,6 +1,5 @@
 """All that the package offers, in one place: what `import trt_pipeline` finds on first use."""
 
-from trt_pipeline.base_pipeline import PipelineInfo
 from trt_pipeline.bundle import Bundle, load_bundle
 from trt_pipeline.errors import (
     BackendError,
@@ -15,14 +14,15 @@ from trt_pipeline.errors import (
     TrtPipelineError,
     UnknownArgumentError,
 )
-from trt_pipeline.images import save_picture
-from trt_pipeline.metadata import Settings, read_settings
-from trt_pipeline.noise import NoiseStream, SeedNoise, TorchGenerator
-from trt_pipeline.outputs import PipelineOutput, Step
-from trt_pipeline.pipeline import Pipeline, trt_pipeline
-from trt_pipeline.super_resolution import SuperResolutionPipeline
-from trt_pipeline.tokenizer import PromptTruncatedWarning
-from trt_pipeline.unconditional import UnconditionalPipeline
+from trt_pipeline.pictures.images import save_picture
+from trt_pipeline.pictures.metadata import Settings, read_settings
+from trt_pipeline.pipelines.base import PipelineInfo
+from trt_pipeline.pipelines.outputs import PipelineOutput, Step
+from trt_pipeline.pipelines.super_resolution import SuperResolutionPipeline
+from trt_pipeline.pipelines.text_to_image import Pipeline, trt_pipeline
+from trt_pipeline.pipelines.tokenizer import PromptTruncatedWarning
+from trt_pipeline.pipelines.unconditional import UnconditionalPipeline
+from trt_pipeline.sampling.noise import NoiseStream, SeedNoise, TorchGenerator
 
 __all__ = [
     "BackendError",

@@ -12,8 +12,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from trt_pipeline.bundle.manifest import Flavour
 from trt_pipeline.errors import MissingDependencyError
-from trt_pipeline.manifest import Flavour
 
 logger = logging.getLogger(__name__)
 

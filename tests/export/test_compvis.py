@@ -36,7 +36,7 @@ from trt_export.modules import build_empty, load_modules
 from trt_export.twin import PUBLISHED
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
-from trt_pipeline.samplers import sampler_table
+from trt_pipeline.sampling.samplers import sampler_table
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ import pytest
 
 from trt_export.cli import command
 from trt_export.engines import EngineOptions, build_engines
-from trt_pipeline import console
 from trt_pipeline.backends.device.engine_choice import machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle
+from trt_pipeline.bundle.manifest import GRAPHS
+from trt_pipeline.command_line import console
 from trt_pipeline.errors import (
     EngineBuildError,
     EngineMismatchError,
@@ -21,7 +22,6 @@ from trt_pipeline.errors import (
 )
 from trt_pipeline.flavours import messages
 from trt_pipeline.machine import compute_capability
-from trt_pipeline.manifest import GRAPHS
 
 pytest.importorskip("tensorrt_rtx")
 

@@ -22,11 +22,11 @@ from trt_export.export import (
     up_to_date,
 )
 from trt_export.hashes import CACHE
-from trt_pipeline import console
 from trt_pipeline.bundle import load_bundle
+from trt_pipeline.bundle.manifest import GRAPHS
+from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
 from trt_pipeline.locking import one_at_a_time
-from trt_pipeline.manifest import GRAPHS
 
 
 def again(checkpoint: Path, options: ExportOptions) -> ExportReport:

@@ -7,18 +7,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "trt_pipeline.bundle",
-    "trt_pipeline.console",
-    "trt_pipeline.decoding",
+    "trt_pipeline.command_line.console",
+    "trt_pipeline.bundle.decoding",
     "trt_pipeline.durable",
     "trt_pipeline.errors",
     "trt_pipeline.flavours",
     "trt_pipeline.locking",
     "trt_pipeline.machine",
-    "trt_pipeline.manifest",
-    "trt_pipeline.names",
-    "trt_pipeline.onnx_files",
-    "trt_pipeline.signatures",
-    "trt_pipeline.tokenizer",
+    "trt_pipeline.bundle.manifest",
+    "trt_pipeline.bundle.names",
+    "trt_pipeline.bundle.onnx_files",
+    "trt_pipeline.bundle.signatures",
+    "trt_pipeline.pipelines.tokenizer",
 }
 
 

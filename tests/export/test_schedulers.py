@@ -15,9 +15,9 @@ from trt_export.checkpoint import SCHEDULERS as EXPORTED
 from trt_export.checkpoint import open_checkpoint
 from trt_export.description import load_schedule
 from trt_export.schedulers import SCHEDULERS
+from trt_pipeline.bundle.manifest import SamplerName, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
-from trt_pipeline.manifest import SamplerName, ScheduleSpec
-from trt_pipeline.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -7,8 +7,8 @@ import pytest
 
 from tests.runtime.keys import write_keys
 from trt_export.cli import command
-from trt_pipeline import console
 from trt_pipeline.bundle import load_bundle
+from trt_pipeline.command_line import console
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from trt_export.attention import translation_table
 from trt_export.to_onnx import read_specs, save, trace, widen
+from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
-from trt_pipeline.manifest import TensorSpec
 
 HALF = TensorSpec("timesteps", "float16", ("steps", 64))
 

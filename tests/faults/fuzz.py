@@ -28,13 +28,19 @@ atheris: Any = import_module("atheris")
 
 with atheris.instrument_imports(include=["trt_pipeline"]):
     from tests.runtime.tiny_bundle import write_tiny_bundle
-    from trt_pipeline import TrtPipelineError, console
+    from trt_pipeline import TrtPipelineError
     from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest
-    from trt_pipeline.cli import cli
-    from trt_pipeline.manifest import TokenizerSpec
-    from trt_pipeline.metadata import SETTINGS_CHUNK, Settings, read_settings, settings_json
-    from trt_pipeline.onnx_files import external_locations
-    from trt_pipeline.tokenizer import Tokenizer
+    from trt_pipeline.bundle.manifest import TokenizerSpec
+    from trt_pipeline.bundle.onnx_files import external_locations
+    from trt_pipeline.command_line import console
+    from trt_pipeline.command_line.cli import cli
+    from trt_pipeline.pictures.metadata import (
+        SETTINGS_CHUNK,
+        Settings,
+        read_settings,
+        settings_json,
+    )
+    from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 LIMITS = ("-timeout=5", "-rss_limit_mb=2048", "-max_len=4096", "-len_control=0")
 """Seconds and MiB that an input may take, and its bytes, from the start."""

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from trt_export.work_folder import WorkFolder, clear_leavings, leavings
+from trt_pipeline.archive.packing import pack
+from trt_pipeline.archive.unpacking import unpack
 from trt_pipeline.bundle import load_bundle
+from trt_pipeline.bundle.names import MANIFEST
 from trt_pipeline.durable import write_synced
 from trt_pipeline.locking import one_at_a_time
-from trt_pipeline.names import MANIFEST
-from trt_pipeline.packing import pack
-from trt_pipeline.unpacking import unpack
 
 
 def pack_it(bundle: Path, archive: Path) -> None:

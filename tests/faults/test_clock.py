@@ -40,7 +40,7 @@ def test_an_open_pipeline_draws_the_same(own_bundle: Bundle, seconds: int) -> No
 def test_a_change_is_seen_whatever_its_time(
     own_bundle: Bundle, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trt_pipeline.integrity.SETTLED_NS", 0)
+    monkeypatch.setattr("trt_pipeline.bundle.integrity.SETTLED_NS", 0)
     set_times(own_bundle.path, seconds)
     load_bundle(own_bundle.path)
     time.sleep(TICK)
@@ -55,7 +55,7 @@ def test_a_file_of_the_future_is_read_every_time(
     own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: set[object] = set()
-    monkeypatch.setattr("trt_pipeline.integrity._verified", verified)
+    monkeypatch.setattr("trt_pipeline.bundle.integrity._verified", verified)
     monkeypatch.setattr("time.time_ns", lambda: 0)
     load_bundle(own_bundle.path)
     assert not verified

@@ -15,8 +15,8 @@ from tests.runtime.tiny_bundle import write_tiny_bundle
 from trt_export.engines import EngineOptions, build_engines
 from trt_export.signing import sign_bundle
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
+from trt_pipeline.bundle.manifest import EngineSpec, GraphSpec, Precision
 from trt_pipeline.errors import IntegrityError
-from trt_pipeline.manifest import EngineSpec, GraphSpec, Precision
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
 

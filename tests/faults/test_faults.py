@@ -10,8 +10,8 @@ import pytest
 from tests.faults.injection import FAILED, KILLED, Work, outcomes
 from tests.faults.scenes import is_whole, pack_it, replace_it, unpack_it
 from tests.runtime.tiny_bundle import LIMITS, write_tiny_bundle
-from trt_pipeline.manifest import Limits
-from trt_pipeline.packing import pack
+from trt_pipeline.archive.packing import pack
+from trt_pipeline.bundle.manifest import Limits
 
 SAMPLE = 13
 """Every thirteenth call in the default tests, every call in the slow ones."""

@@ -17,13 +17,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.runtime.tiny_bundle import VOCABULARY
 from trt_export.modules import read_weights
-from trt_pipeline import Bundle, TrtPipelineError, console, load_bundle
+from trt_pipeline import Bundle, TrtPipelineError, load_bundle
 from trt_pipeline.bundle import Bundle as Manifest
 from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest
-from trt_pipeline.cli import cli
-from trt_pipeline.metadata import SETTINGS_CHUNK, read_settings
-from trt_pipeline.onnx_files import external_locations
-from trt_pipeline.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.bundle.onnx_files import external_locations
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
+from trt_pipeline.pictures.metadata import SETTINGS_CHUNK, read_settings
+from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
 
 LONG = 100_000
 COMMON: dict[str, Any] = {

@@ -10,9 +10,9 @@ import pytest
 
 from tests.runtime.tiny_bundle import write_tiny_bundle
 from trt_export.cli import command as export_all
-from trt_pipeline import console
-from trt_pipeline.cli import cli
-from trt_pipeline.packing import pack
+from trt_pipeline.archive.packing import pack
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 CAPABILITY_VERSION = 0x20080522
 """Of Linux' capability.h."""

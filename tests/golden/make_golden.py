@@ -24,10 +24,7 @@ from numpy.typing import NDArray
 from tokenizers import normalizers, pre_tokenizers
 
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
-from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
-from trt_pipeline.guidance import guide, guided_steps
-from trt_pipeline.inpainting import KnownLatents, kept_latents, paste
-from trt_pipeline.manifest import (
+from trt_pipeline.bundle.manifest import (
     EngineKey,
     EngineSpec,
     FileSpec,
@@ -39,15 +36,18 @@ from trt_pipeline.manifest import (
     TensorSpec,
     TokenizerSpec,
 )
-from trt_pipeline.names import SIGNATURE
-from trt_pipeline.noise import SeedNoise, TorchGenerator
-from trt_pipeline.onnx_files import external_locations
-from trt_pipeline.previews import preview_pixels
-from trt_pipeline.samplers import SAMPLERS, sampler_table
-from trt_pipeline.schedule import choose_schedule
-from trt_pipeline.signatures import check_signature
-from trt_pipeline.tiling import decode_in_tiles
-from trt_pipeline.tokenizer import Tokenizer
+from trt_pipeline.bundle.names import SIGNATURE
+from trt_pipeline.bundle.onnx_files import external_locations
+from trt_pipeline.bundle.signatures import check_signature
+from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
+from trt_pipeline.pictures.previews import preview_pixels
+from trt_pipeline.pictures.tiling import decode_in_tiles
+from trt_pipeline.pipelines.tokenizer import Tokenizer
+from trt_pipeline.sampling.guidance import guide, guided_steps
+from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
+from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
+from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.schedule import choose_schedule
 
 HERE = Path(__file__).parent
 VOCABULARY = HERE / "vocab.txt"

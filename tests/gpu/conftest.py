@@ -12,8 +12,8 @@ from trt_export.engines import EngineOptions, build_engines
 from trt_pipeline import Bundle, Pipeline, load_bundle, trt_pipeline
 from trt_pipeline.backends import BACKENDS, open_backend
 from trt_pipeline.backends.base import Backend
+from trt_pipeline.bundle.manifest import FLAVOURS
 from trt_pipeline.errors import TrtPipelineError
-from trt_pipeline.manifest import FLAVOURS
 
 GPU_BACKENDS = [name for name in BACKENDS if name not in ("onnxruntime", "openvino")]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trt_export.random_inputs import random_inputs
 from trt_pipeline import Bundle, Pipeline, PipelineOutput
 from trt_pipeline.backends.base import Backend
-from trt_pipeline.manifest import GRAPHS
+from trt_pipeline.bundle.manifest import GRAPHS
 
 pytestmark = pytest.mark.gpu
 

@@ -17,13 +17,13 @@ from trt_pipeline import (
     IntegrityError,
     InvalidInputError,
     TrtPipelineError,
-    console,
     load_bundle,
 )
 from trt_pipeline.archive import END
-from trt_pipeline.cli import cli
-from trt_pipeline.packing import pack
-from trt_pipeline.unpacking import unpack
+from trt_pipeline.archive.packing import pack
+from trt_pipeline.archive.unpacking import unpack
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trt_pipeline import Bundle, console
+from trt_pipeline import Bundle
 from trt_pipeline.bench.candidate import CandidateSpec
 from trt_pipeline.bench.difference import difference
 from trt_pipeline.bench.machine import describe_machine
@@ -20,7 +20,8 @@ from trt_pipeline.bench.table import lines
 from trt_pipeline.bench.usage import peak_host_bytes
 from trt_pipeline.bench.verification import Verification
 from trt_pipeline.bench.workload import Workload
-from trt_pipeline.cli import cli
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 QUICK = Workload(batch=2, num_inference_steps=3)
 BLACK = np.zeros((1, 8, 8, 3), np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from trt_pipeline import Bundle, BundleError, BundleVersionError, IntegrityError, load_bundle
 from trt_pipeline.bundle import manifest_json, parse_manifest
-from trt_pipeline.names import MANIFEST
+from trt_pipeline.bundle.names import MANIFEST
 
 
 def edit(bundle: Bundle, **changes: Any) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_pipeline.cache import ArrayCache
+from trt_pipeline.pipelines.cache import ArrayCache
 
 
 def make(value: float, made: list[float]) -> NDArray[np.float32]:

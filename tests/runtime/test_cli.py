@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from trt_pipeline import Bundle, console
-from trt_pipeline.cli import cli
+from trt_pipeline import Bundle
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 QUICK = ("--steps", "2", "--threads", "1", "--no-progress")
 
@@ -116,7 +117,7 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "--backend", "cuda"], "'cuda' is unknown"),
         (["red", "--count", "0"], "--count"),
         (["red\udc80"], "no valid Unicode"),
-        (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval starts at 0.5"),
+        (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval must stop after"),
         (["red", "--guidance-interval", "0.5"], "--guidance-interval"),
         (["red", "--quality", "0"], "--quality"),
         (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG cannot be"),

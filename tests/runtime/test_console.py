@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from trt_pipeline import IntegrityError, InvalidInputError, TrtPipelineError, console
+from trt_pipeline import IntegrityError, InvalidInputError, TrtPipelineError
+from trt_pipeline.command_line import console
 
 
 def status_of(error: BaseException, *args: str) -> int:

@@ -17,8 +17,8 @@ from trt_pipeline.backends.device.engine_choice import (
 from trt_pipeline.backends.device.layout import Tensor
 from trt_pipeline.backends.device.runtime_cache import RuntimeCache
 from trt_pipeline.backends.device.tensorrt import load_engine
+from trt_pipeline.bundle.manifest import EngineKey, EngineSpec, FileSpec, ShapeRange
 from trt_pipeline.errors import EngineMismatchError, IntegrityError
-from trt_pipeline.manifest import EngineKey, EngineSpec, FileSpec, ShapeRange
 
 ADA = Machine("tensorrt_rtx", "1.7.1", "8.9", "linux-x86_64")
 PROFILE = {"latents": ShapeRange((1, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 8))}

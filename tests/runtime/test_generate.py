@@ -8,11 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline import Bundle, console
+from trt_pipeline import Bundle
 from trt_pipeline.bundle import manifest_json
-from trt_pipeline.cli import cli
-from trt_pipeline.images import save_picture
-from trt_pipeline.metadata import read_settings
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
+from trt_pipeline.pictures.images import save_picture
+from trt_pipeline.pictures.metadata import read_settings
 
 QUICK = ("--threads", "1", "--no-progress")
 SPECIAL = (

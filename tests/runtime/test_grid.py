@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.grid import PictureGrid, grid_columns
+from trt_pipeline.pictures.grid import PictureGrid, grid_columns
 
 
 @pytest.mark.parametrize(

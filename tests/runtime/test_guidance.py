@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.guidance import guidance_scales, guide, guided_steps
-from trt_pipeline.prompts import as_negatives
+from trt_pipeline.pipelines.prompts import as_negatives
+from trt_pipeline.sampling.guidance import guidance_scales, guide, guided_steps
 
 RED = [("red", 1.0)]
 BLUE = [("blue", 1.0)]

@@ -28,9 +28,9 @@ from trt_pipeline import (
     trt_pipeline,
 )
 from trt_pipeline.bundle import MAX_MANIFEST_BYTES, PARALLEL_BYTES, verify_files
-from trt_pipeline.image_inputs import open_picture
-from trt_pipeline.manifest import FileSpec
-from trt_pipeline.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
+from trt_pipeline.bundle.manifest import FileSpec
+from trt_pipeline.pictures.image_inputs import open_picture
+from trt_pipeline.pipelines.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
 
 SECONDS = 1.0
 MEMORY = 256 * 2**20

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.image_inputs import (
+from trt_pipeline.pictures.image_inputs import (
     common_size,
     mask_pixels,
     open_picture,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trt_pipeline import InvalidInputError, Pipeline
-from trt_pipeline.samplers import SAMPLERS
+from trt_pipeline.sampling.samplers import SAMPLERS
 
 QUICK: dict[str, Any] = {"num_inference_steps": 10, "progress_bar": False, "seed": 0}
 GREY = Image.new("RGB", (64, 64), (64, 64, 64))

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.images import Encoding, save_numbered, save_picture, to_pil
-from trt_pipeline.metadata import Settings, read_settings
+from trt_pipeline.pictures.images import Encoding, save_numbered, save_picture, to_pil
+from trt_pipeline.pictures.metadata import Settings, read_settings
 
 SETTINGS = Settings(
     prompt="ein roter Kreis ○",

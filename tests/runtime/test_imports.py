@@ -34,7 +34,7 @@ print(output.images[0].size, BLOCKED & sys.modules.keys())
     assert python(BLOCK + code, str(bundle.path)) == "(64, 64) set()\n"
 
 
-@pytest.mark.parametrize("module", ["trt_pipeline", "trt_pipeline.cli", "trt_pipeline.console"])
+@pytest.mark.parametrize("module", ["trt_pipeline", "trt_pipeline.command_line.cli"])
 def test_an_import_loads_no_engine(module: str) -> None:
     code = f"import {module}, sys; print({{'onnxruntime', 'tokenizers'}} & sys.modules.keys())"
     assert python(BLOCK + code) == "set()\n"

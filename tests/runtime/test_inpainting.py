@@ -1,6 +1,6 @@
 import numpy as np
 
-from trt_pipeline.inpainting import KnownLatents, kept_latents, paste
+from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
 
 
 def test_a_latent_stays_only_if_all_its_pixels_do() -> None:

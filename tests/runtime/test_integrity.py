@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from trt_pipeline import Bundle, BundleError, IntegrityError, load_bundle
-from trt_pipeline.integrity import file_problem
-from trt_pipeline.manifest import FileSpec
+from trt_pipeline.bundle.integrity import file_problem
+from trt_pipeline.bundle.manifest import FileSpec
 
 SPEC = FileSpec(2**22, "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8")
 """Of 4 MiB of zeros."""
@@ -68,7 +68,7 @@ def bytes_read() -> int:
 def test_an_unchanged_file_is_read_once_a_process(
     zeros: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trt_pipeline.integrity.SETTLED_NS", 0)
+    monkeypatch.setattr("trt_pipeline.bundle.integrity.SETTLED_NS", 0)
     assert read_bytes_of_check(zeros) >= SPEC.size
     assert read_bytes_of_check(zeros) < 2**16
 
@@ -81,7 +81,7 @@ def test_a_file_that_was_just_written_is_read_again(zeros: Path) -> None:
 def test_a_change_is_seen_though_size_and_time_are_put_back(
     zeros: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trt_pipeline.integrity.SETTLED_NS", 0)
+    monkeypatch.setattr("trt_pipeline.bundle.integrity.SETTLED_NS", 0)
     status = zeros.stat()
     assert file_problem(zeros.parent, zeros.name, SPEC, hashes=True) is None
     with zeros.open("r+b") as stream:
@@ -92,7 +92,7 @@ def test_a_change_is_seen_though_size_and_time_are_put_back(
 
 
 def test_one_hash_says_nothing_of_another(zeros: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trt_pipeline.integrity.SETTLED_NS", 0)
+    monkeypatch.setattr("trt_pipeline.bundle.integrity.SETTLED_NS", 0)
     assert file_problem(zeros.parent, zeros.name, SPEC, hashes=True) is None
     other = FileSpec(SPEC.size, hashlib.sha256(b"other").hexdigest())
     assert file_problem(zeros.parent, zeros.name, other, hashes=True) is not None

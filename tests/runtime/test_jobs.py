@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from trt_pipeline import Bundle, InvalidInputError, Pipeline
-from trt_pipeline.jobs import Job, batched, check_jobs, count_steps, prompt_jobs, run_batches
-from trt_pipeline.metadata import Settings
+from trt_pipeline.command_line.jobs import (
+    Job,
+    batched,
+    check_jobs,
+    count_steps,
+    prompt_jobs,
+    run_batches,
+)
+from trt_pipeline.pictures.metadata import Settings
 
 BASE = Settings(
     prompt="red",

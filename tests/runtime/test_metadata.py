@@ -12,8 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.images import Encoding, save_picture
-from trt_pipeline.metadata import Settings, read_settings
+from trt_pipeline.pictures.images import Encoding, save_picture
+from trt_pipeline.pictures.metadata import Settings, read_settings
 
 SETTINGS = Settings(
     prompt="ein roter Kreis ○",

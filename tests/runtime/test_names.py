@@ -1,6 +1,6 @@
 import pytest
 
-from trt_pipeline.names import check_names
+from trt_pipeline.bundle.names import check_names
 
 
 @pytest.mark.parametrize(

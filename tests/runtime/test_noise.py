@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError, SeedNoise, TorchGenerator
-from trt_pipeline.noise import PerSample, given_stream, image_seeds
+from trt_pipeline.sampling.noise import PerSample, given_stream, image_seeds
 
 SHAPE = (1, 4, 8, 8)
 

@@ -11,8 +11,8 @@ from onnx import helper
 
 from trt_pipeline import Bundle, BundleError, IntegrityError, trt_pipeline
 from trt_pipeline.bundle import file_sha256
-from trt_pipeline.manifest import FileSpec
-from trt_pipeline.onnx_files import external_locations, onnx_file
+from trt_pipeline.bundle.manifest import FileSpec
+from trt_pipeline.bundle.onnx_files import external_locations, onnx_file
 
 
 def external(location: str) -> onnx.TensorProto:

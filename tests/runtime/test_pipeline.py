@@ -19,8 +19,8 @@ from trt_pipeline import (
     UnknownArgumentError,
     trt_pipeline,
 )
-from trt_pipeline.manifest import Limits
-from trt_pipeline.samplers import SAMPLERS, ddim
+from trt_pipeline.bundle.manifest import Limits
+from trt_pipeline.sampling.samplers import SAMPLERS, ddim
 
 from .tiny_bundle import EMBEDDING, write_tiny_bundle
 
@@ -82,7 +82,8 @@ def test_the_output_is_an_object_and_a_tuple(pipe: Pipeline) -> None:
 
 
 def test_without_return_dict_the_output_is_the_tuple_that_diffusers_returns(pipe: Pipeline) -> None:
-    assert [len(entry) for entry in pipe("red", return_dict=False, **QUICK)] == [1]
+    output: tuple[Any, ...] = pipe("red", return_dict=False, **QUICK)
+    assert [len(images) for images in output] == [1]
 
 
 def test_a_picture_depends_on_its_own_seed_only(pipe: Pipeline) -> None:

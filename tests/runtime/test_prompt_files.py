@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trt_pipeline import Bundle, InvalidInputError, console
-from trt_pipeline.cli import cli
-from trt_pipeline.metadata import Settings, read_settings
-from trt_pipeline.prompt_files import file_jobs, read_prompt_file
+from trt_pipeline import Bundle, InvalidInputError
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
+from trt_pipeline.command_line.prompt_files import file_jobs, read_prompt_file
+from trt_pipeline.pictures.metadata import Settings, read_settings
 
 BASE = Settings(
     prompt="",
@@ -165,7 +166,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         ({"prompt": "a", "schedule": "best"}, "schedule"),
         ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps must be"),
         ({"prompt": "a", "guidance_scale": 1e9}, "guidance_scale must be"),
-        ({"prompt": "a", "guidance_interval": [0.5, 0.2]}, "guidance_interval starts at 0.5"),
+        ({"prompt": "a", "guidance_interval": [0.5, 0.2]}, "guidance_interval must stop after"),
         ({"prompt": "\udc80"}, "no valid Unicode"),
     ],
 )
@@ -243,7 +244,7 @@ def test_resume_with_everything_there_loads_no_bundle(
     file, out = text_file(tmp_path, "red\nblue\n"), tmp_path / "out"
     assert generate(bundle, file, out) == 0
     capsys.readouterr()
-    monkeypatch.delattr("trt_pipeline.generate.trt_pipeline")
+    monkeypatch.delattr("trt_pipeline.command_line.generate.trt_pipeline")
     assert generate(bundle, file, out, "--resume") == 0
     paths = f"{out / '00001-1.png'}\n{out / '00002-1.png'}\n"
     assert capsys.readouterr() == (paths, "all 2 pictures are there\n")

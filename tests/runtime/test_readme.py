@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trt_pipeline import console
-from trt_pipeline.cli import cli
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 from .tiny_bundle import write_tiny_bundle
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.manifest import ScheduleSpec, TimestepSpacing
-from trt_pipeline.samplers import (
+from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
+from trt_pipeline.sampling.samplers import (
     COLUMNS,
     SAMPLERS,
     SamplerTable,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
 
-from trt_pipeline.manifest import PredictionType, ScheduleSpec, TimestepSpacing
-from trt_pipeline.samplers import SAMPLERS, SamplerTable
+from trt_pipeline.bundle.manifest import PredictionType, ScheduleSpec, TimestepSpacing
+from trt_pipeline.sampling.samplers import SAMPLERS, SamplerTable
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.manifest import ScheduleSpec, TimestepSpacing
-from trt_pipeline.schedule import (
+from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
+from trt_pipeline.sampling.schedule import (
     alphas_at,
     choose_schedule,
     fractional_timesteps,

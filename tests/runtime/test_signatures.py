@@ -6,9 +6,10 @@ import pytest
 
 from tests.runtime.keys import write_keys
 from trt_export.signing import read_private_key, sign_bundle
-from trt_pipeline import Bundle, IntegrityError, InvalidInputError, console, load_bundle
+from trt_pipeline import Bundle, IntegrityError, InvalidInputError, load_bundle
 from trt_pipeline import trt_pipeline as open_pipeline
-from trt_pipeline.cli import cli
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 
 @pytest.fixture

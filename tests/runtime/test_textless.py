@@ -18,7 +18,7 @@ from trt_pipeline import (
     UnknownArgumentError,
     trt_pipeline,
 )
-from trt_pipeline.samplers import ddim
+from trt_pipeline.sampling.samplers import ddim
 
 from .tiny_bundle import write_textless_bundle
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_pipeline.tiling import decode_in_tiles
+from trt_pipeline.pictures.tiling import decode_in_tiles
 
 Latents = NDArray[np.float32]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
-from trt_pipeline.manifest import TokenizerSpec
-from trt_pipeline.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.bundle.manifest import TokenizerSpec
+from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
 
 REAL = Path(__file__).parents[2] / "export/trt_export/ldm_text2im_large_256/tokenizer"
 UNCASED = TokenizerSpec(

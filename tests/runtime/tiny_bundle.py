@@ -13,8 +13,8 @@ import onnx
 from onnx import numpy_helper, parser
 
 from trt_pipeline.bundle import Bundle, file_sha256, manifest_json
-from trt_pipeline.decoding import decode
-from trt_pipeline.manifest import (
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import (
     FileSpec,
     GraphSpec,
     Limits,
@@ -24,7 +24,7 @@ from trt_pipeline.manifest import (
     TensorSpec,
     TokenizerSpec,
 )
-from trt_pipeline.names import MANIFEST
+from trt_pipeline.bundle.names import MANIFEST
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
 EMBEDDING = np.linspace(-1, 1, 3 * len(VOCABULARY), dtype=np.float32).reshape(-1, 3)

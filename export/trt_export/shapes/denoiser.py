@@ -15,7 +15,7 @@ from trt_export.shapes.stage import (
     TrainingState,
     batches,
 )
-from trt_pipeline.tokenizer import Tokenizer
+from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 CAPTION_DROPOUT = 0.12
 """Part of the scenes that are shown without their caption, for classifier-free guidance."""

@@ -11,8 +11,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from torch import nn
 
 from trt_export.shapes.scenes import SIDE
-from trt_pipeline.manifest import TokenizerSpec
-from trt_pipeline.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.bundle.manifest import TokenizerSpec
+from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 """About 1,000 entries of bert-base-uncased's vocabulary, in its order."""

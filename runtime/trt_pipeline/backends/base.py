@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import Dim, Precision, TensorSpec
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.manifest import Dim, Precision, TensorSpec
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 

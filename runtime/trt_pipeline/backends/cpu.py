@@ -7,9 +7,9 @@ from threading import Lock
 from trt_pipeline import arguments
 from trt_pipeline.backends.base import Graph
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
-from trt_pipeline.manifest import Precision
 
 
 class CpuBackend(Closing):

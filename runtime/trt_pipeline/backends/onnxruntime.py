@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
-from trt_pipeline.onnx_files import onnx_file
 
 INSTALL = 'pip install "trt-pipeline[cpu]"'
 

@@ -16,9 +16,9 @@ from trt_pipeline.backends.device.onnxruntime import (
     open_session,
 )
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 from trt_pipeline.machine import gpu_obstacle
-from trt_pipeline.onnx_files import onnx_file
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from trt_pipeline.backends.device.engine_backend import (
     machine_for,
 )
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import Flavour
 from trt_pipeline.flavours import load_flavour
-from trt_pipeline.manifest import Flavour
 
 FLAVOUR: Flavour = "tensorrt_rtx"
 

@@ -10,7 +10,6 @@ from typing import cast
 
 import click
 
-from trt_pipeline import console
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.backends.base import BackendModule
 from trt_pipeline.bench.candidate import CandidateSpec
@@ -22,7 +21,8 @@ from trt_pipeline.bench.table import lines
 from trt_pipeline.bench.verification import load_verified
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.generate import BUNDLE, json_option
+from trt_pipeline.command_line import console
+from trt_pipeline.command_line.generate import BUNDLE, json_option
 
 
 @click.command()

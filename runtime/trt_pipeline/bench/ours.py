@@ -13,11 +13,11 @@ from trt_pipeline.backends import Backend, Graph, open_backend
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
 from trt_pipeline.bench.workload import Workload
+from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BundleError
-from trt_pipeline.images import to_pil
-from trt_pipeline.manifest import Precision
-from trt_pipeline.tokenizer import Tokenizer
+from trt_pipeline.pictures.images import to_pil
+from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 
 def our_spec(bundle: str, backend: str, threads: int | None) -> CandidateSpec:

@@ -15,9 +15,9 @@ from trt_pipeline.backends.device.loop_plan import plan_loop
 from trt_pipeline.backends.device.memory import Device
 from trt_pipeline.backends.device.program import Program
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
-from trt_pipeline.manifest import Precision
 
 MOST_LOOPS = 4
 """Loops kept ready: each is one number of steps and one set of shapes."""

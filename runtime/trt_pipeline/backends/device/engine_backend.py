@@ -8,10 +8,10 @@ from trt_pipeline.backends.device.memory import Device
 from trt_pipeline.backends.device.runtime_cache import RuntimeCache
 from trt_pipeline.backends.device.tensorrt import Activations, EngineProgram, load_engine
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import Flavour
 from trt_pipeline.errors import BackendError, DeviceUnavailableError
 from trt_pipeline.flavours import load_flavour, messages
 from trt_pipeline.machine import cache_folder, compute_capability, gpu_obstacle, this_platform
-from trt_pipeline.manifest import Flavour
 
 
 def engine_obstacle(flavour: Flavour, bundle: Bundle | None) -> str | None:

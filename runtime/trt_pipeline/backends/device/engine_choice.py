@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from trt_pipeline.backends.device.layout import Tensor
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import EngineKey, EngineSpec, Flavour
 from trt_pipeline.errors import EngineMismatchError, InvalidInputError
-from trt_pipeline.manifest import EngineKey, EngineSpec, Flavour
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from trt_pipeline.backends.device.layout import Layout, Shape, Tensor, lay_out
 from trt_pipeline.backends.device.memory import Block, Device
 from trt_pipeline.backends.device.program import Executor, Program
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.manifest import GraphSpec, TensorSpec
+from trt_pipeline.bundle.manifest import GraphSpec, TensorSpec
 
 MOST_SHAPES = 8
 """Sets of shapes that a graph stays bound for; each has buffers of its own."""

@@ -10,8 +10,8 @@ from trt_pipeline.backends.device.layout import Tensor
 from trt_pipeline.backends.device.memory import Block, Device
 from trt_pipeline.backends.device.runtime_cache import RuntimeCache
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import EngineSpec
 from trt_pipeline.errors import EngineMismatchError, IntegrityError
-from trt_pipeline.manifest import EngineSpec
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Pictures: read, resized, put together, and written with their settings."""

@@ -1,0 +1,145 @@
+"""Pictures that a user gives: paths, Pillow images or arrays, of any mode and orientation."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline import arguments
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.pictures.metadata import UNREADABLE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | Image | NDArray[Any]"
+"""A path, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4], uint8, bool or 0..1 floats."""
+
+MASK_THRESHOLD = 128
+"""Grey level from which a mask's pixel is painted anew."""
+
+
+def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[Image]":
+    """The pictures of an argument: one for all, or a list or [B, H, W, C] array with one each.
+
+    copies: pictures of each prompt, for a list with one a prompt.
+    """
+    if isinstance(given, np.ndarray) and given.ndim == 4:
+        given = list(given)
+    if not isinstance(given, list | tuple):
+        return [open_picture(name, given)] * count
+    pictures = arguments.per_picture(name, list(given), count, copies)
+    return [open_picture(name, one) for one in pictures]
+
+
+def open_picture(name: str, given: ImageInput) -> "Image":
+    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if it is none."""
+    from PIL import Image, ImageOps
+
+    if isinstance(given, np.ndarray):
+        return Image.fromarray(_as_uint8(name, given))
+    try:
+        if isinstance(given, str | os.PathLike):
+            with Image.open(Path(given)) as file:
+                file.load()
+                return _eight_bits(name, ImageOps.exif_transpose(file))
+        if isinstance(given, Image.Image):
+            return _eight_bits(name, ImageOps.exif_transpose(given))
+    except InvalidInputError:
+        raise
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        raise InvalidInputError(f"{name} cannot be read: {error}.") from None
+    raise InvalidInputError(
+        f"{name} is a {type(given).__name__}, expected a path, a Pillow image or a NumPy array."
+    )
+
+
+def _eight_bits(name: str, image: "Image") -> "Image":
+    """The image, in a mode of 8 bits a channel: 16-bit greys are scaled, floats are 0..1."""
+    from PIL import Image
+
+    if image.mode == "F":
+        return Image.fromarray(_as_uint8(name, np.asarray(image)))
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        greys = np.asarray(image)
+        if greys.min() < 0 or greys.max() > 0xFFFF:
+            raise InvalidInputError(
+                f"{name} has greys from {greys.min()} to {greys.max()}, expected 0 to 65535."
+            )
+        return Image.fromarray((greys // 257).astype(np.uint8))
+    if image.mode == "LAB":
+        raise InvalidInputError(f"{name} has colours in LAB, expected RGB. Convert it first.")
+    return image.convert("LA") if image.mode == "La" else image
+
+
+def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if not fits or not array.size:
+        raise InvalidInputError(
+            f"{name} has shape {array.shape}, expected (H, W) or (H, W, 1, 3 or 4)."
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InvalidInputError(
+            f"{name} is an array of {array.dtype}, expected uint8, bool, or floats from 0 to 1."
+        )
+    if not ((array >= 0) & (array <= 1)).all():
+        raise InvalidInputError(
+            f"{name} has numbers from {array.min():g} to {array.max():g}, expected 0 to 1."
+        )
+    return (array * 255).round().astype(np.uint8)
+
+
+def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3]: what is transparent becomes white; Lanczos filter if resized."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
+    """bool [height, width], True where at least half of the area is white; box filter.
+
+    A mask's transparency is ignored. InvalidInputError for one with no other greys than 0 and 1.
+    """
+    from PIL import Image
+
+    mask = mask.convert("L")
+    if mask.getextrema()[1] == 1:
+        raise InvalidInputError("mask_image is black: its greys are 0 and 1 of 255. Give bools.")
+    if mask.size != (width, height):
+        mask = mask.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(mask) >= MASK_THRESHOLD
+
+
+def common_size(images: Sequence["Image"], factor: int) -> tuple[int, int]:
+    """Height and width that all pictures have, rounded down to multiples of a factor.
+
+    InvalidInputError if they differ: then height and width must be given.
+    """
+    for image in images:
+        if min(image.size) < factor:
+            raise InvalidInputError(
+                f"image is {image.width}x{image.height} pixels, expected {factor}x{factor} at "
+                "least; or give height and width to resize it to."
+            )
+    sizes = {(image.height, image.width) for image in images}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise InvalidInputError(f"image: its pictures are {listed}; give height and width.")
+    height, width = sizes.pop()
+    return height // factor * factor, width // factor * factor

@@ -1,0 +1,1 @@
+"""Pipelines: one class for each kind of model, and what its call takes and gives."""

@@ -1,0 +1,1 @@
+"""Sampling: what takes noise to latents, step by step."""

@@ -1,0 +1,76 @@
+"""Samplers as tables: one row of coefficients for each step of the denoiser.
+
+Each sampler is a function from a schedule and a number of steps to a SamplerTable.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from trt_pipeline.bundle.manifest import ScheduleSpec
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.sampling.samplers.ddim import ddim
+from trt_pipeline.sampling.samplers.exponential import dpmsolver, dpmsolver_karras, unipc
+from trt_pipeline.sampling.samplers.pndm import pndm
+from trt_pipeline.sampling.samplers.sigma_space import euler, euler_ancestral, lms
+from trt_pipeline.sampling.samplers.table import COLUMNS, SamplerTable
+
+__all__ = [
+    "COLUMNS",
+    "SAMPLERS",
+    "SamplerTable",
+    "ddim",
+    "dpmsolver",
+    "dpmsolver_karras",
+    "euler",
+    "euler_ancestral",
+    "lms",
+    "pndm",
+    "sampler_table",
+    "unipc",
+]
+
+
+class Sampler(Protocol):
+    """Makes a table; the first `start` of its steps are left out, as if the rest were all."""
+
+    def __call__(
+        self, schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0
+    ) -> SamplerTable: ...
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "ddim": ddim,
+    "euler": euler,
+    "euler_ancestral": euler_ancestral,
+    "pndm": pndm,
+    "lms": lms,
+    "dpmsolver++": dpmsolver,
+    "dpmsolver++_karras": dpmsolver_karras,
+    "unipc": unipc,
+}
+"""Name → function; each follows the defaults of diffusers' scheduler of that name."""
+
+
+def sampler_table(
+    sampler: str,
+    schedule: ScheduleSpec,
+    num_inference_steps: int,
+    eta: float = 0.0,
+    *,
+    start: int = 0,
+) -> SamplerTable:
+    """The table of the sampler with that name; eta is for ddim alone.
+
+    start: how many of the first steps to leave out, less than num_inference_steps.
+
+    InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
+    """
+    if sampler not in tuple(SAMPLERS):
+        raise InvalidInputError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}.")
+    if sampler == "ddim":
+        return ddim(schedule, num_inference_steps, eta, start=start)
+    if eta != 0:
+        raise InvalidInputError(
+            f"eta must be 0 with sampler {sampler}, got {eta!r}; only ddim has an eta."
+        )
+    return SAMPLERS[sampler](schedule, num_inference_steps, start=start)

@@ -1,0 +1,132 @@
+"""Which timesteps and noise levels of the training schedule a sampler visits.
+
+σ = √((1-ᾱ)/ᾱ) is the noise level relative to the clean sample.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline import arguments
+from trt_pipeline.bundle.manifest import ScheduleSpec
+from trt_pipeline.errors import InvalidInputError
+
+SCHEDULES = ("published", "trained")
+KARRAS_RHO = 7.0
+
+
+def choose_schedule(published: ScheduleSpec, name: str) -> ScheduleSpec:
+    """The schedule as the bundle has it ("published") or as CompVis trained with it ("trained").
+
+    InvalidInputError for another name.
+    """
+    if name not in SCHEDULES:
+        raise InvalidInputError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}.")
+    return published if name == "published" else trained_schedule(published)
+
+
+def trained_schedule(published: ScheduleSpec) -> ScheduleSpec:
+    """The schedule of CompVis' own code, where "linear" betas are the squares of evenly spaced √β.
+
+    It keeps the published first and last beta, to the six decimals that float32 leaves of them.
+    """
+    alphas = np.array(published.alphas_cumprod)
+    betas = 1 - alphas / np.concatenate([[1.0], alphas[:-1]])
+    first, last = betas[[0, -1]].round(6)
+    trained = np.cumprod(1 - np.linspace(first**0.5, last**0.5, len(alphas)) ** 2)
+    return replace(
+        published, alphas_cumprod=tuple(trained.tolist()), steps_offset=1, set_alpha_to_one=False
+    )
+
+
+def inference_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.int64]:
+    """The visited timesteps [N], falling: arXiv:2305.08891, table 2, rounded as diffusers does.
+
+    InvalidInputError unless 1 <= num_inference_steps <= len(alphas_cumprod) and all timesteps,
+    steps_offset included, lie within the schedule.
+    """
+    total = len(schedule.alphas_cumprod)
+    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, total)
+    return _inside(schedule, steps, _spaced(schedule, total, steps))
+
+
+def fractional_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.float64]:
+    """inference_timesteps, but linspace is rounded to float32 only; same errors."""
+    timesteps = inference_timesteps(schedule, num_inference_steps)
+    if schedule.timestep_spacing != "linspace":
+        return timesteps.astype(np.float64)
+    even = np.linspace(0, len(schedule.alphas_cumprod) - 1, len(timesteps), dtype=np.float32)
+    return even[::-1].astype(np.float64)
+
+
+def timesteps_above_end(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.int64]:
+    """N + 1 timesteps without the last where the spacing would end at 0, before any steps_offset.
+
+    InvalidInputError unless 1 <= num_inference_steps < len(alphas_cumprod) and all timesteps,
+    steps_offset included, lie within the schedule.
+    """
+    total = len(schedule.alphas_cumprod)
+    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, total - 1)
+    points = steps if schedule.timestep_spacing == "trailing" else steps + 1
+    return _inside(schedule, steps, _spaced(schedule, total, points)[:steps])
+
+
+def _inside(schedule: ScheduleSpec, steps: int, timesteps: NDArray[np.int64]) -> NDArray[np.int64]:
+    total = len(schedule.alphas_cumprod)
+    if timesteps[0] >= total:
+        raise InvalidInputError(
+            f"num_inference_steps is {steps}, but with steps_offset {schedule.steps_offset} that "
+            f"would begin at timestep {timesteps[0]} and the schedule ends at {total - 1}. "
+            "Use fewer steps."
+        )
+    return timesteps
+
+
+def _spaced(schedule: ScheduleSpec, total: int, steps: int) -> NDArray[np.int64]:
+    match schedule.timestep_spacing:
+        case "leading":
+            return np.arange(steps)[::-1] * (total // steps) + schedule.steps_offset
+        case "linspace":
+            return np.linspace(0, total - 1, steps).round()[::-1].astype(np.int64)
+        case "trailing":
+            # For some counts arange's rounding error appends a timestep of -1; diffusers keeps it.
+            return np.arange(total, 0, -total / steps)[:steps].round().astype(np.int64) - 1
+
+
+def alphas_at(schedule: ScheduleSpec, timesteps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """alphas_cumprod at each timestep [N]; before the first training timestep, the final alpha."""
+    alphas = np.array(schedule.alphas_cumprod)
+    final = 1.0 if schedule.set_alpha_to_one else alphas[0]
+    return np.where(timesteps >= 0, alphas[timesteps.clip(min=0)], final)
+
+
+def training_sigmas(schedule: ScheduleSpec) -> NDArray[np.float64]:
+    """σ at every training timestep, rising."""
+    alphas: NDArray[np.float64] = np.array(schedule.alphas_cumprod)
+    return np.sqrt(1 / alphas - 1)
+
+
+def sigmas_at(
+    schedule: ScheduleSpec, timesteps: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """σ at each timestep, interpolated between training timesteps, and a final 0: [N + 1]."""
+    sigmas = training_sigmas(schedule)
+    return np.append(np.interp(timesteps, np.arange(len(sigmas)), sigmas), 0)
+
+
+def karras_sigmas(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.float64]:
+    """From the highest to the lowest training σ, even in σ^(1/7), and a final 0: [N + 1].
+
+    arXiv:2206.00364, eq. 5. InvalidInputError for more steps than training timesteps.
+    """
+    sigmas = training_sigmas(schedule)
+    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, len(sigmas))
+    high, low = sigmas[[-1, 0]] ** (1 / KARRAS_RHO)
+    return np.append((high + np.linspace(0, 1, steps) * (low - high)) ** KARRAS_RHO, 0)
+
+
+def nearest_timesteps(schedule: ScheduleSpec, sigmas: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The training timestep whose log σ is nearest to that of each sigma [N]."""
+    known = np.log(training_sigmas(schedule))
+    return np.interp(np.log(sigmas), known, np.arange(len(known))).round().astype(np.int64)
