@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("out", type=Path, help="name of the files to write, without suffix")
     parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--guidance-scale", type=float, default=4.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     arguments = parser.parse_args()
     cases = random_cases(arguments.prompts, seed=0)

@@ -95,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--guidance-scale", type=float, default=4.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--backend")
     parser.add_argument("--json", type=Path, help="also write the report to this file")
     arguments = parser.parse_args()
