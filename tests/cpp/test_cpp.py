@@ -50,6 +50,7 @@ CASES: tuple[tuple[str, dict[str, float | str]], ...] = (
     ),
     ("a green cross", {"seed": 11, "sampler": "unipc", "schedule": "trained"}),
     ("a purple ring", {"seed": 13, "sampler": "lms", "height": 96, "width": 64}),
+    ("a blue star", {"seed": 17, "sampler": "euler", "timestep_spacing": "trailing"}),
 )
 
 

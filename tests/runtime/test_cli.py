@@ -53,6 +53,7 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "negative_prompt": "",
         "sampler": "ddim",
         "schedule": "published",
+        "timestep_spacing": None,
         "eta": 0.3,
         "height": 32,
         "width": 96,

@@ -19,6 +19,7 @@ QUICK = ("--threads", "1", "--no-progress")
 SPECIAL = (
     *("--steps", "3", "--guidance-scale", "5.5", "--guidance-interval", "0.2", "0.9"),
     *("--negative-prompt", "blue circle", "--eta", "0.7", "--schedule", "trained"),
+    *("--timestep-spacing", "trailing"),
     *("--height", "40", "--width", "72", "--seed", "11"),
 )
 

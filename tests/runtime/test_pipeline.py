@@ -238,6 +238,10 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"sampler": "heun"}, "sampler must be one of ddim, .* got 'heun'"),
         ({"sampler": "euler", "eta": 0.5}, r"eta must be 0 with sampler euler"),
         ({"schedule": []}, r"schedule must be one of published, trained, got \[\]"),
+        (
+            {"timestep_spacing": "cubic"},
+            "timestep_spacing must be one of leading, linspace, trailing, got 'cubic'",
+        ),
         ({"eta": 1.5}, r"eta must be .* got 1\.5"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt must be .* got 0"),
         ({"guidance_interval": 0.5}, r"guidance_interval must be \(start, stop\)"),
@@ -335,6 +339,15 @@ def test_the_trained_schedule_gives_another_picture(pipe: Pipeline) -> None:
     published = latents(pipe, "red", seed=0, **QUICK)
     trained = latents(pipe, "red", seed=0, schedule="trained", **QUICK)
     assert np.abs(published - trained).max() > 0.01
+
+
+def test_another_timestep_spacing_gives_another_picture(pipe: Pipeline) -> None:
+    own, leading, linspace = (
+        latents(pipe, "red", seed=0, timestep_spacing=spacing, **QUICK)
+        for spacing in (None, "leading", "linspace")
+    )
+    np.testing.assert_array_equal(own, leading)
+    assert np.abs(own - linspace).max() > 0.01
 
 
 def test_numbers_beyond_float32_are_an_error_and_no_black_picture(pipe: Pipeline) -> None:

@@ -70,6 +70,7 @@ def test_a_json_line_has_settings_of_its_own(tmp_path: Path) -> None:
         "eta": 0.3,
         "sampler": "euler",
         "schedule": "trained",
+        "timestep_spacing": "linspace",
         "height": 32,
         "width": 96,
     }
@@ -84,6 +85,7 @@ def test_a_json_line_has_settings_of_its_own(tmp_path: Path) -> None:
         eta=0.3,
         sampler="euler",
         schedule="trained",
+        timestep_spacing="linspace",
         height=32,
         width=96,
         model="tiny",

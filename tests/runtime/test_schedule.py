@@ -125,6 +125,13 @@ def test_the_trained_schedule_spaces_the_roots_of_beta_evenly() -> None:
     assert (trained.steps_offset, trained.set_alpha_to_one) == (1, False)
 
 
+@pytest.mark.parametrize("name", ["published", "trained"])
+def test_a_spacing_asked_for_replaces_the_schedules_own(name: str) -> None:
+    chosen = choose_schedule(LEADING, name, "trailing")
+    assert inference_timesteps(chosen, 4).tolist() == [999, 749, 499, 249]
+    assert choose_schedule(LEADING, name) == choose_schedule(LEADING, name, "leading")
+
+
 def test_float32_does_not_change_the_trained_schedule() -> None:
     rounded = tuple(np.array(ALPHAS_CUMPROD, np.float32).tolist())
     assert trained_schedule(replace(LEADING, alphas_cumprod=rounded)) == trained_schedule(LEADING)
@@ -142,7 +149,7 @@ def test_the_trained_schedule_is_scaled_linear_in_diffusers() -> None:
 
 
 def test_a_schedule_is_chosen_by_name() -> None:
-    assert choose_schedule(LEADING, "published") is LEADING
+    assert choose_schedule(LEADING, "published") == LEADING
     assert choose_schedule(LEADING, "trained") == trained_schedule(LEADING)
     with pytest.raises(InvalidInputError, match="schedule must be one of published, trained, got"):
         choose_schedule(LEADING, "cosine")

@@ -67,6 +67,7 @@ nlohmann::ordered_json settings_of(const Pipeline& pipeline, const Arguments& ar
                                    const Job& job, const Pictures& pictures) {
   const Settings& settings = arguments.settings;
   const int tile = settings.vae_tile_size;
+  const std::string& spacing = settings.timestep_spacing;
   return {{"prompt", job.prompt},
           {"seed", job.seed},
           {"num_inference_steps", settings.num_inference_steps},
@@ -78,6 +79,7 @@ nlohmann::ordered_json settings_of(const Pipeline& pipeline, const Arguments& ar
           {"negative_prompt", settings.negative_prompt},
           {"sampler", settings.sampler.empty() ? pipeline.info().sampler : settings.sampler},
           {"schedule", settings.schedule},
+          {"timestep_spacing", spacing.empty() ? nullptr : nlohmann::ordered_json(spacing)},
           {"guidance_interval", settings.guidance_interval},
           {"image", null_or(arguments.image, internal::file_sha256)},
           {"mask_image", null_or(arguments.mask_image, internal::file_sha256)},

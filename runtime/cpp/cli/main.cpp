@@ -40,6 +40,9 @@ void declare(CLI::App& app, Arguments& arguments, bool& debug, int& timed) {
   app.add_option("--schedule", settings.schedule)
       ->check(CLI::IsMember({"published", "trained"}))
       ->capture_default_str();
+  app.add_option("--timestep-spacing", settings.timestep_spacing)
+      ->check(CLI::IsMember({"leading", "linspace", "trailing"}))
+      ->description("The checkpoint's own by default.");
   app.add_option("--negative-prompt", settings.negative_prompt, "What guidance leads away from.");
   app.add_option("--eta", settings.eta, "0 is deterministic DDIM, 1 is DDPM.")
       ->capture_default_str();

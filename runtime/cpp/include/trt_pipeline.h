@@ -228,6 +228,9 @@ typedef struct trt_pipeline_settings {
   /** Called on the calling thread after each step. Anything but 0 cancels. */
   int (*callback_on_step_end)(void* user_data, const trt_pipeline_step* step);
   void* callback_user_data;
+
+  /** "leading", "linspace" or "trailing", as diffusers names them; NULL is the checkpoint's own. */
+  const char* timestep_spacing;
 } trt_pipeline_settings;
 
 /** The pictures of one call, owned by the library until trt_pipeline_pictures_free. May grow. */

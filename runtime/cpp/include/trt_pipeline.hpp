@@ -68,6 +68,8 @@ struct Settings {
   // Empty is the checkpoint's own.
   std::string sampler = {};
   std::string schedule = "published";
+  // Empty is the checkpoint's own.
+  std::string timestep_spacing = {};
   trt_pipeline_noise noise = TRT_PIPELINE_NOISE_SEED;
   std::vector<std::uint64_t> seeds = {};
   std::vector<float> latents = {};
@@ -238,6 +240,9 @@ class Pipeline {
     raw.eta = settings.eta;
     raw.sampler = settings.sampler.empty() ? nullptr : settings.sampler.c_str();
     raw.schedule = settings.schedule.c_str();
+    if (!settings.timestep_spacing.empty()) {
+      raw.timestep_spacing = settings.timestep_spacing.c_str();
+    }
     raw.noise = settings.noise;
     raw.seeds = settings.seeds.data();
     raw.seed_count = settings.seeds.size();

@@ -164,8 +164,8 @@ Pictures Pipeline::generate(const Request& request) {
   tile_of(request.vae_tile_size, factor);
   const SamplerTable table = sampler_table(
       request.sampler.empty() ? bundle_.manifest.schedule.sampler : request.sampler,
-      choose_schedule(bundle_.manifest.schedule, request.schedule), request.num_inference_steps,
-      request.eta, first_step(request.image, request.num_inference_steps));
+      choose_schedule(bundle_.manifest.schedule, request.schedule, request.timestep_spacing),
+      request.num_inference_steps, request.eta, first_step(request.image, request.num_inference_steps));
   auto [noise, seeds] = noise_of(request);
   const auto image = image_input(request.image, request.count);
   Parts inside, outside;

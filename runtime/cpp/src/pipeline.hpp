@@ -34,6 +34,7 @@ struct Request {
   double eta = 0;
   std::string sampler;  // empty is the schedule's own
   std::string schedule = "published";
+  std::string timestep_spacing;  // empty is the schedule's own
   bool torch_noise = false;
   std::vector<std::uint64_t> seeds;
   const float* latents = nullptr;

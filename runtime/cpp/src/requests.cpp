@@ -234,6 +234,7 @@ Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settin
   request.eta = settings.eta;
   if (settings.sampler) request.sampler = settings.sampler;
   request.schedule = settings.schedule;
+  if (settings.timestep_spacing) request.timestep_spacing = settings.timestep_spacing;
   request.torch_noise = settings.noise == TRT_PIPELINE_NOISE_TORCH;
   if (settings.seed_count)
     request.seeds.assign(settings.seeds, settings.seeds + settings.seed_count);

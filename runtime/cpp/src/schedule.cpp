@@ -113,10 +113,21 @@ ScheduleSpec trained_schedule(const ScheduleSpec& published) {
 
 }  // namespace
 
-ScheduleSpec choose_schedule(const ScheduleSpec& published, const std::string& name) {
-  if (name == "published") return published;
-  if (name == "trained") return trained_schedule(published);
-  throw InvalidInputError(concat("schedule must be one of published, trained, got '", name, "'."));
+ScheduleSpec choose_schedule(const ScheduleSpec& published, const std::string& name,
+                             const std::string& timestep_spacing) {
+  if (name != "published" && name != "trained") {
+    throw InvalidInputError(
+        concat("schedule must be one of published, trained, got '", name, "'."));
+  }
+  const std::string spacing =
+      timestep_spacing.empty() ? published.timestep_spacing : timestep_spacing;
+  if (spacing != "leading" && spacing != "linspace" && spacing != "trailing") {
+    throw InvalidInputError(concat(
+        "timestep_spacing must be one of leading, linspace, trailing, got '", spacing, "'."));
+  }
+  ScheduleSpec schedule = name == "published" ? published : trained_schedule(published);
+  schedule.timestep_spacing = spacing;
+  return schedule;
 }
 
 Timesteps inference_timesteps(const ScheduleSpec& schedule, std::int64_t steps) {

@@ -15,7 +15,9 @@ using Timesteps = std::vector<std::int64_t>;
 using Doubles = std::vector<double>;
 
 // The schedule as the bundle has it ("published") or as CompVis trained with it ("trained").
-ScheduleSpec choose_schedule(const ScheduleSpec& published, const std::string& name);
+// timestep_spacing: as diffusers names them; empty is the bundle's.
+ScheduleSpec choose_schedule(const ScheduleSpec& published, const std::string& name,
+                             const std::string& timestep_spacing = {});
 
 // The visited timesteps [N], falling: arXiv:2305.08891, table 2, rounded as diffusers does.
 Timesteps inference_timesteps(const ScheduleSpec& schedule, std::int64_t steps);

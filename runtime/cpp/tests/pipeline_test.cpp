@@ -325,6 +325,7 @@ TEST_CASE("settings outside what is allowed are refused") {
   CHECK(refused([](Settings& s) { s.eta = 2; }));
   CHECK(refused([](Settings& s) { s.sampler = "heun"; }));
   CHECK(refused([](Settings& s) { s.schedule = "linear"; }));
+  CHECK(refused([](Settings& s) { s.timestep_spacing = "cubic"; }));
   CHECK(refused([](Settings& s) { s.num_images_per_prompt = 0; }));
   CHECK(refused([](Settings& s) { s.seeds = {1, 2}; }));
   CHECK(refused([](Settings& s) { s.negative_prompt = "\xff"; }));

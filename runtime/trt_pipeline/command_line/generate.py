@@ -36,7 +36,7 @@ from trt_pipeline.pictures.metadata import PictureFormat, Settings, read_setting
 from trt_pipeline.pictures.sources import Sources
 from trt_pipeline.pipelines.text_to_image import Pipeline, trt_pipeline
 from trt_pipeline.sampling.samplers import SAMPLERS
-from trt_pipeline.sampling.schedule import SCHEDULES
+from trt_pipeline.sampling.schedule import SCHEDULES, TIMESTEP_SPACINGS
 
 BUNDLE = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -52,6 +52,7 @@ SETTINGS_OPTIONS = (
     "eta",
     "sampler",
     "schedule",
+    "timestep_spacing",
     "height",
     "width",
     "strength",
@@ -89,6 +90,11 @@ SETTINGS_OPTIONS = (
     "--sampler", type=click.Choice(tuple(SAMPLERS)), help="The checkpoint's own by default."
 )
 @click.option("--schedule", type=click.Choice(SCHEDULES), default="published")
+@click.option(
+    "--timestep-spacing",
+    type=click.Choice(TIMESTEP_SPACINGS),
+    help="The checkpoint's own by default.",
+)
 @click.option("--negative-prompt", default="", help="What guidance leads away from.")
 @click.option("--eta", default=0.0, help="0 is deterministic DDIM, 1 is DDPM.")
 @click.option(

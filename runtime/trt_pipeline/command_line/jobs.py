@@ -28,6 +28,7 @@ SHARED = (
     "eta",
     "sampler",
     "schedule",
+    "timestep_spacing",
     "guidance_interval",
     "strength",
     "vae_tile_size",

@@ -23,6 +23,7 @@ LINE_SETTINGS = (
     "eta",
     "sampler",
     "schedule",
+    "timestep_spacing",
     "height",
     "width",
     "image",

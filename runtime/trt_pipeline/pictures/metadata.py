@@ -76,6 +76,8 @@ class Settings:
     negative_prompt: str = ""
     sampler: str = "ddim"
     schedule: str = "published"
+    timestep_spacing: str | None = None
+    """None is the bundle's own."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """The part of the steps that is guided."""
     image: str | None = None

@@ -138,6 +138,7 @@ def check_call(
     eta: float,
     sampler: str | None,
     schedule: str,
+    timestep_spacing: str | None,
     generator: object,
     seed: int | Sequence[int] | None,
     latents: ArrayLike | None,
@@ -153,7 +154,7 @@ def check_call(
     """
     factor = bundle.model.vae_scale_factor
     shape = _latents_shape(bundle, count, height, width, [picture for picture, _ in opened])
-    chosen = choose_schedule(bundle.schedule, schedule)
+    chosen = choose_schedule(bundle.schedule, schedule, timestep_spacing)
     table = sampler_table(
         bundle.schedule.sampler if sampler is None else sampler,
         chosen,

@@ -48,6 +48,7 @@ class SuperResolutionPipeline(BasePipeline[EnlargingCall]):
         seed: int | Sequence[int] | None = None,
         sampler: str | None = None,
         schedule: str = "published",
+        timestep_spacing: str | None = None,
         vae_tile_size: int | None = None,
         callback_on_step_end: Callable[..., Any] | None = None,
         cancel: CancelToken | None = None,

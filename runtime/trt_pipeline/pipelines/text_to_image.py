@@ -99,6 +99,7 @@ class Pipeline(BasePipeline[TextCall]):
         seed: int | Sequence[int] | None = None,
         sampler: str | None = None,
         schedule: str = "published",
+        timestep_spacing: str | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         num_images_per_prompt: int = 1,
@@ -121,6 +122,8 @@ class Pipeline(BasePipeline[TextCall]):
         sampler: ddim, euler, euler_ancestral, pndm, lms, dpmsolver++, dpmsolver++_karras or unipc;
         None is the checkpoint's own.
         schedule: "published" as in the checkpoint, or "trained" as in CompVis' own code.
+        timestep_spacing: leading, linspace or trailing (arXiv:2305.08891, table 2); None is the
+        checkpoint's own.
         negative_prompt: what u sees instead of the empty text; a list has one a picture.
         guidance_interval: of the N steps made, step i is guided if start <= i / N < stop; the
         others cost half.

@@ -4,26 +4,39 @@
 """
 
 from dataclasses import replace
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline import arguments
-from trt_pipeline.bundle.manifest import ScheduleSpec
+from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
 from trt_pipeline.errors import InvalidInputError
 
 SCHEDULES = ("published", "trained")
+TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 KARRAS_RHO = 7.0
 
 
-def choose_schedule(published: ScheduleSpec, name: str) -> ScheduleSpec:
+def choose_schedule(
+    published: ScheduleSpec, name: str, timestep_spacing: str | None = None
+) -> ScheduleSpec:
     """The schedule as the bundle has it ("published") or as CompVis trained with it ("trained").
 
+    timestep_spacing: leading, linspace or trailing, as diffusers names them; None is the bundle's.
     InvalidInputError for another name.
     """
-    if name not in SCHEDULES:
-        raise InvalidInputError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}.")
-    return published if name == "published" else trained_schedule(published)
+    chosen: str = published.timestep_spacing if timestep_spacing is None else timestep_spacing
+    for argument, given, allowed in (
+        ("schedule", name, SCHEDULES),
+        ("timestep_spacing", chosen, TIMESTEP_SPACINGS),
+    ):
+        if given not in allowed:
+            raise InvalidInputError(
+                f"{argument} must be one of {', '.join(allowed)}, got {arguments.shown(given)}."
+            )
+    schedule = published if name == "published" else trained_schedule(published)
+    return replace(schedule, timestep_spacing=cast("TimestepSpacing", chosen))
 
 
 def trained_schedule(published: ScheduleSpec) -> ScheduleSpec:
