@@ -35,6 +35,8 @@ from trt_pipeline.bundle.manifest import (
     Limits,
     ModelSpec,
     Precision,
+    ScheduleSpec,
+    TokenizerSpec,
 )
 from trt_pipeline.bundle.names import MANIFEST
 from trt_pipeline.durable import write_synced
@@ -195,7 +197,6 @@ def _export(
     signing_key: "Ed25519PrivateKey | None",
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
-    from trt_export.description import describe_model, describe_tokenizer, load_schedule
     from trt_export.networks import Networks
     from trt_export.textless_networks import TextlessNetworks
     from trt_export.to_onnx import read_specs
@@ -209,9 +210,7 @@ def _export(
         seconds[name] = time.perf_counter() - started
         return result
 
-    model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
-    tokenizer = describe_tokenizer(checkpoint)
-    limits = limits_of(model, options)
+    model, schedule, tokenizer, limits = describe(checkpoint, options)
     kind = Networks if checkpoint.pipeline == TEXT_TO_IMAGE else TextlessNetworks
     networks = kind(checkpoint, options.precision)
     names = graph_names(checkpoint)
@@ -246,6 +245,19 @@ def _export(
         sign_bundle(work.path, signing_key)
     work.publish(out)
     return ExportReport(bundle, True, seconds, tuple(parity))
+
+
+def describe(
+    checkpoint: Checkpoint, options: ExportOptions
+) -> tuple[ModelSpec, ScheduleSpec, TokenizerSpec | None, Limits]:
+    """What a manifest says of a checkpoint, read without weights.
+
+    CheckpointError if it is none that can be exported, InvalidInputError for the options.
+    """
+    from trt_export.description import describe_model, describe_tokenizer, load_schedule
+
+    model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
+    return model, schedule, describe_tokenizer(checkpoint), limits_of(model, options)
 
 
 def _save_reference(networks: "Networks", work: WorkFolder) -> None:

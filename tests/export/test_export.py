@@ -253,6 +253,17 @@ def test_a_dry_run_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_refuses_what_the_export_would(
+    plain_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = shutil.copytree(plain_checkpoint, tmp_path / "checkpoint")
+    path = checkpoint / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "clip_sample": True}))
+    arguments = [str(checkpoint), "--out", str(tmp_path / "bundle"), "--dry-run"]
+    assert console.run(command, arguments) == 2
+    assert "clip_sample is True" in capsys.readouterr().err
+
+
 def test_a_dry_run_knows_what_is_there(
     plain_checkpoint: Path, plain_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

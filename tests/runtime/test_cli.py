@@ -109,6 +109,7 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "-o", "a.gif"], "a picture's name ends in .png, .webp, .jpg, .jpeg"),
         (["red", "-o", "missing/a.png"], "there is no folder missing"),
         (["red", "blue", "-o", "a.png"], "is one file for 2 pictures"),
+        (["red", "-o", ""], "it is empty; name a folder or a picture"),
         (["red", "--steps", "0"], "num_inference_steps must be"),
         (["red", "--steps", "1001"], "num_inference_steps must be"),
         (["red", "--height", "60"], "height must be a multiple of 8"),

@@ -125,6 +125,18 @@ def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
     assert len(open_pictures("image", [grey], 2, copies=2)) == 2
 
 
+def test_a_mask_with_transparent_parts_is_refused() -> None:
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    with pytest.raises(InvalidInputError, match="mask_image has transparent parts"):
+        mask_pixels(clear, 8, 8)
+    assert mask_pixels(Image.new("RGBA", (8, 8), "white"), 8, 8).all()
+
+
+def test_an_empty_path_is_no_picture() -> None:
+    with pytest.raises(InvalidInputError, match="image is an empty path"):
+        open_picture("image", "")
+
+
 def test_a_mask_of_zeros_and_ones_is_no_mask() -> None:
     with pytest.raises(InvalidInputError, match="its greys are 0 and 1 of 255"):
         mask_pixels(Image.new("L", (8, 8), 1), 8, 8)

@@ -48,6 +48,18 @@ def test_the_suffix_chooses_the_format(name: str, kind: str, tmp_path: Path) -> 
         assert image.format == kind
 
 
+def test_what_is_no_picture_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="image is a ndarray, expected a Pillow image"):
+        save_picture(PIXELS[0], tmp_path / "a.png")  # type: ignore[arg-type]
+
+
+def test_an_error_names_the_picture_and_not_what_is_written_aside(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "a.png"
+    with pytest.raises(FileNotFoundError) as caught:
+        save_picture(to_pil(PIXELS)[0], path)
+    assert caught.value.filename == str(path)
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt"])
 def test_an_unknown_suffix_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"ends in \.png, \.webp, \.jpg, \.jpeg"):

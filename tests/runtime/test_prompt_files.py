@@ -170,6 +170,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         ({"prompt": "a", "guidance_scale": 1e9}, "guidance_scale must be"),
         ({"prompt": "a", "guidance_interval": [0.5, 0.2]}, "guidance_interval must stop after"),
         ({"prompt": "\udc80"}, "no valid Unicode"),
+        ({"prompt": "a", "image": ""}, "image is an empty path; leave it out, or give null"),
     ],
 )
 def test_a_line_that_the_bundle_cannot_do_is_named_before_any_work(

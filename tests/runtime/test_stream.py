@@ -1,12 +1,13 @@
 """What a caller sees and does while a call runs."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL.Image import Image
+from PIL import Image
 
 from trt_pipeline import (
     Bundle,
@@ -125,8 +126,19 @@ def test_a_safety_checker_of_another_kind_is_refused(bundle: Bundle) -> None:
         pipe("red", progress_bar=False, **QUICK)
 
 
+def test_a_pair_as_diffusers_checkers_return_is_refused(bundle: Bundle) -> None:
+    def checker(images: Sequence[Image.Image]) -> Any:
+        return images, [False] * len(images)
+
+    with (
+        trt_pipeline(bundle, threads=1, safety_checker=checker) as pipe,
+        pytest.raises(InvalidInputError, match="with True or False for each image"),
+    ):
+        pipe(["red", "blue"], **QUICK)
+
+
 def test_what_the_safety_checker_refuses_is_blackened(bundle: Bundle) -> None:
-    def checker(images: list[Image]) -> list[bool]:
+    def checker(images: list[Image.Image]) -> list[bool]:
         return [number == 1 for number, _ in enumerate(images)]
 
     with trt_pipeline(bundle, threads=1, safety_checker=checker) as pipe:

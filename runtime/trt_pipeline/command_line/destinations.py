@@ -1,9 +1,9 @@
 """Destinations: where a command's pictures go, and which of them are there already."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from trt_pipeline.command_line.jobs import Job
@@ -98,8 +98,11 @@ def check_file(output: Path, force: bool) -> PictureFormat:
 
 def check_writable(folder: Path) -> None:
     """InvalidInputError unless files can be made in a folder."""
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InvalidInputError(f"output: {folder} is no folder that can be written to.")
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        raise InvalidInputError(f"output: {folder} is no folder that can be written to.") from None
 
 
 def kept_pictures(destination: Destination, jobs: Iterable[Job], resume: bool) -> dict[Job, Path]:

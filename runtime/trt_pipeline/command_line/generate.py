@@ -38,6 +38,17 @@ from trt_pipeline.pipelines.text_to_image import Pipeline, trt_pipeline
 from trt_pipeline.sampling.samplers import SAMPLERS
 from trt_pipeline.sampling.schedule import SCHEDULES, TIMESTEP_SPACINGS
 
+
+class OutputPath(click.Path):
+    """A path that is not empty, as one from an unset variable would be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; fails for an empty one."""
+        if value == "":
+            self.fail("it is empty; name a folder or a picture.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 BUNDLE = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -74,7 +85,8 @@ SETTINGS_OPTIONS = (
     "--prompts",
     "prompt_file",
     type=EXISTING_FILE,
-    help="A .txt file with a prompt a line, or a .jsonl file with an object of settings a line.",
+    help="A .txt file with a prompt a line, where # begins a remark, or a .jsonl file with an "
+    "object of settings a line.",
 )
 @click.option("--seed", type=int, help="Of the first picture; the next take the numbers after it.")
 @click.option("--steps", "--num-inference-steps", "num_inference_steps", default=50)
@@ -115,7 +127,7 @@ SETTINGS_OPTIONS = (
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputPath(path_type=Path),
     help="A folder, for numbered pictures, or one picture's file name; by default this folder, "
     "or nothing but the grid.",
 )

@@ -144,10 +144,17 @@ def _settings(
         settings = decode(Settings, {**asdict(base), **own}, "settings")
         files = {name: own[name] for name in ("image", "mask_image") if name in own}
         sources = replace(
-            sources, **{name: folder / path if path else None for name, path in files.items()}
+            sources, **{name: _beside(folder, name, path) for name, path in files.items()}
         )
         if "image" in files:
             settings = sources.sized(settings, factor, own)
         return sources.traced(settings), sources
     except ValueError as error:
         raise InvalidInputError(f"{line.origin}: {str(error).rstrip('.')}.") from None
+
+
+def _beside(folder: Path, name: str, path: str | None) -> Path | None:
+    """A line's path, relative to the file's folder; null takes none."""
+    if path == "":
+        raise ValueError(f"{name} is an empty path; leave it out, or give null")
+    return None if path is None else folder / path

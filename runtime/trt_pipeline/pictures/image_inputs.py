@@ -41,6 +41,8 @@ def open_picture(name: str, given: ImageInput) -> "Image":
 
     if isinstance(given, np.ndarray):
         return Image.fromarray(_as_uint8(name, given))
+    if given == "":
+        raise InvalidInputError(f"{name} is an empty path, expected a picture's.")
     try:
         if isinstance(given, str | os.PathLike):
             with Image.open(Path(given)) as file:
@@ -114,10 +116,15 @@ def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
 def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
     """bool [height, width], True where at least half of the area is white; box filter.
 
-    A mask's transparency is ignored. InvalidInputError for one with no other greys than 0 and 1.
+    InvalidInputError for one with transparent parts, or with no other greys than 0 and 1.
     """
     from PIL import Image
 
+    if mask.has_transparency_data and mask.convert("RGBA").getextrema()[3] != (255, 255):
+        raise InvalidInputError(
+            "mask_image has transparent parts, which mean different things in different programs. "
+            "Make it opaque: white where the image is painted anew, black elsewhere."
+        )
     mask = mask.convert("L")
     if mask.getextrema()[1] == 1:
         raise InvalidInputError("mask_image is black: its greys are 0 and 1 of 255. Give bools.")

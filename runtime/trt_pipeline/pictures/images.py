@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
@@ -82,18 +82,31 @@ def save_picture(
     Raises InvalidInputError for an unknown suffix, or settings or sides too long for the format;
     FileExistsError unless overwrite.
     """
+    from PIL.Image import Image
+
+    if not isinstance(image, Image):
+        raise InvalidInputError(f"image is a {type(image).__name__}, expected a Pillow image.")
     path = Path(path)
     kind = picture_format(path)
     check_sides(image.size, kind)
     parameters = _parameters(kind, settings, encoding or Encoding())
     unfinished = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        with unfinished.open("xb") as stream:
+        with _create(unfinished, path) as stream:
             image.save(stream, kind.upper(), **parameters)
         _publish(unfinished, path, overwrite)
         return path
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _create(unfinished: Path, path: Path) -> BinaryIO:
+    """Opens a file that will become `path`, which an error names."""
+    try:
+        return unfinished.open("xb")
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def save_numbered(

@@ -284,9 +284,10 @@ class BasePipeline(Closing, Generic[C]):
         if self._safety_checker is None:
             return None
         answer = self._safety_checker(to_pil(pixels))
-        if not arguments.is_list(answer):
+        verdict = (bool, int, np.bool_)
+        if not arguments.is_list(answer) or not all(isinstance(one, verdict) for one in answer):
             raise InvalidInputError(
-                "safety_checker must return a list with one verdict an image, "
+                "safety_checker must return a list with True or False for each image, "
                 f"got {arguments.shown(answer)}."
             )
         verdicts = tuple(map(bool, answer))
