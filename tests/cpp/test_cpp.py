@@ -1,20 +1,6 @@
-"""Builds runtime/cpp into a temporary folder, runs its tests, and compares its pictures.
-
-TRT_PIPELINE_CMAKE_ARGS adds arguments for CMake, such as those that switch ONNX Runtime on.
-TRT_PIPELINE_SANITIZE builds everything with those sanitizers, such as address,undefined, quickly
-rather than for speed, and runs the fuzzers for seconds; the installed library is then not tested,
-as programs that use it would need the sanitizers as well.
-TRT_PIPELINE_BUILD names a build folder to bring up to date instead of a temporary one, and
-TRT_PIPELINE_BUNDLE a bundle of the embedded checkpoint instead of one exported now.
-"""
+"""Runs the library's tests, and compares the pictures of C++ with Python's."""
 
 import json
-import os
-import shlex
-import shutil
-import subprocess
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.runtime.tiny_bundle import write_textless_bundle, write_tiny_bundle
+from tests.cpp.build import ROOT, SANITIZE, SOURCE, Build, call, pixels
+from tests.runtime.tiny_bundle import write_textless_bundle
 from tests.textless_checkpoints import make_super_resolution
 from trt_export.checkpoint import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
@@ -37,9 +24,6 @@ from trt_pipeline.bundle import file_sha256
 
 pytestmark = pytest.mark.slow  # the build takes minutes
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "runtime" / "cpp"
-
 CASES: tuple[tuple[str, dict[str, float | str]], ...] = (
     ("a red circle", {"seed": 0, "guidance_scale": 6.0}),
     ("a yellow star", {"seed": 1, "guidance_scale": 4.0, "eta": 0.3}),
@@ -53,85 +37,9 @@ CASES: tuple[tuple[str, dict[str, float | str]], ...] = (
     ("a blue star", {"seed": 17, "sampler": "euler", "timestep_spacing": "trailing"}),
 )
 
-
-SANITIZE = os.environ.get("TRT_PIPELINE_SANITIZE", "")
-COMPILER = "clang++" if SANITIZE and shutil.which("clang++") else "c++"
-"""libFuzzer is Clang's."""
 without_sanitizers = pytest.mark.skipif(
     bool(SANITIZE), reason="a program that uses the library needs its sanitizers as well"
 )
-
-
-def _sanitized() -> list[str]:
-    """In few unoptimized parts, as compiling takes longer than running; the fuzzers are tests."""
-    options = [
-        f"-DTRT_PIPELINE_SANITIZE={SANITIZE}",
-        *("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"),
-        *("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=17"),
-        "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON",
-        *("-DTRT_PIPELINE_FUZZ=ON", "-DTRT_PIPELINE_FUZZ_SECONDS=5"),
-    ]
-    if COMPILER == "clang++":
-        options += ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"]
-    return options
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    folder: Path
-    bundle: Path
-
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """The command-line program."""
-        command = [self.folder / "trt-pipeline-cpp", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
-    def backends(self) -> list[str]:
-        cache = (self.folder / "CMakeCache.txt").read_text()
-        return [n for n in ("openvino", "onnxruntime") if f"{n.upper()}:BOOL=ON" in cache]
-
-
-def call(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{shlex.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded checkpoint's; under sanitizers a tiny one, as they see nothing of a backend."""
-    if given := os.environ.get("TRT_PIPELINE_BUNDLE"):
-        return Path(given)
-    out = tmp_path_factory.mktemp("bundle") / "bundle"
-    if SANITIZE:
-        return write_tiny_bundle(out).path
-    export_checkpoint(open_checkpoint(None), out, ExportOptions(), lambda _: None)
-    return out
-
-
-@pytest.fixture(scope="session")
-def build(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    missing = [tool for tool in ("cmake", COMPILER, "pkg-config") if not shutil.which(tool)]
-    assert not missing, f"{', '.join(missing)} is not installed; docs/cpp.md lists the packages"
-    openvino = find_spec("openvino")
-    assert openvino, 'openvino is not installed; pip install "trt-pipeline[openvino]"'
-    given = os.environ.get("TRT_PIPELINE_BUILD")
-    folder = Path(given) if given else tmp_path_factory.mktemp("cpp")
-    call(
-        *("cmake", "-S", SOURCE, "-B", folder),
-        f"-DOpenVINO_DIR={Path(str(openvino.origin)).parent / 'cmake'}",
-        f"-DTRT_PIPELINE_BUNDLE={bundle}",
-        *("-DTRT_PIPELINE_TESTS=ON", "-DTRT_PIPELINE_WERROR=ON", "-DCMAKE_INSTALL_LIBDIR=lib"),
-        *(_sanitized() if SANITIZE else ()),
-        *shlex.split(os.environ.get("TRT_PIPELINE_CMAKE_ARGS", "")),
-    )
-    call("cmake", "--build", folder, "--parallel", "2")
-    return Build(folder, bundle)
-
-
-def pixels(path: Path) -> NDArray[np.int32]:
-    with Image.open(path) as image:
-        return np.asarray(image, np.int32)
 
 
 def test_every_test_of_the_library_passes(build: Build) -> None:
@@ -257,15 +165,14 @@ def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
     Image.fromarray(noise).resize((64, 32), Image.Resampling.BICUBIC).save(small)
     for backend in build.backends():
         done = build.run(
-            *(bundle, f"--image={small}", "--steps=8", "--seed=3", "--eta=0.3", "--sampler=ddim"),
+            *(bundle, f"--image={small}", "--seed=3", "--eta=0.3", "--sampler=ddim"),
             *(f"--backend={backend}", "--force", "-o", large),
         )
         assert done.returncode == 0, done.stderr
         with SuperResolutionPipeline.open(bundle, backend=backend) as pipe:
-            made = pipe(*(small, None, 8, 0.3), sampler="ddim", seed=3, progress_bar=False).images[
-                0
-            ]
+            made = pipe(small, eta=0.3, sampler="ddim", seed=3, progress_bar=False).images[0]
         assert pixels(large).shape == (128, 256, 3)
+        assert read_settings(large).num_inference_steps == 100
         assert np.abs(pixels(large) - np.asarray(made, np.int32)).max() <= 1
 
 
@@ -300,13 +207,14 @@ def test_pictures_of_a_folder_are_numbered(build: Build, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps=0"], "num_inference_steps must be an integer from 1 to 1000, got 0."),
+        (["--steps=0"], "num_inference_steps must be an integer from 1, got 0."),
         (["--height=33"], "height must be a multiple of 8"),
         (["--sampler=heun"], "--sampler"),
-        (["--output=picture.gif"], "pictures are .png files"),
+        (["--output=picture.gif"], "a picture's name ends in .png, .webp, .jpg, .jpeg"),
         (["--backend=abacus"], "backend 'abacus' is unknown"),
         (["--unknown"], "--unknown"),
-        (["--image=pyproject.toml"], "image pyproject.toml is no PNG. Convert it to one."),
+        (["--seed=-1"], "--seed"),
+        (["--image=pyproject.toml"], "image pyproject.toml is no PNG, WebP or JPEG."),
         (["--image=nowhere.png"], "image nowhere.png cannot be read: No such file"),
         (["--strength=0.5"], "strength is given without image."),
         (["--mask-image=docs/contact-sheet.png"], "mask_image is given without image."),

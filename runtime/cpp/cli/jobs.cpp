@@ -1,161 +1,158 @@
 #include "jobs.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cctype>
-#include <functional>
 #include <limits>
 #include <random>
+#include <unordered_map>
 
-#include "png_reader.hpp"
-#include "sha256.hpp"
+#include "arguments.hpp"
+#include "errors.hpp"
 
 namespace trt_pipeline::cli {
 namespace {
 
-namespace fs = std::filesystem;
+using internal::concat;
+using internal::InvalidInputError;
 
-void check_writable(const fs::path& folder) {
-  if (!fs::is_directory(folder) || access(folder.c_str(), W_OK) != 0) {
-    throw UsageError("output: " + folder.string() + " is no folder that can be written to.");
+// Refuses what the library takes for a value that was not given.
+void check_given(const PictureSettings& settings) {
+  const auto refuse = [](const char* name, const auto& allowed, const auto& value) {
+    throw InvalidInputError(concat(name, " must be ", allowed, ", got ", value, "."));
+  };
+  const std::pair<const char*, std::int32_t> numbers[] = {
+      {"num_inference_steps", settings.num_inference_steps},
+      {"height", settings.height},
+      {"width", settings.width},
+      {"vae_tile_size", settings.vae_tile_size.value_or(1)}};
+  for (const auto& [name, number] : numbers) {
+    if (number < 1) refuse(name, "an integer from 1", number);
+  }
+  const double strength = settings.strength.value_or(0);
+  if (!(strength >= 0 && strength <= 1))
+    refuse("strength", "a finite number from 0 to 1", strength);
+  if (settings.sampler.empty()) refuse("sampler", "a sampler's name", "''");
+  if (settings.timestep_spacing == "") refuse("timestep_spacing", "a spacing's name", "''");
+  const std::pair<const char*, const std::string*> texts[] = {
+      {"prompt", &settings.prompt}, {"negative_prompt", &settings.negative_prompt}};
+  for (const auto& [name, text] : texts) {
+    if (text->find('\0') == std::string::npos) continue;
+    throw InvalidInputError(concat(name, " has a zero character, which C strings cannot hold."));
   }
 }
 
-fs::path nearest_existing(fs::path path) {
-  path = fs::absolute(path).lexically_normal();
-  while (!fs::exists(path) && path.has_parent_path() && path != path.parent_path()) {
-    path = path.parent_path();
-  }
-  return path;
-}
-
-void check_file(const fs::path& output, std::size_t pictures, bool force) {
-  const std::string name = "output " + output.string();
-  std::string suffix = output.extension().string();
-  std::ranges::transform(suffix, suffix.begin(), [](unsigned char c) { return std::tolower(c); });
-  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  if (suffix != ".png") {
-    throw UsageError(name + ": a name with a suffix is a picture's, and pictures are .png files.");
-  }
-  if (pictures > 1) {
-    throw UsageError(name + " is one file for " + std::to_string(pictures) +
-                     " pictures; name a folder.");
-  }
-  if (!fs::is_directory(folder)) {
-    throw UsageError(name + ": there is no folder " + folder.string() + ".");
-  }
-  check_writable(folder);
-  if (fs::exists(output) && !force) throw UsageError(name + " exists; --force replaces it.");
-}
-
-template <class T, class Value>
-nlohmann::ordered_json null_or(const std::optional<T>& given, Value value) {
-  return given ? nlohmann::ordered_json(value(*given)) : nlohmann::ordered_json(nullptr);
-}
-
-Pixels read_source(const std::string& name, const fs::path& path) {
-  try {
-    return read_png(path);
-  } catch (const std::runtime_error& error) {
-    throw UsageError(name + " " + error.what());
-  }
-}
-
-// Everything that makes a picture again, in the order of the Python package.
-nlohmann::ordered_json settings_of(const Pipeline& pipeline, const Arguments& arguments,
-                                   const Job& job, const Pictures& pictures) {
-  const Settings& settings = arguments.settings;
-  const int tile = settings.vae_tile_size;
-  const std::string& spacing = settings.timestep_spacing;
-  return {{"prompt", job.prompt},
-          {"seed", job.seed},
-          {"num_inference_steps", settings.num_inference_steps},
-          {"guidance_scale", settings.guidance_scale},
-          {"eta", settings.eta},
-          {"height", pictures.height()},
-          {"width", pictures.width()},
-          {"model", pipeline.info().model},
-          {"negative_prompt", settings.negative_prompt},
-          {"sampler", settings.sampler.empty() ? pipeline.info().sampler : settings.sampler},
-          {"schedule", settings.schedule},
-          {"timestep_spacing", spacing.empty() ? nullptr : nlohmann::ordered_json(spacing)},
-          {"guidance_interval", settings.guidance_interval},
-          {"image", null_or(arguments.image, internal::file_sha256)},
-          {"mask_image", null_or(arguments.mask_image, internal::file_sha256)},
-          {"strength", null_or(settings.strength, std::identity())},
-          {"vae_tile_size", tile ? nlohmann::ordered_json(tile) : nullptr}};
+// What jobs of one call have in common.
+std::string shared_settings(PictureSettings settings) {
+  settings.prompt.clear();
+  settings.seed = 0;
+  settings.guidance_scale = 0;
+  return to_json(settings).dump();
 }
 
 }  // namespace
 
-void read_sources(Arguments& arguments) {
-  Settings& settings = arguments.settings;
-  if (arguments.image) {
-    const Pixels pixels = read_source("image", *arguments.image);
-    settings.image = pixels.on_white();
-    settings.image_height = static_cast<std::int32_t>(pixels.height);
-    settings.image_width = static_cast<std::int32_t>(pixels.width);
+std::vector<std::uint64_t> image_seeds(std::optional<std::uint64_t> first, std::size_t count) {
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  std::vector<std::uint64_t> seeds(count);
+  std::uint64_t seed = first ? *first : std::random_device{}();
+  if (count && seed > most - (count - 1)) {
+    throw InvalidInputError(
+        concat("seed must be an integer from 0 to ", most - (count - 1), ", got ", seed, "."));
   }
-  if (!arguments.mask_image) return;
-  const Pixels mask = read_source("mask_image", *arguments.mask_image);
-  if (arguments.image && (static_cast<std::int32_t>(mask.height) != settings.image_height ||
-                          static_cast<std::int32_t>(mask.width) != settings.image_width)) {
-    throw UsageError("mask_image is " + std::to_string(mask.width) + "x" +
-                     std::to_string(mask.height) + " pixels, but image is " +
-                     std::to_string(settings.image_width) + "x" +
-                     std::to_string(settings.image_height) + "; they must agree.");
-  }
-  settings.mask_image = mask.grey();
+  std::ranges::generate(seeds, [&] { return seed++; });
+  return seeds;
 }
 
-std::vector<Job> jobs_of(const Arguments& arguments) {
-  auto prompts = arguments.prompts;
-  if (prompts.empty()) prompts.emplace_back();
-  const std::size_t count = prompts.size() * static_cast<std::size_t>(arguments.count);
-  const std::uint64_t first = arguments.seed ? *arguments.seed : std::random_device{}();
-  if (first > std::numeric_limits<std::uint64_t>::max() - (count - 1)) {
-    throw UsageError("seed " + std::to_string(first) + " leaves no seeds for " +
-                     std::to_string(count) + " pictures below 2^64.");
-  }
+std::vector<Job> prompt_jobs(const std::vector<std::string>& prompts, const PictureSettings& base,
+                             int count, std::optional<std::uint64_t> seed, const Sources& sources) {
+  const auto copies = static_cast<std::size_t>(count);
+  const auto seeds = image_seeds(seed, prompts.size() * copies);
   std::vector<Job> jobs;
-  for (const std::string& prompt : prompts) {
-    for (int i = 0; i < arguments.count; ++i) jobs.push_back({prompt, first + jobs.size()});
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    Job& job = jobs.emplace_back(Job{base, sources});
+    job.settings.prompt = prompts[i / copies];
+    job.settings.seed = seeds[i];
+    job.any_seed = !seed;
   }
   return jobs;
 }
 
-Save saver_of(const Arguments& arguments, std::size_t pictures) {
-  const fs::path& output = arguments.output;
-  if (fs::is_directory(output) || (!output.has_extension() && !fs::exists(output))) {
-    check_writable(nearest_existing(output));
-    return [output](const Picture& picture) { return save_numbered(picture, output); };
+std::vector<Batch> batched(const Batch& jobs, std::size_t most) {
+  std::vector<Batch> batches;
+  std::unordered_map<std::string, std::size_t> open;  // shared settings → its batch with room
+  for (const Job* job : jobs) {
+    const auto [found, added] = open.try_emplace(shared_settings(job->settings), batches.size());
+    if (!added && batches[found->second].size() == most) found->second = batches.size();
+    if (found->second == batches.size()) batches.emplace_back();
+    batches[found->second].push_back(job);
   }
-  check_file(output, pictures, arguments.force);
-  return [output, force = arguments.force](const Picture& picture) {
-    save_png(picture, output, force);
-    return output;
-  };
+  return batches;
 }
 
-void make_pictures(const Pipeline& pipeline, const Arguments& arguments,
-                   const std::vector<Job>& jobs, const std::function<void(const Picture&)>& made) {
-  const std::size_t most = pipeline.info().batch_limits[1];
-  for (std::size_t start = 0; start < jobs.size(); start += most) {
-    const std::size_t end = std::min(start + most, jobs.size());
-    Settings settings = arguments.settings;
-    std::vector<Prompt> prompts;
-    for (std::size_t i = start; i < end; ++i) {
-      if (!arguments.prompts.empty()) prompts.emplace_back(jobs[i].prompt);
-      settings.seeds.push_back(jobs[i].seed);
-    }
-    if (prompts.empty()) settings.num_images_per_prompt = static_cast<std::int32_t>(end - start);
-    const Pictures pictures = pipeline.generate(prompts, settings);
-    for (std::size_t i = start; i < end; ++i) {
-      made({pictures.pixels(i - start), pictures.height(), pictures.width(),
-            settings_of(pipeline, arguments, jobs[i], pictures), !arguments.no_ai_mark});
+void Caller::check(const Job& job) {
+  const std::string where = job.origin.empty() ? "" : job.origin + ": ";
+  try {
+    check_given(job.settings);
+    const Batch alone = {&job};
+    pipeline_.check_settings(prompts_of(alone), settings_of(alone));
+  } catch (const Error& error) {
+    throw Error(error.status(), where + error.what());
+  } catch (const InvalidInputError& error) {
+    throw InvalidInputError(where + error.what());
+  }
+}
+
+Pictures Caller::make(const Batch& batch) {
+  return pipeline_.generate(prompts_of(batch), settings_of(batch));
+}
+
+// None for a model without prompts, unless one was given, which the library refuses.
+std::vector<Prompt> Caller::prompts_of(const Batch& batch) const {
+  std::vector<Prompt> prompts;
+  for (const Job* job : batch) {
+    if (pipeline_.info().max_length || !job->settings.prompt.empty()) {
+      prompts.emplace_back(job->settings.prompt);
     }
   }
+  return prompts;
+}
+
+Settings Caller::settings_of(const Batch& batch) {
+  const trt_pipeline_info& info = pipeline_.info();
+  const PictureSettings& shared = batch.front()->settings;
+  Settings settings;
+  settings.negative_prompt = shared.negative_prompt;
+  settings.height = shared.height;
+  settings.width = shared.width;
+  settings.num_inference_steps = shared.num_inference_steps;
+  settings.guidance_interval = shared.guidance_interval;
+  settings.eta = shared.eta;
+  settings.sampler = shared.sampler;
+  settings.schedule = shared.schedule;
+  settings.timestep_spacing = shared.timestep_spacing.value_or("");
+  settings.strength = shared.strength;
+  settings.vae_tile_size = shared.vae_tile_size.value_or(0);
+  settings.guidance_scale = shared.guidance_scale;
+  for (const Job* job : batch) {
+    settings.seeds.push_back(job->settings.seed);
+    if (info.max_length) settings.guidance_scales.push_back(job->settings.guidance_scale);
+  }
+  if (!info.max_length) settings.num_images_per_prompt = static_cast<std::int32_t>(batch.size());
+  pixels_of(batch.front()->sources).add_to(settings);
+  const auto factor = static_cast<std::int32_t>(info.vae_scale_factor);
+  if (!info.max_length && settings.height == settings.image_height * factor &&
+      settings.width == settings.image_width * factor) {
+    settings.height = settings.width = 0;  // follows from the image, and must not be given
+  }
+  settings.progress = progress_;
+  return settings;
+}
+
+const SourcePixels& Caller::pixels_of(const Sources& sources) {
+  if (!(sources == read_)) {
+    pixels_ = read_sources(sources);
+    read_ = sources;
+  }
+  return pixels_;
 }
 
 }  // namespace trt_pipeline::cli

@@ -1,59 +1,64 @@
-// What the command line asks for, and the pictures it makes of it.
+// Jobs: the pictures that a command shall make, and the batches in which they are made.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "png_file.hpp"
+#include "picture.hpp"
+#include "sources.hpp"
 #include "trt_pipeline.hpp"
 
 namespace trt_pipeline::cli {
 
-// A mistake on the command line.
-class UsageError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-// Names and defaults are those of `trt-pipeline generate`.
-struct Arguments {
-  std::string bundle;
-  std::vector<std::string> prompts;  // none for a model without prompts
-  std::optional<std::uint64_t> seed;
-  int count = 1;
-  Settings settings;
-  std::optional<std::filesystem::path> image, mask_image;
-  Options options;
-  std::filesystem::path output = ".";
-  bool no_ai_mark = false;
-  bool force = false;
-  bool no_progress = false;
-  bool as_json = false;
-};
-
 // One picture to make.
 struct Job {
-  std::string prompt;
-  std::uint64_t seed;
+  PictureSettings settings;
+  Sources sources = {};     // the files that it begins with; the settings have their hashes
+  std::string origin = {};  // the line of a prompt file that asks for it, to name in errors
+  std::string name = {};    // its file's, without suffix; empty is the folder's next free number
+  bool any_seed = false;    // whether its seed was drawn because none was given
 };
 
-// Reads the files that pictures begin with into the settings. UsageError for one that cannot be.
-void read_sources(Arguments& arguments);
+// What hears of each step and says whether to go on, as that of Settings.
+using Progress = std::function<bool(std::size_t step, std::size_t steps)>;
 
-// Every prompt's pictures, with the seeds s, s + 1, …
-std::vector<Job> jobs_of(const Arguments& arguments);
+// Jobs, such as those of one call.
+using Batch = std::vector<const Job*>;
 
-// How to save a picture; what can be known of a bad output is refused before any work.
-using Save = std::function<std::filesystem::path(const Picture&)>;
-Save saver_of(const Arguments& arguments, std::size_t pictures);
+// One seed for each of `count` pictures: s, s + 1, …; none draws the first. InvalidInputError if
+// they leave 64 bits.
+std::vector<std::uint64_t> image_seeds(std::optional<std::uint64_t> first, std::size_t count);
 
-// Makes every job's picture, batch after batch, so that finished ones are on disk early.
-void make_pictures(const Pipeline& pipeline, const Arguments& arguments,
-                   const std::vector<Job>& jobs, const std::function<void(const Picture&)>& made);
+// `count` pictures of each prompt with settings like base; seeds count up from the first.
+std::vector<Job> prompt_jobs(const std::vector<std::string>& prompts, const PictureSettings& base,
+                             int count, std::optional<std::uint64_t> seed, const Sources& sources);
+
+// Jobs that differ in no more than prompt, seed and guidance together, at most so many; otherwise
+// in their order.
+std::vector<Batch> batched(const Batch& jobs, std::size_t most);
+
+// Checks and makes jobs with a pipeline.
+class Caller {
+ public:
+  Caller(const Pipeline& pipeline, Progress progress)
+      : pipeline_(pipeline), progress_(std::move(progress)) {}
+
+  // An error for a job that the bundle cannot do, which names its line; runs no graph.
+  void check(const Job& job);
+  Pictures make(const Batch& batch);
+
+ private:
+  std::vector<Prompt> prompts_of(const Batch& batch) const;
+  Settings settings_of(const Batch& batch);
+  const SourcePixels& pixels_of(const Sources& sources);
+
+  const Pipeline& pipeline_;
+  const Progress progress_;
+  Sources read_;         // the sources that were read last,
+  SourcePixels pixels_;  // and what they hold
+};
 
 }  // namespace trt_pipeline::cli

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <iostream>
 
+#include "planning.hpp"
+
 namespace trt_pipeline::cli {
 namespace {
 
@@ -33,42 +35,43 @@ struct Run {
   std::vector<double> steps;
 };
 
-Run run(const Pipeline& pipeline, const std::vector<Prompt>& prompts, Settings settings) {
+Run run(const Pipeline& pipeline, const Batch& batch) {
   Run timed;
   auto last = Clock::now();
-  settings.progress = [&](std::size_t step, std::size_t) {
+  Caller caller(pipeline, [&](std::size_t step, std::size_t) {
     if (step) timed.steps.push_back(seconds_since(last));
     last = Clock::now();
     return true;
-  };
+  });
   const auto start = Clock::now();
-  pipeline.generate(prompts, settings);
+  caller.make(batch);
   timed.seconds = seconds_since(start);
   return timed;
 }
 
 }  // namespace
 
-void print_timing(const Arguments& arguments, int runs) {
-  Settings settings = arguments.settings;
-  std::vector<Prompt> prompts;
-  for (const Job& job : jobs_of(arguments)) {
-    prompts.emplace_back(job.prompt);
-    settings.seeds.push_back(job.seed);
-  }
+void print_timing(const Arguments& arguments) {
+  const Inputs inputs = read_inputs(arguments);
   const auto start = Clock::now();
   const Pipeline pipeline(arguments.bundle, arguments.options);
   const double opened = seconds_since(start);
-  const double first = run(pipeline, prompts, settings).seconds;
+  Caller caller(pipeline, {});
+  const std::vector<Job> jobs = jobs_of(arguments, inputs, pipeline.info(), caller);
+  Batch all;
+  for (const Job& job : jobs) all.push_back(&job);
+  const Batch batch = batched(all, pipeline.info().batch_limits[1]).front();
+  const double first = run(pipeline, batch).seconds;
   std::vector<double> pictures, steps;
-  for (int i = 0; i < runs; ++i) {
-    const Run timed = run(pipeline, prompts, settings);
+  for (int i = 0; i < arguments.timed; ++i) {
+    const Run timed = run(pipeline, batch);
     pictures.push_back(timed.seconds);
     steps.insert(steps.end(), timed.steps.begin(), timed.steps.end());
   }
+  const PictureSettings& settings = batch.front()->settings;
   const nlohmann::ordered_json figures = {{"backend", pipeline.info().backend},
                                           {"device", pipeline.info().device},
-                                          {"batch", prompts.size()},
+                                          {"batch", batch.size()},
                                           {"steps", settings.num_inference_steps},
                                           {"guidance_scale", settings.guidance_scale},
                                           {"open_seconds", opened},

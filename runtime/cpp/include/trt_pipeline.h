@@ -172,6 +172,7 @@ typedef struct trt_pipeline_settings {
   /** Pixels within the bundle's limits; 0 is the model's own size. */
   int32_t height;
   int32_t width;
+  /** 0 is 50, or 100 for a bundle of LDMSuperResolutionPipeline, as in diffusers. */
   int32_t num_inference_steps;
   /** u + g·(c - u) for any g but 1, which costs half. */
   double guidance_scale;
@@ -278,6 +279,8 @@ typedef struct trt_pipeline_info {
   size_t max_length;
   /** The sampler that runs unless another is asked for. */
   const char* sampler;
+  /** The number of steps unless another is asked for. */
+  int32_t num_inference_steps;
 } trt_pipeline_info;
 
 /** Version of the library, such as 0.1.0. */
@@ -313,6 +316,10 @@ TRT_PIPELINE_API const trt_pipeline_info* trt_pipeline_get_info(
 TRT_PIPELINE_API trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline,
                                                            const char* text, int32_t* input_ids,
                                                            size_t count);
+
+/** Check settings as generate does, and log what it logs, without making pictures. */
+TRT_PIPELINE_API trt_pipeline_status
+trt_pipeline_check_settings(trt_pipeline_handle* pipeline, const trt_pipeline_settings* settings);
 
 /** Make pictures. On success *pictures is to be freed with trt_pipeline_pictures_free; on failure
  *  it is NULL. The pictures may outlive the pipeline. */

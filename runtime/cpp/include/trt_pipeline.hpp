@@ -59,7 +59,7 @@ struct Settings {
   std::string negative_prompt = {};
   std::int32_t height = 0;
   std::int32_t width = 0;
-  std::int32_t num_inference_steps = 50;
+  std::int32_t num_inference_steps = 0;
   double guidance_scale = 1.0;
   // One a picture, instead of guidance_scale.
   std::vector<double> guidance_scales = {};
@@ -179,21 +179,9 @@ class Pipeline {
   }
 
   Pictures generate(const std::vector<Prompt>& prompts, const Settings& settings = {}) const {
-    std::vector<std::vector<trt_pipeline_text>> texts;
-    std::vector<trt_pipeline_prompt> raw_prompts;
-    for (const Prompt& prompt : prompts) {
-      auto& raw = texts.emplace_back();
-      for (const Text& text : prompt.texts) {
-        const bool ids = !text.input_ids.empty();
-        raw.push_back({ids ? nullptr : text.text.c_str(), ids ? text.input_ids.data() : nullptr,
-                       text.input_ids.size(), text.weight});
-      }
-      raw_prompts.push_back({raw.data(), raw.size()});
-    }
+    const RawPrompts raw_prompts(prompts);
     Callbacks callbacks{settings, nullptr};
-    trt_pipeline_settings raw = raw_settings(settings);
-    raw.prompts = raw_prompts.empty() ? nullptr : raw_prompts.data();
-    raw.prompt_count = raw_prompts.size();
+    trt_pipeline_settings raw = raw_settings(raw_prompts, settings);
     if (settings.progress) raw.progress = &Pipeline::forward_progress;
     if (settings.callback_on_step_end) raw.callback_on_step_end = &Pipeline::forward_step;
     raw.progress_user_data = raw.callback_user_data = &callbacks;
@@ -204,7 +192,31 @@ class Pipeline {
     return Pictures(made);
   }
 
+  // Throws what generate would throw before it begins.
+  void check_settings(const std::vector<Prompt>& prompts, const Settings& settings) const {
+    const RawPrompts raw_prompts(prompts);
+    const trt_pipeline_settings raw = raw_settings(raw_prompts, settings);
+    check(trt_pipeline_check_settings(owned_.get(), &raw));
+  }
+
  private:
+  // Prompts as the C ABI takes them; points into what it was made of.
+  struct RawPrompts {
+    explicit RawPrompts(const std::vector<Prompt>& given) {
+      for (const Prompt& prompt : given) {
+        auto& raw = texts.emplace_back();
+        for (const Text& text : prompt.texts) {
+          const bool ids = !text.input_ids.empty();
+          raw.push_back({ids ? nullptr : text.text.c_str(), ids ? text.input_ids.data() : nullptr,
+                         text.input_ids.size(), text.weight});
+        }
+        prompts.push_back({raw.data(), raw.size()});
+      }
+    }
+
+    std::vector<std::vector<trt_pipeline_text>> texts;
+    std::vector<trt_pipeline_prompt> prompts;
+  };
   struct Callbacks {
     const Settings& settings;
     std::exception_ptr thrown;
@@ -224,9 +236,11 @@ class Pipeline {
     void operator()(trt_pipeline_handle* pipeline) const { trt_pipeline_free(pipeline); }
   };
 
-  static trt_pipeline_settings raw_settings(const Settings& settings) {
+  static trt_pipeline_settings raw_settings(const RawPrompts& prompts, const Settings& settings) {
     trt_pipeline_settings raw;
     trt_pipeline_settings_default(&raw);
+    raw.prompts = prompts.prompts.empty() ? nullptr : prompts.prompts.data();
+    raw.prompt_count = prompts.prompts.size();
     raw.num_images_per_prompt = settings.num_images_per_prompt;
     raw.negative_prompt = settings.negative_prompt.c_str();
     raw.height = settings.height;

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <set>
 #include <thread>
 
 #include "errors.hpp"
 #include "integrity.hpp"
 #include "names.hpp"
+#include "strict_json.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t format_version = 1;
 constexpr std::size_t max_manifest_bytes = 1 << 20;
-constexpr int max_nesting = 100;  // levels of lists and objects that are read at all
 
 std::string read_manifest(const fs::path& folder) {
   const fs::path path = folder / manifest_name;
@@ -38,28 +37,9 @@ std::string read_manifest(const fs::path& folder) {
   return text;
 }
 
-// Refuses deep nesting, and two entries of one name, of which readers differ in which they take.
-class StrictReading {
- public:
-  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
-    if (depth > max_nesting) throw BundleError("it is nested too deeply");
-    if (event == Json::parse_event_t::object_start) names_.emplace_back();
-    if (event == Json::parse_event_t::object_end) names_.pop_back();
-    if (event == Json::parse_event_t::key && !names_.back().insert(parsed).second) {
-      throw BundleError(concat("entry ", brief(parsed), " is there twice"));
-    }
-    return true;
-  }
-
- private:
-  std::vector<std::set<std::string>> names_;  // of each object that is open
-};
-
 Json parse_json(const fs::path& path, const std::string& text) {
   try {
-    // nlohmann skips a byte order mark, Python does not.
-    if (text.starts_with("\xef\xbb\xbf")) throw BundleError("it begins with a byte order mark");
-    return Json::parse(text, StrictReading());
+    return strict_json(text);
   } catch (const std::exception& error) {
     throw BundleError(
         concat(path.string(), " is no JSON (", error.what(), "). Export the checkpoint again."));

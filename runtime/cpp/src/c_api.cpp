@@ -78,7 +78,6 @@ trt_pipeline_settings default_settings() {
   trt_pipeline_settings settings{};
   settings.size = sizeof(settings);
   settings.num_images_per_prompt = 1;
-  settings.num_inference_steps = 50;
   settings.guidance_scale = 1.0;
   settings.guidance_interval[1] = 1.0;
   settings.schedule = "published";
@@ -164,6 +163,7 @@ struct trt_pipeline_handle {
     info.vae_scale_factor = size(manifest.model.vae_scale_factor);
     info.latent_channels = size(manifest.model.latent_channels);
     info.sampler = manifest.schedule.sampler.c_str();
+    info.num_inference_steps = default_steps(pipeline.kind());
     info.max_length = pipeline.tokenizer() ? pipeline.tokenizer()->max_length() : 0;
   }
 
@@ -222,6 +222,16 @@ trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline, c
           concat("input_ids has room for ", count, " ids, expected ", ids.size(), "."));
     }
     std::copy(ids.begin(), ids.end(), input_ids);
+  });
+}
+
+trt_pipeline_status trt_pipeline_check_settings(trt_pipeline_handle* pipeline,
+                                                const trt_pipeline_settings* settings) {
+  return guarded([&] {
+    require(pipeline, "pipeline");
+    require(settings, "settings");
+    const Pipeline& own = pipeline->pipeline;
+    own.check(request_of(own, adopted(settings, default_settings(), "settings")));
   });
 }
 

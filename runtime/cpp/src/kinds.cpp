@@ -12,6 +12,10 @@ constexpr std::pair<const char*, Kind> kinds[] = {
 
 }  // namespace
 
+std::int32_t default_steps(Kind kind) {
+  return kind == Kind::super_resolution ? 100 : 50;
+}
+
 Kind kind_of(const Bundle& bundle) {
   const std::string& pipeline = bundle.manifest.model.pipeline;
   std::string known;

@@ -154,22 +154,29 @@ std::unique_ptr<Graph> Pipeline::open_text_encoder() const {
   return tokenizer_ ? choice_.backend->open("text_encoder") : nullptr;
 }
 
-Pictures Pipeline::generate(const Request& request) {
+Pipeline::Plan Pipeline::plan(const Request& request) const {
   if (request.image.pixels && request.latents) {
     throw InvalidInputError("latents and image both say what to begin with; give one.");
   }
   check_image(request.image, request.count);
-  const Shape shape = latents_shape(request);
+  Shape shape = latents_shape(request);
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
   tile_of(request.vae_tile_size, factor);
-  const SamplerTable table = sampler_table(
+  SamplerTable table = sampler_table(
       request.sampler.empty() ? bundle_.manifest.schedule.sampler : request.sampler,
       choose_schedule(bundle_.manifest.schedule, request.schedule, request.timestep_spacing),
-      request.num_inference_steps, request.eta, first_step(request.image, request.num_inference_steps));
+      request.num_inference_steps, request.eta,
+      first_step(request.image, request.num_inference_steps));
   auto [noise, seeds] = noise_of(request);
-  const auto image = image_input(request.image, request.count);
+  auto guided = guided_steps(request.guidance_interval, table.timesteps.size());
+  return {std::move(shape), std::move(table), std::move(guided),
+          std::move(noise), std::move(seeds), image_input(request.image, request.count)};
+}
+
+Pictures Pipeline::generate(const Request& request) {
+  auto [shape, table, guided, noise, seeds, image] = plan(request);
   Parts inside, outside;
-  const auto parts = parts_of_steps(request, table.timesteps.size(), inside, outside);
+  const auto parts = parts_of_steps(request, guided, inside, outside);
   auto [latents, known] = start(request, shape, table, image, *noise);
   Tensor made = denoise(*denoiser_, std::move(latents), parts, table, *time_embeds(table), *noise,
                         known, request.listeners);
@@ -178,9 +185,9 @@ Pictures Pipeline::generate(const Request& request) {
 }
 
 // For each step, what covers the batch; `inside` and `outside` the guided steps, they own it.
-std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request, std::size_t steps,
-                                                   Parts& inside, Parts& outside) {
-  const auto guided = guided_steps(request.guidance_interval, steps);
+std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request,
+                                                   const std::vector<bool>& guided, Parts& inside,
+                                                   Parts& outside) {
   inside = encode(request, request.scales);
   if (std::ranges::find(guided, false) != guided.end()) {
     outside = encode(request, std::vector<double>(request.scales.size(), 1.0));

@@ -59,6 +59,9 @@ class Pipeline {
 
   Pictures generate(const Request& request);
 
+  // InvalidInputError for what generate would refuse before it runs a graph.
+  void check(const Request& request) const { plan(request); }
+
   const Bundle& bundle() const { return bundle_; }
   Kind kind() const { return kind_; }
   const Backend& backend() const { return *choice_.backend; }
@@ -74,10 +77,21 @@ class Pipeline {
     std::optional<KnownLatents> known;
   };
 
+  // What a request comes to, checked.
+  struct Plan {
+    Shape shape;  // of the latents
+    SamplerTable table;
+    std::vector<bool> guided;  // whether each step is
+    std::unique_ptr<NoiseStream> noise;
+    std::vector<std::uint64_t> seeds;
+    std::optional<ImageInput> image;
+  };
+
+  Plan plan(const Request& request) const;
   std::unique_ptr<Graph> open_text_encoder() const;
   Shape latents_shape(const Request& request) const;
-  std::vector<const Parts*> parts_of_steps(const Request& request, std::size_t steps, Parts& inside,
-                                           Parts& outside);
+  std::vector<const Parts*> parts_of_steps(const Request& request, const std::vector<bool>& guided,
+                                           Parts& inside, Parts& outside);
   Parts encode(const Request& request, const std::vector<double>& scales);
   Tensor text_kv(const std::vector<InputIds>& texts);
   Start start(const Request& request, const Shape& shape, const SamplerTable& table,

@@ -163,12 +163,12 @@ GivenImage image_of(const trt_pipeline_settings& settings) {
 // A picture's own size times the model's factor, which takes nothing but the picture.
 void enlarge(const Manifest& manifest, const trt_pipeline_settings& settings,
              const GivenImage& given, Request& request) {
+  check_low_resolution(given, request.count);
   if (settings.height || settings.width || given.mask || given.strength) {
     throw InvalidInputError(
         "height, width, mask_image or strength is given, but this model enlarges an image by "
         "its own factor.");
   }
-  check_low_resolution(given, request.count);
   const std::int64_t factor = manifest.model.vae_scale_factor;
   const auto enlarged = [&](const char* name, std::int32_t side, const Range& range) {
     checked_integer(name, side, range[0] / factor, range[1] / factor);
@@ -229,7 +229,8 @@ Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settin
     refuse_prompts(settings);
   }
   add_sizes(pipeline, settings, request);
-  request.num_inference_steps = settings.num_inference_steps;
+  const std::int32_t steps = settings.num_inference_steps;
+  request.num_inference_steps = steps ? steps : default_steps(pipeline.kind());
   request.guidance_interval = {settings.guidance_interval[0], settings.guidance_interval[1]};
   request.eta = settings.eta;
   if (settings.sampler) request.sampler = settings.sampler;

@@ -25,7 +25,7 @@ int main(void) {
   trt_pipeline_options_default(&options);
   trt_pipeline_settings_default(&settings);
   EXPECT(options.size == sizeof(options));
-  EXPECT(settings.num_inference_steps == 50 && settings.guidance_scale == 1.0);
+  EXPECT(settings.num_inference_steps == 0 && settings.guidance_scale == 1.0);
   EXPECT(settings.sampler == NULL && strcmp(settings.schedule, "published") == 0);
   EXPECT(strlen(trt_pipeline_version()) > 0);
 
@@ -36,6 +36,7 @@ int main(void) {
   EXPECT(trt_pipeline_create("nowhere", NULL, NULL) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_generate(NULL, &settings, &pictures) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(pictures == NULL);
+  EXPECT(trt_pipeline_check_settings(NULL, &settings) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_tokenize(NULL, "a", NULL, 0) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_get_info(NULL) == NULL);
 

@@ -309,6 +309,27 @@ TEST_CASE("pictures outlive their pipeline") {
   CHECK(bytes(pictures) == bytes(pipeline().generate("a red circle", quick())));
 }
 
+TEST_CASE("settings are checked without making pictures") {
+  Settings settings = quick();
+  CHECK_NOTHROW(pipeline().check_settings({"a"}, settings));
+  settings.eta = 2;
+  CHECK_THROWS_WITH_AS(pipeline().check_settings({"a"}, settings), doctest::Contains("eta must be"),
+                       Error);
+}
+
+TEST_CASE("a number of steps that is not given is the model's own") {
+  Settings settings = quick();
+  settings.num_inference_steps = 0;
+  std::size_t made = 0;
+  settings.progress = [&](std::size_t, std::size_t steps) {
+    made = steps;
+    return false;
+  };
+  CHECK(status_of(settings) == TRT_PIPELINE_CANCELLED);
+  CHECK(made == 50);
+  CHECK(pipeline().info().num_inference_steps == 50);
+}
+
 TEST_CASE("settings outside what is allowed are refused") {
   const auto refused = [](auto change) {
     Settings settings = quick();
@@ -317,7 +338,7 @@ TEST_CASE("settings outside what is allowed are refused") {
   };
   CHECK(refused([](Settings& s) { s.height = 33; }));
   CHECK(refused([](Settings& s) { s.width = 1 << 20; }));
-  CHECK(refused([](Settings& s) { s.num_inference_steps = 0; }));
+  CHECK(refused([](Settings& s) { s.num_inference_steps = -1; }));
   CHECK(refused([](Settings& s) { s.num_inference_steps = 100000; }));
   CHECK(refused([](Settings& s) { s.guidance_scale = std::nan(""); }));
   CHECK(refused([](Settings& s) { s.guidance_scales = {1, 2}; }));

@@ -1,8 +1,7 @@
-// Pictures that the command line is given: PNG files with 8 bits a channel or fewer.
+// The pixels of a picture that was read from a file.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <vector>
 
 namespace trt_pipeline::cli {
@@ -17,9 +16,5 @@ struct Pixels {
   // [height, width]: ITU-R BT.601 luma whatever the transparency, as Pillow's mode L.
   std::vector<std::uint8_t> grey() const;
 };
-
-// Read a PNG; std::runtime_error naming what is wrong with it. EXIF, gamma and colour profiles are
-// not followed.
-Pixels read_png(const std::filesystem::path& path);
 
 }  // namespace trt_pipeline::cli
