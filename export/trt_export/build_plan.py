@@ -2,7 +2,8 @@
 
 Networks are strongly typed: the graph alone says which layer computes in which precision, and a
 check of the parsed network proves that the heavy ones are half precision. Polygraphy would wrap the
-same calls, but it chooses the flavour of TensorRT once for a whole process.
+same calls, but it chooses the flavour of TensorRT once for a whole process (0.53.6, from an
+environment variable), and says of a rejected graph only that it is rejected.
 """
 
 import logging
@@ -13,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trt_export.timing_cache import timing_cache
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import EngineSpec, ShapeRange
+from trt_pipeline.bundle.manifest import EngineKey, EngineSpec, ShapeRange
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import messages, named_targets, network_flags
@@ -39,6 +41,9 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
     network = parse(trt, builder, log, engine.graph, onnx)
     check_half_precision(trt, engine.graph, network)
     config = _configure(trt, builder, engine)
+    timings = timing_cache(trt)
+    if timings:
+        timings.attach(config)
     with _interruptible() as interrupted:
         config.progress_monitor = _monitor(trt, engine, watch, interrupted)
         plan = builder.build_serialized_network(network, config)
@@ -46,6 +51,8 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
         raise KeyboardInterrupt
     if plan is None:
         raise EngineBuildError(f"{engine.graph}: TensorRT built nothing. {log.last_error}")
+    if timings:
+        timings.save()
     return plan
 
 
@@ -80,11 +87,25 @@ def _configure(trt: Any, builder: Any, engine: EngineSpec) -> Any:
     config = builder.create_builder_config()
     config.builder_optimization_level = engine.key.optimization_level
     config.add_optimization_profile(_profile(builder, engine.key.profile))
-    if named_targets(trt):
-        number = engine.key.compute_capability.replace(".", "")
+    set_targets(trt, config, engine.key)
+    return config
+
+
+def set_targets(trt: Any, config: Any, key: EngineKey) -> None:
+    """Say which GPUs and versions a plan is for.
+
+    TensorRT for RTX has no hardware compatibility level: without a named target, its plans are for
+    compute capability 8.0 and newer.
+    """
+    if key.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if not named_targets(trt):
+        level = key.hardware_compatibility_level.upper()
+        config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
+    elif key.target != "ampere_plus":
+        number = key.compute_capability.replace(".", "")
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{number}"), 0)
-    return config
 
 
 def _profile(builder: Any, shapes: Mapping[str, ShapeRange]) -> Any:

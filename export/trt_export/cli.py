@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
@@ -20,14 +20,14 @@ from trt_export.engines import (
 from trt_export.export import (
     ExportOptions,
     ExportReport,
+    describe,
     export_checkpoint,
     graph_names,
-    limits_of,
     stages_of,
     up_to_date,
 )
 from trt_export.signing import read_private_key, sign_bundle
-from trt_pipeline.bundle.manifest import FLAVOURS, Flavour, Precision
+from trt_pipeline.bundle.manifest import FLAVOURS, CompatibilityLevel, Flavour, Precision
 from trt_pipeline.command_line.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
 from trt_pipeline.locking import one_at_a_time
@@ -112,6 +112,18 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     help="Of engines: 0 builds fastest, 5 searches longest.",
 )
 @click.option(
+    "--hardware-compatibility-level",
+    type=click.Choice(get_args(CompatibilityLevel)),
+    default="none",
+    show_default=True,
+    help="Other GPUs that engines are for. ampere_plus: all of compute capability 8.0 and newer.",
+)
+@click.option(
+    "--version-compatible",
+    is_flag=True,
+    help="Engines that later releases of the same major version of TensorRT take as well.",
+)
+@click.option(
     "--sign",
     type=click.Path(path_type=Path),
     metavar="KEY",
@@ -178,11 +190,8 @@ def _engine_options(
 
 def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: EngineOptions) -> None:
     """InvalidInputError for engines of sizes that the bundle will not have."""
-    from trt_export.description import describe_model, load_schedule
-
-    model = describe_model(checkpoint)
-    steps = len(load_schedule(checkpoint).alphas_cumprod)
-    engine_ranges(model, limits_of(model, options), steps, engines)
+    model, schedule, _, limits = describe(checkpoint, options)
+    engine_ranges(model, limits, len(schedule.alphas_cumprod), engines)
 
 
 def main() -> None:
@@ -230,6 +239,8 @@ def _plan(
     checkpoint: Checkpoint, out: Path, options: ExportOptions, engines: EngineOptions | None
 ) -> dict[str, Any]:
     current, graphs = up_to_date(checkpoint, out, options), graph_names(checkpoint)
+    if current is None:
+        describe(checkpoint, options)  # raises what the export would
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),

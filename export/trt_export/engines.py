@@ -19,6 +19,7 @@ from trt_pipeline.bundle import (
 )
 from trt_pipeline.bundle.manifest import (
     FLAVOURS,
+    CompatibilityLevel,
     EngineKey,
     EngineSpec,
     FileSpec,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 TYPICAL_STEPS = 50
 TYPICAL_BATCH = 1
+AMPERE = "8.0"
+"""The least compute capability of ampere_plus."""
 ROWS_PER_SAMPLE = 2
 """Rows of the denoiser for a sample with guidance."""
 
@@ -62,6 +65,10 @@ class EngineOptions:
     """Allow one picture a call, with guidance, and nothing else."""
     optimization_level: int = 3
     """0 builds fastest, 5 searches longest."""
+    hardware_compatibility_level: CompatibilityLevel = "none"
+    """ampere_plus builds for every GPU of compute capability 8.0 and newer at once."""
+    version_compatible: bool = False
+    """Build for later releases of the same major version of TensorRT as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,9 @@ def planned_engines(
     trt = load_flavour(options.flavour)
     targets = engine_targets(trt, options)
     if bundle is None:
-        places = [(str(options.flavour), target, graph) for target in targets for graph in graphs]
+        portable = options.hardware_compatibility_level == "ampere_plus"
+        names = ("ampere_plus",) if portable else targets
+        places = [(str(options.flavour), target, graph) for target in names for graph in graphs]
     else:
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         places = [engine.place for engine in wanted if engine not in bundle.engines]
@@ -118,6 +127,9 @@ def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(options.compute_capabilities))
     known = named_targets(trt)
     here = compute_capability()
+    _check_compatibility(options)
+    if options.hardware_compatibility_level == "ampere_plus":
+        return _ampere_plus(chosen, known, here)
     if not chosen:
         if here is None:
             raise InvalidInputError(
@@ -131,6 +143,38 @@ def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
             f"({here or 'there is none'}). tensorrt_rtx builds for others."
         )
     return _supported(chosen, known)
+
+
+def _check_compatibility(options: EngineOptions) -> None:
+    """InvalidInputError for what TensorRT for RTX lacks."""
+    if options.flavour != "tensorrt_rtx":
+        return
+    if options.version_compatible:
+        raise InvalidInputError(
+            "--version-compatible: tensorrt_rtx engines run with the release that built them only. "
+            "Leave it out, or build --engines tensorrt."
+        )
+    if options.hardware_compatibility_level == "same_compute_capability":
+        raise InvalidInputError(
+            "--hardware-compatibility-level same_compute_capability: a tensorrt_rtx engine is for "
+            "every GPU of its compute capability. Leave it out."
+        )
+
+
+def _ampere_plus(
+    chosen: tuple[str, ...], known: tuple[str, ...], here: str | None
+) -> tuple[str, ...]:
+    if chosen:
+        raise InvalidInputError(
+            f"--hardware-compatibility-level ampere_plus builds one engine for {AMPERE} and newer: "
+            "leave --compute-capability out."
+        )
+    if not known and (here is None or float(here) < float(AMPERE)):
+        raise InvalidInputError(
+            f"--hardware-compatibility-level ampere_plus: tensorrt builds it on a GPU of compute "
+            f"capability {AMPERE} or newer only ({here or 'there is none'})."
+        )
+    return (AMPERE,)
 
 
 def _supported(targets: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,9 +213,14 @@ def _wanted(
         weights_sha256=bundle.files[spec.weights].sha256,
         profile=_profile(spec.inputs, ranges),
         optimization_level=options.optimization_level,
+        hardware_compatibility_level=options.hardware_compatibility_level,
+        version_compatible=options.version_compatible,
     )
-    target_folder = f"{options.flavour}/sm{target.replace('.', '')}"
-    return EngineSpec(graph, f"{target_folder}/{graph}-{key.digest()[:12]}.plan", key)
+    portable = key.target == "ampere_plus"
+    target_folder = "ampere_plus" if portable else f"sm{target.replace('.', '')}"
+    return EngineSpec(
+        graph, f"{options.flavour}/{target_folder}/{graph}-{key.digest()[:12]}.plan", key
+    )
 
 
 def _profile(inputs: tuple[TensorSpec, ...], ranges: Mapping[str, Range]) -> dict[str, ShapeRange]:

@@ -4,16 +4,19 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trt_export.build_plan import set_targets
 from trt_export.cli import command
-from trt_export.engines import EngineOptions, build_engines
-from trt_pipeline.backends.device.engine_choice import machine_of
+from trt_export.engines import EngineOptions, build_engines, engine_targets
+from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
-from trt_pipeline.bundle import Bundle, load_bundle
+from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.bundle.manifest import GRAPHS
 from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 from trt_pipeline.errors import (
     EngineBuildError,
     EngineMismatchError,
@@ -23,9 +26,12 @@ from trt_pipeline.errors import (
 from trt_pipeline.flavours import messages
 from trt_pipeline.machine import compute_capability
 
-pytest.importorskip("tensorrt_rtx")
+tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
 
 RTX = EngineOptions("tensorrt_rtx", ("8.9",), optimization_level=0)
+PORTABLE = EngineOptions(
+    "tensorrt_rtx", optimization_level=0, hardware_compatibility_level="ampere_plus"
+)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +122,59 @@ def test_a_target_that_the_flavour_refuses_is_named(other_bundle: Path) -> None:
 def test_without_a_gpu_a_target_must_be_named(other_bundle: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"no GPU here .*--compute-capability: 7.5"):
         build_engines(other_bundle, replace(RTX, compute_capabilities=()))
+
+
+def test_ampere_plus_is_one_engine_for_every_newer_gpu(
+    engines: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(engines.path, tmp_path / "bundle"))
+    keep_time_embedding(folder)
+    build_engines(folder, PORTABLE)
+    bundle = load_bundle(folder, verify="full")
+    own = fitting_engine(bundle, "time_embedding", machine_of(engines.engines[0].key))
+    portable = fitting_engine(
+        bundle, "time_embedding", replace(machine_of(own.key), compute_capability="12.1")
+    )
+    assert (own.key.target, portable.key.target) == ("8.9", "ampere_plus")
+    assert bundle.files[portable.path].size < 1.01 * bundle.files[own.path].size
+    assert console.run(cli, ["inspect", str(folder)]) == 0
+    assert f"{portable.key.version} for ampere_plus, 0." in capsys.readouterr().out
+
+
+def keep_time_embedding(folder: Path) -> None:
+    """Leave one graph in a bundle, the one whose plan is built soonest."""
+    bundle = load_bundle(folder)
+    graphs = {"time_embedding": bundle.graphs["time_embedding"]}
+    engines = tuple(engine for engine in bundle.engines if engine.graph in graphs)
+    small = replace(bundle, graphs=graphs, engines=engines)
+    (folder / "bundle.json").write_text(manifest_json(small))
+
+
+def test_ampere_plus_needs_no_compute_capability() -> None:
+    with pytest.raises(InvalidInputError, match=r"8\.0 and newer: leave --compute-capability out"):
+        engine_targets(tensorrt_rtx, replace(PORTABLE, compute_capabilities=("8.9",)))
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"version_compatible": True}, "run with the release that built them only"),
+        ({"hardware_compatibility_level": "same_compute_capability"}, "is for every GPU of its"),
+    ],
+)
+def test_compatibility_that_the_flavour_lacks_is_refused(option: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told):
+        engine_targets(tensorrt_rtx, replace(RTX, **option))
+
+
+def test_targets_of_a_key_reach_the_builder(engines: Bundle) -> None:
+    config = tensorrt_rtx.Builder(messages(tensorrt_rtx)).create_builder_config()
+    key = engines.engines[0].key
+    set_targets(tensorrt_rtx, config, replace(key, hardware_compatibility_level="ampere_plus"))
+    assert config.num_compute_capabilities == 0
+    set_targets(tensorrt_rtx, config, replace(key, version_compatible=True))
+    assert config.get_compute_capability(0) == tensorrt_rtx.ComputeCapability.SM89
+    assert config.get_flag(tensorrt_rtx.BuilderFlag.VERSION_COMPATIBLE)
 
 
 def test_sizes_outside_the_bundle_are_refused(other_bundle: Path) -> None:

@@ -544,6 +544,10 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((*KEY, "flavour"), "tensorrt"),
     ((*KEY, "flavour"), "openvino"),
     ((*KEY, "optimization_level"), "3"),
+    ((*KEY, "hardware_compatibility_level"), "ampere_plus"),
+    ((*KEY, "hardware_compatibility_level"), "ampere+"),
+    ((*KEY, "version_compatible"), True),
+    ((*KEY, "version_compatible"), "no"),
     ((*KEY, "profile"), {}),
     ((*KEY, "profile", "latents", "least"), [1, None]),
     ((*KEY, "profile", "latents", "middle"), [1]),
@@ -560,6 +564,8 @@ REMOVALS: tuple[tuple[str | int, ...], ...] = (
     (*FILE, "size"),
     (*TENSOR, "name"),
     (*KEY, "platform"),
+    (*KEY, "hardware_compatibility_level"),
+    (*KEY, "version_compatible"),
 )
 
 

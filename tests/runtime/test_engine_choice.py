@@ -24,8 +24,11 @@ ADA = Machine("tensorrt_rtx", "1.7.1", "8.9", "linux-x86_64")
 PROFILE = {"latents": ShapeRange((1, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 8))}
 
 
-def with_engine(bundle: Bundle, sha256: str | None = None) -> Bundle:
-    """The bundle as if it stored half precision, with a decoder engine for ADA."""
+def with_engine(bundle: Bundle, sha256: str | None = None, **changes: Any) -> Bundle:
+    """The bundle as if it stored half precision, with a decoder engine for ADA.
+
+    changes: entries of the engine's key.
+    """
     graph = bundle.graph("decoder", "fp32")
     key = EngineKey(
         flavour=ADA.flavour,
@@ -38,6 +41,7 @@ def with_engine(bundle: Bundle, sha256: str | None = None) -> Bundle:
         profile=PROFILE,
         optimization_level=3,
     )
+    key = replace(key, **changes)
     plan = "tensorrt_rtx/sm89/decoder.plan"
     return replace(
         bundle,
@@ -69,6 +73,66 @@ def test_an_engine_of_another_machine_is_refused_with_both_keys(
     assert "built for tensorrt_rtx 1.7.1, compute capability 8.9, linux-x86_64" in str(raised.value)
     command = f"export-all MODEL --out {bundle.path} --engines tensorrt_rtx --compute-capability "
     assert command + machine.compute_capability in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("compute_capability", "fits"),
+    [("8.6", False), ("8.9", True), ("9.0", True), ("10.0", True), ("12.1", True)],
+)
+def test_an_ampere_plus_engine_fits_newer_gpus(
+    bundle: Bundle, compute_capability: str, fits: bool
+) -> None:
+    bundle = with_engine(bundle, hardware_compatibility_level="ampere_plus")
+    assert runs(bundle, replace(ADA, compute_capability=compute_capability)) == fits
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("1.7.0", False), ("1.7.1", True), ("1.7.1.2", True), ("1.10.0", True), ("2.0.0", False)],
+)
+def test_a_version_compatible_engine_fits_later_versions_of_its_major_one(
+    bundle: Bundle, version: str, fits: bool
+) -> None:
+    bundle = with_engine(bundle, version_compatible=True)
+    assert runs(bundle, replace(ADA, version=version)) == fits
+
+
+@pytest.mark.parametrize(
+    "change", [{"compute_capability": "12.0"}, {"platform": "windows-amd64"}, {"version": "2.0"}]
+)
+def test_an_engine_for_all_gpus_of_one_compute_capability_fits_no_other(
+    bundle: Bundle, change: dict[str, Any]
+) -> None:
+    bundle = with_engine(
+        bundle,
+        hardware_compatibility_level="same_compute_capability",
+        version_compatible=True,
+    )
+    assert not runs(bundle, replace(ADA, **change))
+
+
+def runs(bundle: Bundle, machine: Machine) -> bool:
+    try:
+        return fitting_engine(bundle, "decoder", machine).graph == "decoder"
+    except EngineMismatchError:
+        return False
+
+
+def test_ranges_of_compatible_engines_are_told(bundle: Bundle) -> None:
+    bundle = with_engine(
+        bundle, hardware_compatibility_level="ampere_plus", version_compatible=True
+    )
+    told = r"1\.7\.1, compute capability 8\.9, linux-x86_64 and newer GPUs and newer versions, but"
+    with pytest.raises(EngineMismatchError, match=told):
+        fitting_engine(bundle, "decoder", replace(ADA, version="1.7.0"))
+
+
+def test_an_engine_for_this_gpu_alone_is_preferred(bundle: Bundle) -> None:
+    bundle = with_engine(bundle)
+    (own,) = bundle.engines
+    portable = replace(own, key=replace(own.key, hardware_compatibility_level="ampere_plus"))
+    bundle = replace(bundle, engines=(portable, own))
+    assert fitting_engine(bundle, "decoder", ADA) == own
 
 
 def test_an_engine_of_another_graph_is_refused(bundle: Bundle) -> None:

@@ -201,6 +201,13 @@ EngineSpec engine_of(const Entry& entry) {
                     key["weights_sha256"].string(),
                     map_of(key["profile"], shape_range_of),
                     key["optimization_level"].integer()};
+  if (key.has("hardware_compatibility_level")) {
+    engine.hardware_compatibility_level = key["hardware_compatibility_level"].one_of(
+        {"none", "ampere_plus", "same_compute_capability"});
+  }
+  if (key.has("version_compatible")) {
+    engine.version_compatible = key["version_compatible"].boolean();
+  }
   key.finish();
   object.finish();
   return engine;

@@ -89,13 +89,15 @@ struct EngineSpec {
   std::string path;
   std::string flavour;  // tensorrt or tensorrt_rtx
   std::string version;
-  std::string compute_capability;
+  std::string compute_capability;  // of an ampere_plus plan the least one
   std::string platform;
   std::string precision;
   std::string onnx_sha256;
   std::string weights_sha256;
   std::map<std::string, ShapeRange> profile;
   std::int64_t optimization_level;
+  std::string hardware_compatibility_level = "none";
+  bool version_compatible = false;
 };
 
 struct Manifest {

@@ -61,6 +61,33 @@ TEST_CASE("a plan for another target is refused, with what differs") {
   CHECK(holds(changed([](auto& t) { t.platform = "linux-aarch64"; }), "instead of linux-aarch64"));
 }
 
+TEST_CASE("a compatible plan fits newer GPUs, or later versions of the same major one") {
+  Bundle bundle = bundle_of();
+  EngineSpec& engine = bundle.manifest.engines[0];
+  const auto fits = [&](const char* version, const char* capability) {
+    return refusal(bundle, {"tensorrt_rtx", version, capability, "linux-x86_64"}).empty();
+  };
+  engine.hardware_compatibility_level = "ampere_plus";
+  CHECK(fits("1.4.0", "12.0"));
+  CHECK_FALSE(fits("1.4.0", "8.6"));
+  CHECK_FALSE(fits("1.10.0", "8.9"));
+  engine.hardware_compatibility_level = "same_compute_capability";
+  engine.version_compatible = true;
+  CHECK(fits("1.10.0", "8.9"));
+  CHECK_FALSE(fits("1.3.9", "8.9"));
+  CHECK_FALSE(fits("2.0.0", "8.9"));
+  CHECK_FALSE(fits("1.4.0", "12.0"));
+}
+
+TEST_CASE("a plan for this GPU alone is preferred to one for many") {
+  Bundle bundle = bundle_of();
+  auto& engines = bundle.manifest.engines;
+  engines.insert(engines.begin(), engines[0]);
+  engines[0].hardware_compatibility_level = "ampere_plus";
+  engines[0].path = "rtx/portable.plan";
+  CHECK(choose_engine(bundle, "decoder", fitting).path == "rtx/decoder.plan");
+}
+
 TEST_CASE("a plan of another graph than the bundle's is refused") {
   Bundle bundle = bundle_of();
   bundle.manifest.engines[0].weights_sha256 = std::string(64, '0');

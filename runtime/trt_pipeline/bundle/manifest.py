@@ -17,6 +17,7 @@ GRAPHS = ("text_encoder", "time_embedding", "denoiser", "decoder", "encoder")
 Precision: TypeAlias = Literal["fp32", "fp16"]
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_capability"]
 Dim: TypeAlias = int | str
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
 PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
@@ -182,7 +183,7 @@ class EngineKey:
     version: str
     """Full version of TensorRT."""
     compute_capability: str
-    """Such as 8.9."""
+    """Such as 8.9; of an ampere_plus plan the least one."""
     platform: str
     """Operating system and processor, such as linux-x86_64."""
     precision: Precision
@@ -191,6 +192,16 @@ class EngineKey:
     profile: Mapping[str, ShapeRange]
     """Input → shapes."""
     optimization_level: int
+    hardware_compatibility_level: CompatibilityLevel = "none"
+    """Which other GPUs the plan was built for, as TensorRT names it."""
+    version_compatible: bool = False
+    """Whether later releases of the same major version of TensorRT take the plan."""
+
+    @property
+    def target(self) -> str:
+        """The GPUs that the plan is for: a compute capability, or ampere_plus."""
+        portable = self.hardware_compatibility_level == "ampere_plus"
+        return "ampere_plus" if portable else self.compute_capability
 
     def digest(self) -> str:
         """sha256 of the key, as lower-case hexadecimal."""
@@ -209,4 +220,4 @@ class EngineSpec:
     @property
     def place(self) -> tuple[str, str, str]:
         """What there is one engine for: a graph on a target in a flavour of TensorRT."""
-        return self.key.flavour, self.key.compute_capability, self.graph
+        return self.key.flavour, self.key.target, self.graph

@@ -71,7 +71,11 @@ def _summary(bundle: Bundle) -> Iterator[str]:
             yield from (f"  out  {_tensor(tensor)}" for tensor in graph.outputs)
     for engine in bundle.engines:
         key, size = engine.key, _megabytes({engine.path: bundle.files[engine.path]})
-        yield f"\n{engine.graph} {key.flavour} {key.version} for {key.compute_capability}, {size}"
+        yield f"\n{engine.graph} {key.flavour} {key.version} for {key.target}, {size}"
+        yield (
+            f"  {key.platform}, {key.precision}, optimization level {key.optimization_level}"
+            f"{', version-compatible' * key.version_compatible}"
+        )
         yield from (
             f"  in   {name} {s.least} {s.typical} {s.most}" for name, s in key.profile.items()
         )

@@ -120,7 +120,10 @@ def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
     """
     from PIL import Image
 
-    if mask.has_transparency_data and mask.convert("RGBA").getextrema()[3] != (255, 255):
+    if mask.has_transparency_data and mask.convert("RGBA").getchannel("A").getextrema() != (
+        255,
+        255,
+    ):
         raise InvalidInputError(
             "mask_image has transparent parts, which mean different things in different programs. "
             "Make it opaque: white where the image is painted anew, black elsewhere."

@@ -1,6 +1,8 @@
 #include "engine_choice.hpp"
 
+#include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 #include "../errors.hpp"
 #include "../sha256.hpp"
@@ -8,18 +10,48 @@
 namespace trt_pipeline::internal {
 namespace {
 
+// The numbers of a version or a compute capability, such as 10, 13, 0 and 35.
+std::vector<long> numbers_of(const std::string& version) {
+  std::vector<long> numbers;
+  std::istringstream parts(version);
+  for (std::string part; std::getline(parts, part, '.');) {
+    numbers.push_back(std::strtol(part.c_str(), nullptr, 10));
+  }
+  return numbers;
+}
+
+// Plans for more than one version or GPU, within the ranges that TensorRT documents.
+bool takes_later(const EngineSpec& engine, const std::string& version) {
+  const auto built = numbers_of(engine.version), here = numbers_of(version);
+  return engine.version_compatible && !built.empty() && !here.empty() &&
+         built.front() == here.front() && built <= here;
+}
+
+bool is_portable(const EngineSpec& engine) {
+  return engine.hardware_compatibility_level == "ampere_plus";
+}
+
+bool takes_newer(const EngineSpec& engine, const std::string& compute_capability) {
+  return is_portable(engine) &&
+         numbers_of(engine.compute_capability) <= numbers_of(compute_capability);
+}
+
 // What makes a plan unfit, such as "version 10.13.0.35 instead of 11.1.0.1"; empty if nothing does.
 std::string misfit(const Bundle& bundle, const EngineSpec& engine, const EngineTarget& target) {
   const GraphSpec& graph = bundle.graph(engine.graph, engine.precision);
   const auto sha256 = [&](const std::string& file) {
     return bundle.manifest.files.at(file).sha256;
   };
+  const std::string version = takes_later(engine, target.version) ? target.version : engine.version;
+  const std::string capability = takes_newer(engine, target.compute_capability)
+                                     ? target.compute_capability
+                                     : engine.compute_capability;
   const struct {
     const char* name;
     std::string has, needs;
   } entries[] = {{"flavour", engine.flavour, target.flavour},
-                 {"version", engine.version, target.version},
-                 {"compute capability", engine.compute_capability, target.compute_capability},
+                 {"version", version, target.version},
+                 {"compute capability", capability, target.compute_capability},
                  {"platform", engine.platform, target.platform},
                  {"onnx_sha256", engine.onnx_sha256, sha256(graph.path)},
                  {"weights_sha256", engine.weights_sha256, sha256(graph.weights)}};
@@ -34,12 +66,19 @@ std::string misfit(const Bundle& bundle, const EngineSpec& engine, const EngineT
 const EngineSpec& choose_engine(const Bundle& bundle, const std::string& graph,
                                 const EngineTarget& target) {
   std::string misfits;
+  const EngineSpec* portable = nullptr;  // fits, but a plan for this GPU alone is faster
   for (const EngineSpec& engine : bundle.manifest.engines) {
     if (engine.graph != graph) continue;
     const std::string problem = misfit(bundle, engine, target);
-    if (problem.empty()) return engine;
-    enlist(misfits, concat(engine.path, " has ", problem), "; ");
+    if (!problem.empty()) {
+      enlist(misfits, concat(engine.path, " has ", problem), "; ");
+    } else if (is_portable(engine)) {
+      portable = &engine;
+    } else {
+      return engine;
+    }
   }
+  if (portable) return *portable;
   throw BundleError(concat(bundle.path.string(), ": no ", target.flavour, " engine of ", graph,
                            " fits ", target.version, " on compute capability ",
                            target.compute_capability, ", ", target.platform, " (",

@@ -163,6 +163,8 @@ class TensorRtGraph : public Graph {
         spec_(bundle.graph(name_, engine.precision)),
         check_inputs_(name_, spec_.inputs, bundle) {
     const std::vector<char> plan = read_plan(bundle, engine);
+    // Such a plan brings the code that reads it, and its hash was checked.
+    if (engine.version_compatible) runtime.setEngineHostCodeAllowed(true);
     engine_.reset(runtime.deserializeCudaEngine(plan.data(), plan.size()));
     if (!engine_) {
       throw BackendError(concat(engine.path, " could not be opened: ", logger_.last(), "."));

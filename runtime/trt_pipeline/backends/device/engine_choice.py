@@ -1,5 +1,6 @@
 """Which plan of a bundle may run here: the one whose key fits this machine, and no other."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,8 +34,9 @@ def fitting_engine(bundle: Bundle, graph: str, machine: Machine) -> EngineSpec:
         for engine in bundle.engines
         if engine.graph == graph and engine.key.flavour == machine.flavour
     ]
-    for engine in engines:
-        if machine_of(engine.key) == machine and not _outdated(bundle, engine):
+    # A plan for this GPU alone is faster than one for many.
+    for engine in sorted(engines, key=lambda engine: engine.key.target == "ampere_plus"):
+        if _fits(engine.key, machine) and not _outdated(bundle, engine):
             return engine
     build = (
         f"Build it with: export-all MODEL --out {bundle.path} --engines {machine.flavour} "
@@ -45,7 +47,7 @@ def fitting_engine(bundle: Bundle, graph: str, machine: Machine) -> EngineSpec:
             f"{graph}: {bundle.path} has no {machine.flavour} engine. {build}"
         )
     found = "; ".join(
-        f"{machine_of(engine.key)}{' of another ONNX graph' * _outdated(bundle, engine)}"
+        f"{_range_of(engine.key)}{' of another ONNX graph' * _outdated(bundle, engine)}"
         for engine in engines
     )
     raise EngineMismatchError(
@@ -56,6 +58,40 @@ def fitting_engine(bundle: Bundle, graph: str, machine: Machine) -> EngineSpec:
 def machine_of(key: EngineKey) -> Machine:
     """The machine that a plan was built for."""
     return Machine(key.flavour, key.version, key.compute_capability, key.platform)
+
+
+def _fits(key: EngineKey, machine: Machine) -> bool:
+    """Whether a machine is within the ranges that TensorRT documents for a plan.
+
+    docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/engine-compatibility.html
+    """
+    return (
+        (key.flavour, key.platform) == (machine.flavour, machine.platform)
+        and _fits_gpu(key, machine.compute_capability)
+        and _fits_version(key, machine.version)
+    )
+
+
+def _fits_gpu(key: EngineKey, compute_capability: str) -> bool:
+    if key.target == "ampere_plus":
+        return _numbers(key.compute_capability) <= _numbers(compute_capability)
+    return key.compute_capability == compute_capability
+
+
+def _fits_version(key: EngineKey, version: str) -> bool:
+    built, here = _numbers(key.version), _numbers(version)
+    later = built[:1] == here[:1] and built <= here
+    return key.version == version or (key.version_compatible and later)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]{1,9}", version)]
+
+
+def _range_of(key: EngineKey) -> str:
+    newer_gpus = " and newer GPUs" * (key.target == "ampere_plus")
+    newer_versions = " and newer versions" * key.version_compatible
+    return f"{machine_of(key)}{newer_gpus}{newer_versions}"
 
 
 def _outdated(bundle: Bundle, engine: EngineSpec) -> bool:

@@ -44,9 +44,14 @@ class RuntimeCache:
         content = bytes(memoryview(self._cache.serialize()))
         if content == self._saved:
             return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_synced(self._path, content)
-        except OSError as error:
-            logger.info("the compiled kernels are not kept: %s", error)
+        keep(self._path, content)
         self._saved = content
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the user's cache; one log line if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(path, content)
+    except OSError as error:
+        logger.info("%s is not kept: %s", path.name, error)

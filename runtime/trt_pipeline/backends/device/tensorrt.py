@@ -134,6 +134,9 @@ def load_engine(trt: Any, runtime: Any, bundle: Bundle, graph: str, machine: Mac
             "bundle; build its engines again."
         )
     _check_validity(trt, runtime, plan, spec)
+    if spec.key.version_compatible:
+        # Such a plan brings the code that reads it, and its hash was checked.
+        runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineMismatchError(
