@@ -50,7 +50,7 @@ def test_the_suffix_chooses_the_format(name: str, kind: str, tmp_path: Path) -> 
 
 def test_what_is_no_picture_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="image is a ndarray, expected a Pillow image"):
-        save_picture(PIXELS[0], tmp_path / "a.png")  # type: ignore[arg-type]
+        save_picture(PIXELS[0], tmp_path / "a.png")
 
 
 def test_an_error_names_the_picture_and_not_what_is_written_aside(tmp_path: Path) -> None:
