@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.backends.device.runtime_cache import keep
+from trt_pipeline.durable import keep
 from trt_pipeline.flavours import named_targets
 from trt_pipeline.machine import cache_folder, compute_capability, this_platform
 

@@ -2,11 +2,14 @@
 
 import ctypes
 import errno
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h."""
@@ -27,6 +30,15 @@ def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -
     for name in contents:
         (folder / f".{name}.new").replace(folder / name)
     sync(folder)
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the user's cache; one log line if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(path, content)
+    except OSError as error:
+        logger.info("%s is not kept: %s", path.name, error)
 
 
 def sync_tree(folder: Path) -> None:

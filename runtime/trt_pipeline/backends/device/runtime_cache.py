@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.durable import write_synced
+from trt_pipeline.durable import keep
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,3 @@ class RuntimeCache:
             return
         keep(self._path, content)
         self._saved = content
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Write a file of the user's cache; one log line if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_synced(path, content)
-    except OSError as error:
-        logger.info("%s is not kept: %s", path.name, error)
