@@ -133,6 +133,17 @@ def test_a_picture_from_a_picture_is_pythons(
     assert carried.strength == settings.get("strength")
 
 
+def test_a_mask_with_transparent_parts_is_refused(
+    build: Build, sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photo, _ = sources
+    files = [f"--image={photo}", f"--mask-image={photo}"]
+    done = build.run(build.bundle, "a", *files, "--no-progress", "-o", tmp_path / "made.png")
+    assert done.returncode == 2
+    assert "error: mask_image has transparent parts" in done.stderr
+    assert not (tmp_path / "made.png").exists()
+
+
 def test_a_picture_decoded_in_tiles_is_pythons(build: Build, tmp_path: Path) -> None:
     settings: dict[str, float | str] = {"height": 128, "width": 96, "vae_tile_size": 64, "seed": 4}
     for backend in build.backends():

@@ -15,6 +15,13 @@ std::vector<std::uint8_t> Pixels::on_white() const {
   return rgb;
 }
 
+bool Pixels::is_opaque() const {
+  for (std::size_t i = 3; i < rgba.size(); i += 4) {
+    if (rgba[i] != 255) return false;
+  }
+  return true;
+}
+
 std::vector<std::uint8_t> Pixels::grey() const {
   std::vector<std::uint8_t> grey;
   grey.reserve(rgba.size() / 4);

@@ -13,6 +13,8 @@ struct Pixels {
 
   // RGB [height, width, 3]: what is transparent becomes white.
   std::vector<std::uint8_t> on_white() const;
+  // Whether no part is transparent.
+  bool is_opaque() const;
   // [height, width]: ITU-R BT.601 luma whatever the transparency, as Pillow's mode L.
   std::vector<std::uint8_t> grey() const;
 };

@@ -46,6 +46,11 @@ SourcePixels read_sources(const Sources& sources) {
   }
   if (!sources.mask_image) return pixels;
   const Pixels mask = read_source("mask_image", sources.mask_image);
+  if (!mask.is_opaque()) {
+    throw InvalidInputError(
+        "mask_image has transparent parts, which mean different things in different programs. Make "
+        "it opaque: white where the image is painted anew, black elsewhere.");
+  }
   const auto height = static_cast<std::int32_t>(mask.height);
   const auto width = static_cast<std::int32_t>(mask.width);
   if (sources.image && (height != pixels.height || width != pixels.width)) {
