@@ -6,13 +6,25 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h."""
+
+
+@contextmanager
+def naming(path: Path, aside: Path) -> Iterator[None]:
+    """Let errors of the file written aside, and those without a name, name the one it becomes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename in (None, str(aside)):
+            error.filename = str(path)
+        raise
 
 
 def write_synced(path: Path, content: bytes | memoryview) -> None:
@@ -23,7 +35,8 @@ def write_synced(path: Path, content: bytes | memoryview) -> None:
 def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -> None:
     """Likewise for files of a folder that belong together: nothing but renames comes between."""
     for name, content in contents.items():
-        with (folder / f".{name}.new").open("wb") as stream:
+        aside = folder / f".{name}.new"
+        with naming(folder / name, aside), aside.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trt_pipeline.durable import exchange, require_room, write_synced
+from trt_pipeline.durable import exchange, naming, require_room, write_synced
 
 
 def test_two_folders_swap_their_names(tmp_path: Path) -> None:
@@ -32,3 +32,18 @@ def test_more_than_the_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as raised:
         require_room(tmp_path / "a", 2**60)
     assert raised.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "full"), "a"),
+        (OSError(errno.EACCES, "no", ".a.new"), "a"),
+        (OSError(errno.ENOENT, "gone", "source"), "source"),
+        (OSError("broken"), None),
+    ],
+)
+def test_an_error_names_the_file_that_was_meant(error: OSError, named: str | None) -> None:
+    with pytest.raises(OSError, match=r"full|no|gone|broken"), naming(Path("a"), Path(".a.new")):
+        raise error
+    assert error.filename == named

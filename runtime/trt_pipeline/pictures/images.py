@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline import arguments
+from trt_pipeline.durable import naming
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.pictures.metadata import XMP, PictureFormat, Settings, exif, png_chunks
 
@@ -92,21 +93,12 @@ def save_picture(
     parameters = _parameters(kind, settings, encoding or Encoding())
     unfinished = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        with _create(unfinished, path) as stream:
+        with naming(path, unfinished), unfinished.open("xb") as stream:
             image.save(stream, kind.upper(), **parameters)
         _publish(unfinished, path, overwrite)
         return path
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _create(unfinished: Path, path: Path) -> BinaryIO:
-    """Opens a file that will become `path`, which an error names."""
-    try:
-        return unfinished.open("xb")
-    except OSError as error:
-        error.filename = str(path)
-        raise
 
 
 def save_numbered(
