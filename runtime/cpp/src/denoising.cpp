@@ -58,6 +58,20 @@ struct Batch {
   }
 };
 
+// Noise of every step [N, B, C, h, w], or nothing if the steps take none.
+Tensor drawn_for_all(const SamplerTable& table, const Shape& latents, NoiseStream& noise) {
+  if (!table.draws_noise) return {};
+  const std::size_t steps = table.coefficients.size(), count = count_of(latents);
+  Shape shape = latents;
+  shape.insert(shape.begin(), steps);
+  Tensor drawn(DType::float32, shape);
+  for (std::size_t step = 0; step < steps; ++step) {
+    std::ranges::copy(noise.draw(latents[0], count / latents[0]),
+                      drawn.as<float>().begin() + static_cast<std::ptrdiff_t>(step * count));
+  }
+  return drawn;
+}
+
 }  // namespace
 
 void check_finite(const Tensor& latents) {
@@ -99,9 +113,33 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
       batch.put(part, outputs.at("next_history"), history, remembered);
     }
     if (known) known->restore(latents, table.alphas_cumprod[step + 1]);
-    listeners.after({step, steps, table.timesteps[step], latents});
+    if (listeners.after) listeners.after({step, steps, table.timesteps[step], latents});
   }
   listeners.before(steps, steps);
+  return latents;
+}
+
+Tensor denoise_at_once(LoopGraph& denoiser, Tensor latents, const Parts& parts,
+                       const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+                       const OnStep& before, const LoopGraph::OnObstacle& on_obstacle) {
+  const std::size_t steps = table.coefficients.size();
+  before(0, steps);
+  const std::size_t sample = count_of(latents.shape) / latents.shape[0];
+  const Batch batch{latents.shape[0], sample * sizeof(float)};
+  const Tensor drawn = drawn_for_all(table, latents.shape, noise);
+  const TensorView coefficients(DType::float32, {steps, 8}, table.coefficients.data());
+  for (const Part& part : parts) {
+    const Tensor x = batch.samples(part, latents);
+    LoopInputs inputs{x, {}, time_embeds, coefficients, std::nullopt};
+    inputs.constants.insert(part.constants.begin(), part.constants.end());
+    Tensor own_noise;
+    if (table.draws_noise) {
+      own_noise = batch.samples(part, drawn, steps);
+      inputs.noise = own_noise;
+    }
+    batch.put(part, denoiser.denoise(inputs, on_obstacle), latents);
+  }
+  for (std::size_t step = 1; step <= steps; ++step) before(step, steps);
   return latents;
 }
 

@@ -34,7 +34,7 @@ using OnStepEnd = std::function<void(const Step&)>;
 // What a caller hears and changes while the steps run.
 struct Listeners {
   OnStep before;
-  OnStepEnd after;
+  OnStepEnd after;  // empty if nobody looks at the latents
 };
 
 // InvalidInputError unless all latents are finite.
@@ -47,5 +47,11 @@ void check_finite(const Tensor& latents);
 Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners);
+
+// The same latents, without looking at any in between. parts: what covers the batch, in every step.
+// before: hears of the first step, and of the others once all are done.
+Tensor denoise_at_once(LoopGraph& denoiser, Tensor latents, const Parts& parts,
+                       const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+                       const OnStep& before, const LoopGraph::OnObstacle& on_obstacle);
 
 }  // namespace trt_pipeline::internal

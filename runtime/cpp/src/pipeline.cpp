@@ -178,10 +178,26 @@ Pictures Pipeline::generate(const Request& request) {
   Parts inside, outside;
   const auto parts = parts_of_steps(request, guided, inside, outside);
   auto [latents, known] = start(request, shape, table, image, *noise);
-  Tensor made = denoise(*denoiser_, std::move(latents), parts, table, *time_embeds(table), *noise,
-                        known, request.listeners);
+  Tensor made = denoised(std::move(latents), parts, table, *noise, known, request.listeners);
   return {shape, request.decode ? pictures_of(request, made, image) : std::move(made),
           std::move(seeds)};
+}
+
+// At once where the denoiser can and nothing looks at the steps or differs between them.
+Tensor Pipeline::denoised(Tensor latents, const std::vector<const Parts*>& parts,
+                          const SamplerTable& table, NoiseStream& noise,
+                          const std::optional<KnownLatents>& known, const Listeners& listeners) {
+  const auto times = time_embeds(table);
+  auto* const loop = dynamic_cast<LoopGraph*>(denoiser_.get());
+  const bool alike = std::ranges::count(parts, parts[0]) == std::ssize(parts);
+  if (!loop || !alike || known || listeners.after) {
+    return denoise(*denoiser_, std::move(latents), parts, table, *times, noise, known, listeners);
+  }
+  const auto log = [this](const std::string& reason) {
+    log_(TRT_PIPELINE_INFO, concat("the loop is enqueued step by step: ", reason));
+  };
+  return denoise_at_once(*loop, std::move(latents), *parts[0], table, *times, noise,
+                         listeners.before, log);
 }
 
 // For each step, what covers the batch; `inside` and `outside` the guided steps, they own it.

@@ -99,6 +99,9 @@ class Pipeline {
   Tensor encode_images(const Tensor& pixels);
   Graph& opened_encoder();
   std::shared_ptr<const Tensor> time_embeds(const SamplerTable& table);
+  Tensor denoised(Tensor latents, const std::vector<const Parts*>& parts,
+                  const SamplerTable& table, NoiseStream& noise,
+                  const std::optional<KnownLatents>& known, const Listeners& listeners);
   Tensor decode(const Tensor& latents, std::size_t tile);
   Tensor pictures_of(const Request& request, const Tensor& latents,
                      const std::optional<ImageInput>& image);

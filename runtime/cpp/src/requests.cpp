@@ -121,7 +121,7 @@ OnStep on_step_of(const trt_pipeline_settings& settings) {
 }
 
 OnStepEnd on_step_end_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
-  if (!settings.callback_on_step_end) return [](const Step&) {};
+  if (!settings.callback_on_step_end) return {};
   return [call = settings.callback_on_step_end, user_data = settings.callback_user_data,
           &map = pipeline.bundle().manifest.preview](const Step& step) {
     const Tensor preview = map.empty() ? Tensor() : preview_pixels(step.latents, map);

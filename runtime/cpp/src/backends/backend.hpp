@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,24 @@ class Graph {
   // Inputs by name to outputs by name. InvalidInputError for tensors that do not fit, BackendError
   // if running fails.
   virtual Tensors run(const TensorViews& inputs) = 0;
+};
+
+// What all N steps of the denoiser read, for B samples.
+struct LoopInputs {
+  TensorView latents;               // float32 [B, C, h, w]
+  TensorViews constants;            // the denoiser's inputs that stay the same
+  TensorView time_embeds;           // [N, E]
+  TensorView coefficients;          // float32 [N, 8]
+  std::optional<TensorView> noise;  // float32 [N, B, C, h, w]; none is zero
+};
+
+// A graph that can also take all steps without the host.
+class LoopGraph : public Graph {
+ public:
+  using OnObstacle = std::function<void(const std::string& reason)>;
+  // Latents [B, C, h, w] after all N steps, the same bits as a run of the graph per step.
+  // on_obstacle hears why the loop could not be recorded, once for each loop that could not.
+  virtual Tensor denoise(const LoopInputs& inputs, const OnObstacle& on_obstacle) = 0;
 };
 
 // Opens the graphs of one bundle.

@@ -43,4 +43,27 @@ inline CudaMemory allocate(std::size_t bytes) {
   return CudaMemory(memory);
 }
 
+// One CUDA graph of what `work` enqueues on the stream, without running it. BackendError if CUDA or
+// the work refuses.
+template <class Work>
+CudaGraphExec record(cudaStream_t stream, const std::string& what, Work work) {
+  check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what);
+  cudaGraph_t captured = nullptr;
+  try {
+    work();
+  } catch (...) {
+    // An invalidated capture ends with an error, which must not meet the next call.
+    if (cudaStreamEndCapture(stream, &captured) != cudaSuccess) cudaGetLastError();
+    const CudaGraph abandoned(captured);
+    throw;
+  }
+  const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
+  const CudaGraph owned(captured);
+  if (ended != cudaSuccess) cudaGetLastError();
+  check_cuda(ended, what);
+  cudaGraphExec_t instance = nullptr;
+  check_cuda(cudaGraphInstantiate(&instance, captured, 0), what);
+  return CudaGraphExec(instance);
+}
+
 }  // namespace trt_pipeline::internal

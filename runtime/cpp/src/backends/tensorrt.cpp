@@ -1,7 +1,8 @@
 // TensorRT and TensorRT for RTX, whose C++ API is the same: plans of the bundle on one GPU.
 //
 // A lane holds what one call at a time needs for one set of input shapes: a context, buffers on the
-// GPU, and a CUDA graph of the enqueue, captured at its second run and replayed from then on.
+// GPU, and a CUDA graph of the enqueue, captured at its second run and replayed from then on. The
+// denoising loop has a recording of all its steps instead.
 #include <NvInfer.h>
 #include <sys/utsname.h>
 
@@ -14,53 +15,39 @@
 #include "backend.hpp"
 #include "cuda.hpp"
 #include "engine_choice.hpp"
+#include "tensorrt_loop.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
 constexpr const char* flavour = TRT_PIPELINE_TENSORRT_FLAVOUR;
-constexpr std::size_t idle_lanes = 4;  // kept for each graph; each holds activations on the GPU
+// Lanes, and loops, kept for each graph; each holds activations on the GPU.
+constexpr std::size_t most_idle = 4;
 
-nvinfer1::DataType data_type(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return nvinfer1::DataType::kFLOAT;
-    case DType::float16:
-      return nvinfer1::DataType::kHALF;
-    case DType::int32:
-      return nvinfer1::DataType::kINT32;
-    case DType::uint8:
-      return nvinfer1::DataType::kUINT8;
-  }
-  throw BackendError("a tensor of a type that TensorRT lacks.");
-}
-
-nvinfer1::Dims dims_of(const Shape& shape) {
-  nvinfer1::Dims dims{};
-  dims.nbDims = static_cast<std::int32_t>(shape.size());
-  std::ranges::copy(shape, dims.d);
-  return dims;
-}
-
-// Keeps the last error for the exception that follows it. Calls of several threads share it.
-class Logger : public nvinfer1::ILogger {
+// What one call at a time uses, kept for the next call that it fits.
+template <class T>
+class Idle {
  public:
-  void log(Severity severity, const char* message) noexcept override {
-    if (severity > Severity::kERROR) return;
-    try {
-      const std::lock_guard lock(mutex_);
-      last_ = message;
-    } catch (...) {  // out of memory: the error goes on without its text
-    }
+  // Null if none fits.
+  template <class Fits>
+  std::unique_ptr<T> take(Fits fits) {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::ranges::find_if(idle_, [&](const std::unique_ptr<T>& one) { return fits(*one); });
+    if (found == idle_.end()) return nullptr;
+    auto taken = std::move(*found);
+    idle_.erase(found);
+    return taken;
   }
 
-  std::string last() {
+  void give_back(std::unique_ptr<T> one) {
     const std::lock_guard lock(mutex_);
-    return last_.empty() ? "no reason given" : last_;
+    idle_.push_front(std::move(one));
+    if (idle_.size() > most_idle) idle_.pop_back();
   }
 
  private:
-  std::string last_;
+  std::list<std::unique_ptr<T>> idle_;  // last used first
   std::mutex mutex_;
 };
 
@@ -131,16 +118,9 @@ class Lane {
   }
 
   void capture() {
-    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal));
-    const bool enqueued = context_->enqueueV3(stream_.get());
-    cudaGraph_t captured = nullptr;
-    const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &captured);
-    const CudaGraph owned(captured);
-    require(enqueued, "TensorRT failed");
-    check(ended);
-    cudaGraphExec_t instance = nullptr;
-    check(cudaGraphInstantiate(&instance, captured, 0));
-    graph_.reset(instance);
+    graph_ = record(stream_.get(), name_, [&] {
+      require(context_->enqueueV3(stream_.get()), "TensorRT failed");
+    });
   }
 
   Logger& logger_;
@@ -154,7 +134,7 @@ class Lane {
   CudaGraphExec graph_;
 };
 
-class TensorRtGraph : public Graph {
+class TensorRtGraph : public LoopGraph {
  public:
   TensorRtGraph(nvinfer1::IRuntime& runtime, Logger& logger, std::string name, const Bundle& bundle,
                 const EngineSpec& engine)
@@ -176,10 +156,20 @@ class TensorRtGraph : public Graph {
 
   Tensors run(const TensorViews& inputs) override {
     check_inputs_(inputs);
-    auto lane = take(inputs);
+    auto lane = lanes_.take([&](const Lane& one) { return one.fits(inputs); });
+    if (!lane) lane = std::make_unique<Lane>(*engine_, logger_, name_, spec_, inputs);
     Tensors outputs = lane->run(inputs);
-    give_back(std::move(lane));
+    lanes_.give_back(std::move(lane));
     return outputs;
+  }
+
+  Tensor denoise(const LoopInputs& inputs, const OnObstacle& on_obstacle) override {
+    check_first_step(inputs);
+    auto loop = loops_.take([&](const TensorRtLoop& one) { return one.fits(inputs); });
+    if (!loop) loop = std::make_unique<TensorRtLoop>(*engine_, logger_, name_, inputs);
+    Tensor latents = loop->run(inputs, on_obstacle);
+    loops_.give_back(std::move(loop));
+    return latents;
   }
 
  private:
@@ -190,24 +180,15 @@ class TensorRtGraph : public Graph {
     }
   }
 
-  std::unique_ptr<Lane> take(const TensorViews& inputs) {
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = std::ranges::find_if(
-          idle_, [&](const std::unique_ptr<Lane>& lane) { return lane->fits(inputs); });
-      if (found != idle_.end()) {
-        auto lane = std::move(*found);
-        idle_.erase(found);
-        return lane;
-      }
+  // The check looks at types and shapes only; those of all steps are the same.
+  void check_first_step(const LoopInputs& inputs) const {
+    TensorViews first;
+    for (const auto& [input, shape] : step_shapes(inputs)) {
+      const DType dtype = input == "time_embeds" ? inputs.time_embeds.dtype : DType::float32;
+      first.emplace(input, TensorView(dtype, shape, nullptr));
     }
-    return std::make_unique<Lane>(*engine_, logger_, name_, spec_, inputs);
-  }
-
-  void give_back(std::unique_ptr<Lane> lane) {
-    const std::lock_guard lock(mutex_);
-    idle_.push_front(std::move(lane));
-    if (idle_.size() > idle_lanes) idle_.pop_back();
+    for (const auto& [input, view] : inputs.constants) first.at(input).dtype = view.dtype;
+    check_inputs_(first);
   }
 
   Logger& logger_;
@@ -215,8 +196,8 @@ class TensorRtGraph : public Graph {
   GraphSpec spec_;
   TensorCheck check_inputs_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
-  std::list<std::unique_ptr<Lane>> idle_;  // last used first
-  std::mutex mutex_;
+  Idle<Lane> lanes_;
+  Idle<TensorRtLoop> loops_;
 };
 
 std::string library_version() {

@@ -1,0 +1,146 @@
+#include "backends/loop_plan.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "denoising.hpp"
+
+using namespace trt_pipeline::internal;
+
+namespace {
+
+Tensor counted(Shape shape, float from = 0) {
+  Tensor tensor(DType::float32, std::move(shape));
+  for (float& number : tensor.as<float>()) number = from++;
+  return tensor;
+}
+
+// Three steps of two samples; each tensor but the time embeddings takes one unit of alignment.
+struct Example {
+  Tensor latents = counted({2, 1, 2, 2}), text = counted({2, 3}), times = counted({3, 5}),
+         coefficients = counted({3, 8}, 100), noise = counted({3, 2, 1, 2, 2}, 1000);
+
+  LoopInputs inputs(bool draws_noise) const {
+    LoopInputs all{latents, {{"text_kv", text}}, times, coefficients, std::nullopt};
+    if (draws_noise) all.noise = noise;
+    return all;
+  }
+};
+
+std::vector<float> floats(const std::vector<std::byte>& bytes, std::size_t at, std::size_t count) {
+  std::vector<float> numbers(count);
+  std::memcpy(numbers.data(), bytes.data() + at, count * sizeof(float));
+  return numbers;
+}
+
+// The denoiser's arithmetic on the CPU: x' = x·s + z + t + c, and x as the newest history.
+void step_of(const float* x, float time, float coefficient, const float* z, float* next) {
+  for (int i = 0; i < 4; ++i) next[i] = x[i] * 0.5f + time + coefficient + z[i];
+}
+
+// Runs a graph per step, or all steps by the addresses of a plan in host memory.
+class HostGraph : public LoopGraph {
+ public:
+  Tensors run(const TensorViews& inputs) override {
+    const TensorView& x = inputs.at("latents");
+    Tensor next(DType::float32, x.shape);
+    Shape shape = x.shape;
+    shape.insert(shape.begin(), 3);
+    const auto row = [&](const char* name, std::size_t sample, std::size_t length) {
+      return static_cast<const float*>(inputs.at(name).data) + sample * length;
+    };
+    for (std::size_t i = 0; i < x.shape[0]; ++i) {
+      step_of(row("latents", i, 4), *row("time_embeds", i, 5), *row("coefficients", i, 8),
+              row("noise", i, 4), next.as<float>().data() + i * 4);
+    }
+    return {{"next_latents", next}, {"next_history", Tensor(DType::float32, shape)}};
+  }
+
+  Tensor denoise(const LoopInputs& inputs, const OnObstacle&) override {
+    const LoopPlan plan(inputs);
+    std::vector<std::byte> block(plan.size());
+    std::ranges::copy(plan.pack_rows(inputs),
+                      block.begin() + static_cast<std::ptrdiff_t>(plan.rows_offset()));
+    std::memcpy(block.data() + plan.latents_offset(0), inputs.latents.data, inputs.latents.bytes());
+    const auto shapes = step_shapes(inputs);
+    for (std::size_t step = 0; step < plan.steps(); ++step) {
+      const Offsets bound = plan.bindings(step);
+      TensorViews views;
+      for (const auto& [name, shape] : shapes) {
+        views.emplace(name, TensorView(DType::float32, shape, block.data() + bound.at(name)));
+      }
+      for (const auto& [name, made] : run(views)) {
+        std::ranges::copy(made.bytes,
+                          block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
+      }
+    }
+    Tensor result(DType::float32, inputs.latents.shape);
+    std::memcpy(result.bytes.data(), block.data() + plan.latents_offset(plan.steps()),
+                result.bytes.size());
+    return result;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("each step is bound to its own row and to alternating states") {
+  const LoopPlan plan(Example().inputs(true));
+  CHECK(plan.bindings(0) == Offsets{{"text_kv", 0},
+                                    {"time_embeds", 256},
+                                    {"coefficients", 512},
+                                    {"noise", 768},
+                                    {"latents", 2560},
+                                    {"history", 2816},
+                                    {"next_latents", 3072},
+                                    {"next_history", 3328}});
+  CHECK(plan.bindings(1) == Offsets{{"text_kv", 0},
+                                    {"time_embeds", 1024},
+                                    {"coefficients", 1280},
+                                    {"noise", 1536},
+                                    {"latents", 3072},
+                                    {"history", 3328},
+                                    {"next_latents", 2560},
+                                    {"next_history", 2816}});
+  CHECK(plan.size() == 3584);
+  CHECK(plan.latents_offset(3) == plan.bindings(2).at("next_latents"));
+}
+
+TEST_CASE("without noise of their own all steps share what the constants hold") {
+  const LoopPlan plan(Example().inputs(false));
+  CHECK(plan.bindings(0).at("noise") == 256);
+  CHECK(plan.bindings(2).at("noise") == 256);
+  CHECK(plan.rows_offset() == 512);
+}
+
+TEST_CASE("a packed row repeats its step's numbers for each sample") {
+  const Example example;
+  const LoopPlan plan(example.inputs(true));
+  const auto rows = plan.pack_rows(example.inputs(true));
+  const std::size_t second = plan.bindings(1).at("time_embeds") - plan.rows_offset();
+  CHECK(floats(rows, second, 10) == std::vector<float>{5, 6, 7, 8, 9, 5, 6, 7, 8, 9});
+  const std::size_t noise = plan.bindings(1).at("noise") - plan.rows_offset();
+  CHECK(floats(rows, noise, 8) ==
+        std::vector<float>{1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015});
+}
+
+TEST_CASE("all steps at once give the bits of a run per step, in parts and with noise") {
+  for (const bool draws_noise : {false, true}) {
+    const SamplerTable table({3, 2, 1}, {0.2, 0.4, 0.6, 1},
+                             {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, draws_noise);
+    const Tensor latents = counted({3, 1, 2, 2}), times = counted({3, 5});
+    const Parts parts = {{0, 2, {}}, {2, 1, {}}};
+    HostGraph graph;
+    SeedNoise noise(7), same(7);
+    std::vector<std::size_t> heard, expected;
+    const auto expect = [&](std::size_t step, std::size_t) { expected.push_back(step); };
+    const auto hear = [&](std::size_t step, std::size_t) { heard.push_back(step); };
+    const Tensor apart = denoise(graph, latents, {&parts, &parts, &parts}, table, times, noise,
+                                 std::nullopt, {expect, {}});
+    const Tensor at_once =
+        denoise_at_once(graph, latents, parts, table, times, same, hear, [](const std::string&) {});
+    CHECK(at_once.bytes == apart.bytes);
+    CHECK(heard == expected);
+  }
+}
