@@ -6,6 +6,7 @@ docs/benchmarks.md says what is measured and how.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -58,8 +59,18 @@ def _specs(
     arguments: argparse.Namespace, backends: Sequence[str], graph: Path
 ) -> list[CandidateSpec]:
     bundle, checkpoint, threads = str(arguments.bundle), arguments.checkpoint, arguments.threads
-    peers = [peer_spec(name, checkpoint, graph, threads) for name in arguments.peers]
-    return [*peers, *(our_spec(bundle, name, threads) for name in backends)]
+    specs = [peer_spec(name, checkpoint, graph, threads) for name in arguments.peers]
+    for name in backends:
+        specs.append(our_spec(bundle, name, threads))
+        if arguments.cpp:
+            specs.append(_cpp_spec(arguments.cpp, bundle, name, threads))
+    return specs
+
+
+def _cpp_spec(program: Path, bundle: str, backend: str, threads: int) -> CandidateSpec:
+    """The C++ runtime: runtime/cpp/benchmark, built with TRT_PIPELINE_BENCHMARK."""
+    arguments = {"bundle": bundle, "backend": backend, "threads": threads}
+    return CandidateSpec(f"{backend}, C++", (str(program), json.dumps(arguments)))
 
 
 def _export_plain(checkpoint: Path, graph: Path) -> None:
@@ -83,6 +94,13 @@ def main() -> None:
         draw_all(report, arguments.plots)
 
 
+def _program(name: str) -> Path:
+    path = Path(name).absolute()
+    if not os.access(path, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{name} is not a program")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=describe_machine().cores)
     parser.add_argument("--peers", nargs="*", choices=OPENERS, default=list(OPENERS))
     parser.add_argument("--backends", nargs="*", choices=BACKENDS, help="all that can run here")
+    parser.add_argument(
+        "--cpp", type=_program, metavar="FILE", help="trt_pipeline_candidate, to time C++ as well"
+    )
     parser.add_argument(
         "--alone", action="store_true", help="never two candidates in memory at once"
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fidelity import load_diffusers
 from plain_unet import openvino_unet, ort_unet
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
+from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.pictures.images import to_pil
 
@@ -36,7 +37,7 @@ def peer_spec(name: str, checkpoint: Path, graph: Path, threads: int) -> Candida
     arguments: dict[str, Any] = {"checkpoint": str(checkpoint), "threads": threads}
     if name in EXPORTED:
         arguments["graph"] = str(graph)
-    return CandidateSpec(name, OPENERS[name], arguments)
+    return CandidateSpec(name, worker_command(OPENERS[name], arguments))
 
 
 class DiffusersPeer:

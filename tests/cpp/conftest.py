@@ -46,7 +46,8 @@ def build(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
         *("cmake", "-S", SOURCE, "-B", folder),
         f"-DOpenVINO_DIR={Path(str(openvino.origin)).parent / 'cmake'}",
         f"-DTRT_PIPELINE_BUNDLE={bundle}",
-        *("-DTRT_PIPELINE_TESTS=ON", "-DTRT_PIPELINE_WERROR=ON", "-DCMAKE_INSTALL_LIBDIR=lib"),
+        *("-DTRT_PIPELINE_TESTS=ON", "-DTRT_PIPELINE_BENCHMARK=ON", "-DTRT_PIPELINE_WERROR=ON"),
+        "-DCMAKE_INSTALL_LIBDIR=lib",
         *(sanitized() if SANITIZE else ()),
         *shlex.split(os.environ.get("TRT_PIPELINE_CMAKE_ARGS", "")),
     )

@@ -19,6 +19,7 @@ from trt_pipeline.bench.rounds import Plan, measure
 from trt_pipeline.bench.table import lines
 from trt_pipeline.bench.usage import peak_host_bytes
 from trt_pipeline.bench.verification import Verification
+from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
@@ -65,7 +66,7 @@ def test_parts_cover_the_whole_call(bundle: Bundle) -> None:
 def test_a_candidate_that_fails_does_not_stop_the_others(
     bundle: Bundle, tmp_path: Path, alone: bool
 ) -> None:
-    broken = CandidateSpec("broken", "trt_pipeline.bench.ours:nothing", {})
+    broken = CandidateSpec("broken", worker_command("trt_pipeline.bench.ours:nothing", {}))
     specs = [our_spec(str(bundle.path), "onnxruntime", 1), broken]
     turns: list[str] = []
     rows = measure(specs, Plan([QUICK], 2, 0, alone), tmp_path, turns.append)
@@ -81,7 +82,7 @@ def test_a_candidate_that_fails_does_not_stop_the_others(
 
 
 def test_a_process_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:
-    ending = CandidateSpec("ending", "os:_exit", {"status": 3})
+    ending = CandidateSpec("ending", worker_command("os:_exit", {"status": 3}))
     (row,) = measure([ending], Plan([QUICK], 1, 0, False), tmp_path, print)
     assert row.error == f"ending: it ended; {tmp_path / 'ending.log'} says why"
 

@@ -38,7 +38,6 @@ struct Arguments {
   bool no_progress = false;
   bool as_json = false;
   bool debug = false;
-  int timed = 0;  // runs of --time
 };
 
 }  // namespace trt_pipeline::cli

@@ -9,7 +9,6 @@
 #include "errors.hpp"
 #include "generate.hpp"
 #include "options.hpp"
-#include "timing.hpp"
 
 namespace {
 
@@ -75,7 +74,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     check_options(arguments);
     arguments.options.log = log_of(arguments);
-    arguments.timed ? print_timing(arguments) : generate(arguments, progress_of(arguments));
+    generate(arguments, progress_of(arguments));
     return 0;
   } catch (const CLI::Success& request) {  // --help and --version
     return app.exit(request);

@@ -105,9 +105,6 @@ void declare(CLI::App& app, Arguments& arguments) {
   declare_outputs(app, arguments);
   app.add_flag("--no-progress", arguments.no_progress, "Show no progress.");
   app.add_flag("--debug", arguments.debug, "Show log messages.");
-  app.add_option("--time", arguments.timed,
-                 "Make no files: time this many runs of one batch and print the figures as JSON.")
-      ->check(CLI::Range(1, 10000));
 }
 
 void check_options(const Arguments& arguments) {

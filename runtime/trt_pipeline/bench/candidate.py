@@ -1,8 +1,8 @@
 """Candidate: something that makes pictures and can be timed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,8 @@ class Candidate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CandidateSpec:
-    """How a process of its own opens a candidate."""
+    """A candidate by name, and the process that answers for it."""
 
     name: str
-    opener: str
-    """The function that opens it, as module:function."""
-    arguments: Mapping[str, Any]
-    """Its keyword arguments; JSON values."""
+    command: tuple[str, ...]
+    """A program that answers requests as trt_pipeline.bench.worker does."""

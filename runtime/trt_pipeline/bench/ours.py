@@ -12,6 +12,7 @@ from trt_pipeline import Pipeline, TorchGenerator, load_bundle
 from trt_pipeline.backends import Backend, Graph, open_backend
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
+from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.closing import Closing
@@ -23,7 +24,7 @@ from trt_pipeline.pipelines.tokenizer import Tokenizer
 def our_spec(bundle: str, backend: str, threads: int | None) -> CandidateSpec:
     """The candidate that runs a bundle on one backend."""
     arguments = {"bundle": bundle, "backend": backend, "threads": threads}
-    return CandidateSpec(backend, f"{__name__}:BackendCandidate", arguments)
+    return CandidateSpec(backend, worker_command(f"{__name__}:BackendCandidate", arguments))
 
 
 class BackendCandidate:

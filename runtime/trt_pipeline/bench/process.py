@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,10 +22,9 @@ class CandidateProcess(Closing):
         self.name = spec.name
         self._log = log
         self._started = time.perf_counter()
-        command = [sys.executable, "-m", "trt_pipeline.bench.worker"]
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [*command, spec.opener, json.dumps(dict(spec.arguments))],
+                spec.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -56,7 +54,12 @@ class CandidateProcess(Closing):
         assert self._process.stdin
         assert self._process.stdout
         path = str(pictures) if pictures else None
-        request = {"what": what, "workload": asdict(workload), "turn": turn, "pictures": path}
+        request = {
+            "what": what,
+            "workload": asdict(workload),
+            "prompts": workload.prompts(turn),
+            "pictures": path,
+        }
         with suppress(BrokenPipeError):  # a process that ended answers nothing
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()

@@ -2,7 +2,8 @@
 
 python -m trt_pipeline.bench.worker MODULE:FUNCTION ARGUMENTS
 
-Requests and answers are JSON objects, one a line; a failure is answered with its "error".
+The function opens the candidate with the arguments, a JSON object. Requests and answers are JSON
+objects, one a line; a failure is answered with its "error".
 """
 
 import json
@@ -18,6 +19,11 @@ import numpy as np
 from trt_pipeline.bench.candidate import Candidate
 from trt_pipeline.bench.usage import Nvml, peak_host_bytes
 from trt_pipeline.bench.workload import Workload
+
+
+def worker_command(opener: str, arguments: dict[str, Any]) -> tuple[str, ...]:
+    """What starts a worker. opener: module:function; arguments: JSON values."""
+    return (sys.executable, "-m", __name__, opener, json.dumps(arguments))
 
 
 def main() -> None:
@@ -45,8 +51,7 @@ def _open(opener: str, arguments: dict[str, Any]) -> Candidate:
 
 def answer(candidate: Candidate, nvml: Nvml, request: dict[str, Any]) -> dict[str, Any]:
     """Make the pictures of one request, or time the parts of such a call."""
-    workload = Workload(**request["workload"])
-    prompts = workload.prompts(request["turn"])
+    workload, prompts = Workload(**request["workload"]), request["prompts"]
     if request["what"] == "parts":
         return {"parts": candidate.parts(workload, prompts)}
     before = nvml.joules()
