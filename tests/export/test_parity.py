@@ -10,18 +10,23 @@ from diffusers import DiffusionPipeline
 from fidelity import compare, load_diffusers, measure
 
 from trt_pipeline import Pipeline, trt_pipeline
+from trt_pipeline.backends import onnxruntime
 
 PROMPTS = ["a red circle above a small blue square", "über-große Katzen, 猫!"]
 SETTINGS: dict[str, Any] = {"num_inference_steps": 50, "guidance_scale": 6.0, "eta": 0.3}
 
 
-@pytest.fixture(scope="module", params=["plain", "other"])
+@pytest.fixture(scope="module", params=["plain", "other", "other, not widened"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[DiffusionPipeline, Pipeline]]:
     """diffusers and this project on one checkpoint; "other" is stored as float16."""
-    checkpoint: Path = request.getfixturevalue(f"{request.param}_checkpoint")
-    bundle: Path = request.getfixturevalue(f"{request.param}_bundle")
-    with trt_pipeline(bundle) as ours:
-        yield load_diffusers(checkpoint, rounded=request.param == "other"), ours
+    name, _, not_widened = request.param.partition(", ")
+    checkpoint: Path = request.getfixturevalue(f"{name}_checkpoint")
+    bundle: Path = request.getfixturevalue(f"{name}_bundle")
+    with pytest.MonkeyPatch.context() as patch:
+        if not_widened:
+            patch.setattr(onnxruntime, "MAX_WIDENED_BYTES", 0)
+        with trt_pipeline(bundle, backend="onnxruntime") as ours:
+            yield load_diffusers(checkpoint, rounded=name == "other"), ours
 
 
 @pytest.mark.parametrize("seed", [0, 4711])

@@ -10,6 +10,11 @@
 namespace trt_pipeline::internal {
 namespace {
 
+// Half-precision weights of a graph above which they stay as they are stored: the file's own pages,
+// which every run widens anew. Folding constants would widen them when the graph is opened, and the
+// arena would keep what was widened.
+constexpr std::int64_t max_widened_bytes = 256 << 20;
+
 const OrtApi& api() {
   static const OrtApi* const functions = OrtGetApiBase()->GetApi(ORT_API_VERSION);
   if (!functions) {
@@ -149,15 +154,11 @@ class OnnxRuntimeBackend : public Backend {
     // Errors only; warnings are about the exporter's graph.
     check(api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "trt_pipeline", &environment), failed);
     environment_.reset(environment);
-    OrtSessionOptions* options = nullptr;
-    check(api().CreateSessionOptions(&options), failed);
-    options_.reset(options);
-    check(api().SetIntraOpNumThreads(options, threads), failed);
   }
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
-    return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options_.get(),
+    return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options_for(spec).get(),
                                               onnx_file(bundle_, graph, precision()), graph,
                                               bundle_, spec);
   }
@@ -167,10 +168,27 @@ class OnnxRuntimeBackend : public Backend {
   std::string device() const override { return concat("CPU, ", threads_, " threads"); }
 
  private:
+  SessionOptions options_for(const GraphSpec& spec) const {
+    const std::string failed = "ONNX Runtime took no options";
+    OrtSessionOptions* raw = nullptr;
+    check(api().CreateSessionOptions(&raw), failed);
+    SessionOptions options(raw);
+    check(api().SetIntraOpNumThreads(raw, threads_), failed);
+    if (stays_half(spec)) {
+      check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), failed);
+      check(api().DisableCpuMemArena(raw), failed);
+    }
+    return options;
+  }
+
+  bool stays_half(const GraphSpec& spec) const {
+    const Manifest& manifest = bundle_.manifest;
+    return manifest.precision == "fp16" && manifest.files.at(spec.weights).size > max_widened_bytes;
+  }
+
   const Bundle& bundle_;
   std::int32_t threads_;
   Environment environment_;
-  SessionOptions options_;
 };
 
 }  // namespace
