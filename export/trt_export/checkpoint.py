@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.weight_files import check_weight_file
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 EMBEDDED = Path(__file__).parent / "shapes" / "checkpoint"
@@ -58,7 +59,9 @@ WEIGHTS = {
 
 
 MAX_TEXT_BYTES = 16 * 2**20
-"""Largest configuration or vocabulary that is read."""
+"""Largest vocabulary that is read."""
+MAX_CONFIG_BYTES = 2**20
+MAX_CONFIG_ENTRIES = 256
 MAX_CARD_HEADER = 2**16
 """Characters."""
 
@@ -176,12 +179,21 @@ def open_checkpoint(
     else:
         checkpoint = Checkpoint(_from_hub(model, download), model.rsplit("/", 1)[-1])
     _check_classes(checkpoint)
+    check_files(checkpoint)
+    return checkpoint
+
+
+def check_files(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a file that is missing, or at a glance not what it should be: before
+    gigabytes are hashed."""
+    weights = set(checkpoint.weights.values())
     for file in checkpoint.files.values():
         if not file.is_file():
             raise CheckpointError(f"{file} is missing. Download the checkpoint again.")
-        if file.stat().st_size > MAX_TEXT_BYTES and file not in checkpoint.weights.values():
+        if file in weights:
+            check_weight_file(file)
+        elif file.stat().st_size > MAX_TEXT_BYTES:
             raise CheckpointError(f"{file} is larger than {MAX_TEXT_BYTES} bytes; refused.")
-    return checkpoint
 
 
 def _from_hub(model: str, download: bool) -> Path:
@@ -229,15 +241,28 @@ def _check_classes(checkpoint: Checkpoint) -> None:
             )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_text(path: Path, most: int) -> str:
+    """A file of at most so many bytes; CheckpointError for a larger one, ValueError if it is no
+    UTF-8."""
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise CheckpointError(f"{path} is larger than {MAX_TEXT_BYTES} bytes; refused.")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    if len(content) > most:
+        raise CheckpointError(f"{path} is larger than {most} bytes; refused.")
+    return content.decode()
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_text(path, MAX_CONFIG_BYTES))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON ({error}). Download it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object. Download it again.")
+    if len(content) > MAX_CONFIG_ENTRIES:
+        raise CheckpointError(
+            f"{path} has {len(content)} entries, expected at most {MAX_CONFIG_ENTRIES}."
+        )
     return content

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trt_export.checkpoint import PIPELINES, TEXT_TO_IMAGE, WEIGHTS, Checkpoint
+from trt_export.checkpoint import PIPELINES, TEXT_TO_IMAGE, WEIGHTS, Checkpoint, check_files
 from trt_export.compvis_config import LatentDiffusion, read_config
 from trt_pipeline.errors import CheckpointError
 
@@ -85,9 +85,7 @@ def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisChe
     beside = path.with_name("vocab.txt")
     vocab = vocab or (beside if beside.is_file() else PUBLISHED_VOCAB)
     checkpoint = CompVisCheckpoint(path, path.stem, config or _config_beside(path), vocab)
-    for file in checkpoint.files.values():
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing.")
+    check_files(checkpoint)
     _ = checkpoint.original  # what cannot be exported is refused before anything begins
     return checkpoint
 

@@ -4,17 +4,22 @@ Names and defaults are those of the classes in github.com/CompVis/latent-diffusi
 exported is refused by name, and so is what they don't have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 
+from trt_export.checkpoint import read_text
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.errors import CheckpointError
 
 T = TypeVar("T")
+
+MAX_YAML_BYTES = 2**15
+"""Largest YAML that is read; that of the published model has 1336 bytes."""
+MAX_YAML_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,19 +202,55 @@ NO_MATTER = {
 }
 
 
+class ShallowLoader(yaml.SafeLoader):
+    """YAML of plain data without deep nesting, for which PyYAML recurses."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The node that comes next; YAMLError if it lies too deep."""
+        if self.depth == MAX_YAML_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_YAML_DEPTH} levels deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def read_config(path: Path) -> LatentDiffusion:
     """Read a YAML, as plain data; CheckpointError says what cannot be exported."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content = _plain_data(read_text(path, MAX_YAML_BYTES))
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is no YAML of plain data ({reason}).") from None
     try:
         return _latent_diffusion(content)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _plain_data(text: str) -> object:
+    loader = ShallowLoader(text)
+    root = loader.get_single_node()
+    if root is None:
+        return None
+    for count, _ in enumerate(_repeated(root)):
+        if count == MAX_YAML_BYTES:
+            raise yaml.YAMLError("a few aliases stand for more than a whole file could say")
+    return loader.construct_document(root)
+
+
+def _repeated(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Every node as often as aliases repeat it."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting.extend(one for pair in node.value for one in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
 
 
 def _latent_diffusion(content: object) -> LatentDiffusion:

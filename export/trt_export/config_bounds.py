@@ -5,12 +5,12 @@ from typing import Any
 
 MOST: Mapping[str, int] = {
     "encoder_layers": 256,
-    "layers_per_block": 64,
     "num_train_timesteps": 10_000,
     "sample_size": 1024,
-    "transformer_layers_per_block": 64,
 }
 """Entry → the largest number in it: far more than any latent diffusion model has."""
+MOST_LAYERS = 512
+"""Levels times their layers times the transformers in each; Stable Diffusion XL has 60."""
 MOST_VALUES = {"trained_betas": MOST["num_train_timesteps"]}
 """Entry → how many values it may have."""
 FEW_VALUES = 64
@@ -22,6 +22,14 @@ def check_bounds(config: Mapping[str, Any]) -> None:
     for name, entry in config.items():
         if isinstance(entry, list | tuple | int | float):
             _check(name, list(_values(entry)))
+    layers = len(list(_values(config.get("block_out_channels", ()))))
+    for name in ("layers_per_block", "transformer_layers_per_block"):
+        layers *= max((one for one in _values(config.get(name)) if isinstance(one, int)), default=1)
+    if layers > MOST_LAYERS:
+        raise ValueError(
+            "block_out_channels, layers_per_block and transformer_layers_per_block make "
+            f"{layers} layers, expected at most {MOST_LAYERS}"
+        )
 
 
 def _check(name: str, values: list[Any]) -> None:

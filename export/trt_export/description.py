@@ -79,7 +79,8 @@ def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
     except ImportError:
         raise CheckpointError(f"{path}: a {scheduler} needs SciPy: pip install scipy") from None
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {scheduler} refuses it: {error}.") from None
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: {scheduler} refuses it: {reason:.200}.") from None
     settings = complete_settings(scheduler, config)
     entries = {name: settings[name] for name in SCHEDULE_SETTINGS}
     # DDIMScheduler.from_config takes True from a scheduler without this setting.

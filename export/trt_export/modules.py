@@ -25,6 +25,8 @@ from trt_export.precision import round_weights
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Of weights that are exported."""
 UNUSED = re.compile(r"to_logits\.(weight|bias)")
 """LDMBert's output layer: the pipeline reads hidden states only."""
 
@@ -144,7 +146,10 @@ def build_empty(checkpoint: Checkpoint, component: str) -> Any:
         RuntimeError,
         AttributeError,
     ) as error:
-        raise CheckpointError(f"{checkpoint.configs[component]}: {error}.") from None
+        raise CheckpointError(
+            f"{checkpoint.configs[component]} makes no {checkpoint.class_of(component)}: "
+            f"{_first_line(error)}."
+        ) from None
 
 
 def _load(checkpoint: Checkpoint, component: str) -> Any:
@@ -169,7 +174,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no file of tensors, or loading it could run code; refused "
-            f"({_first_line(error)}). Convert it to safetensors where you trust it."
+            f"({_refused_part(error)}). Convert it to safetensors where you trust it."
         ) from None
     except Exception as error:  # damaged pickles end in errors of every kind
         raise CheckpointError(
@@ -188,6 +193,12 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def _refused_part(error: Exception) -> str:
+    """What torch did not take, without its advice to load the file all the same."""
+    found = re.search(r"GLOBAL [\w.]+|Unsupported [^.\n]{1,80}", str(error))
+    return found[0] if found else type(error).__name__
+
+
 def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Give every parameter its weight, as float32."""
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
@@ -199,10 +210,22 @@ def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: {name} has shape {tuple(weights[name].shape)}, but its configuration "
                 f"asks for {tuple(shape)}."
             )
+        _check_stored(weights[name], name, path)
         weights[name] = weights[name].float()
         if not bool(weights[name].isfinite().all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers.")
     module.load_state_dict(weights, strict=False, assign=True)
+
+
+def _check_stored(weight: Tensor, name: str, path: Path) -> None:
+    """A pickle may say that one number in the file is a tensor of millions, or that none is."""
+    if weight.dtype not in DTYPES or weight.device.type != "cpu" or weight.layout != torch.strided:
+        raise CheckpointError(
+            f"{path}: {name} is a {weight.layout} tensor of {weight.dtype} on {weight.device}, "
+            "expected plain floating-point numbers."
+        )
+    if weight.nbytes > weight.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {name} is larger than what the file has of it.")
 
 
 def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:

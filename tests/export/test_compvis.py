@@ -38,6 +38,10 @@ from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 from trt_pipeline.sampling.samplers import sampler_table
 
+BILLION_LAUGHS = "a0: &a0 [x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -274,6 +278,30 @@ def test_a_yaml_of_more_than_plain_data_is_refused(file: Path, text: str) -> Non
         open_checkpoint(str(file))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BILLION_LAUGHS, "a few aliases stand for more"),
+        ("a: &a [*a]", "a few aliases stand for more"),
+        ("[" * 30_000, "nested more than 32 levels deep"),
+        ("a: [" + "1," * 20_000 + "]", "is larger than 32768 bytes"),
+    ],
+)
+def test_a_yaml_that_would_take_minutes_or_gigabytes_is_refused(
+    file: Path, text: str, message: str
+) -> None:
+    file.with_suffix(".yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(str(file))
+
+
+def test_a_vocabulary_of_gigabytes_beside_a_file_is_refused(file: Path) -> None:
+    with file.with_name("vocab.txt").open("ab") as stream:
+        stream.truncate(8 * 2**30)
+    with pytest.raises(CheckpointError, match=r"vocab.txt is larger than \d+ bytes"):
+        open_checkpoint(str(file))
+
+
 @pytest.mark.parametrize("text", ["", "model: 1", "[]", "model: {target: a.LatentDiffusion}"])
 def test_a_yaml_without_a_model_is_refused(file: Path, text: str) -> None:
     file.with_name("config.yaml").write_text(text)
@@ -290,7 +318,7 @@ def test_heads_may_be_given_by_their_width(file: Path) -> None:
 
 def test_a_width_that_does_not_fit_is_refused_with_its_yaml(file: Path) -> None:
     write_config(file.with_name("config.yaml"), **{"unet_config.params.model_channels": 40})
-    with pytest.raises(CheckpointError, match=r"config.yaml: .*divisible"):
+    with pytest.raises(CheckpointError, match=r"config.yaml makes no .*divisible"):
         load(file)
 
 
