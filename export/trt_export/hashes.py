@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from trt_pipeline.bundle import Bundle, file_sha256
+from trt_pipeline.bundle.integrity import open_regular
 from trt_pipeline.bundle.names import MANIFEST
+from trt_pipeline.durable import own
 from trt_pipeline.errors import IntegrityError
 
 CACHE = ".hashes.json"
+MAX_CACHE_BYTES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,9 @@ class Hashes:
     def remembered(cls, folder: Path) -> "Hashes":
         """What save() left in a bundle's folder; nothing if it cannot be read."""
         try:
-            found = json.loads((folder / CACHE).read_text())
-        except (OSError, ValueError):
+            with open_regular(folder / CACHE) as stream:
+                found = json.loads(stream.read(MAX_CACHE_BYTES))
+        except (OSError, ValueError, RecursionError):
             found = None
         return cls(found if isinstance(found, dict) else {})
 
@@ -66,6 +70,7 @@ class Hashes:
         """Remember the hashes that were used, unless they are there or the folder is read-only."""
         if Hashes.remembered(folder).known != self.used:
             with contextlib.suppress(OSError):
+                own(folder / CACHE)
                 (folder / CACHE).write_text(json.dumps(self.used))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.durable import exchange, sync, sync_tree, write_synced
+from trt_pipeline.durable import exchange, own, sync, sync_tree, write_synced
 
 RECORDS = "stages"
 KEY = "key"
@@ -26,6 +26,7 @@ class WorkFolder:
         path = _partial(target)
         if _retired(target).exists() and not target.exists():
             _retired(target).rename(target)  # a run was killed between the renames of publish
+        own(path)
         found = path / RECORDS / KEY
         if not (found.is_file() and found.read_text() == key):
             shutil.rmtree(path, ignore_errors=True)
@@ -82,7 +83,7 @@ def leavings(target: Path) -> list[Path]:
 def clear_leavings(target: Path) -> None:
     """Remove them."""
     for path in leavings(target):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _partial(target: Path) -> Path:

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,19 @@ logger = logging.getLogger(__name__)
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h."""
+
+
+def own(path: Path) -> None:
+    """Make sure that what is about to be written aside reaches no other file: what lies there is
+    removed if it is a link or one of several names. PermissionError if it is another user's."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if os.name == "posix" and found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
+    if not stat.S_ISDIR(found.st_mode) and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
+        path.unlink()
 
 
 @contextmanager
@@ -36,6 +50,7 @@ def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -
     """Likewise for files of a folder that belong together: nothing but renames comes between."""
     for name, content in contents.items():
         aside = folder / f".{name}.new"
+        own(aside)
         with naming(folder / name, aside), aside.open("wb") as stream:
             stream.write(content)
             stream.flush()
@@ -85,5 +100,7 @@ def exchange(one: Path, other: Path) -> bool:
 def require_room(path: Path, size: int) -> None:
     """OSError unless a file or folder, of which some may be written, can grow to so many bytes."""
     done = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
-    if shutil.disk_usage(path.parent).free < size - done:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    free = shutil.disk_usage(path.parent).free
+    if free < size - done:
+        reason = f"{os.strerror(errno.ENOSPC)}: it needs {size - done} bytes more, {free} are free"
+        raise OSError(errno.ENOSPC, reason, str(path))

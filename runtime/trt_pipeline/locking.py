@@ -1,5 +1,6 @@
 """Locking: one writer at a time for each folder or file."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ def one_at_a_time(target: Path, watch: Callable[[str], None] = lambda _: None) -
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not Path(lock.lock_file).exists():  # then no process has it: it cannot be made
+            raise PermissionError(
+                errno.EACCES, "nothing can be written there", str(target)
+            ) from None
         watch(f"wait for another process that writes to {target}")
         lock.acquire()
     try:

@@ -14,6 +14,7 @@ ALLOWED = {
     "trt_pipeline.flavours",
     "trt_pipeline.locking",
     "trt_pipeline.machine",
+    "trt_pipeline.bundle.integrity",
     "trt_pipeline.bundle.manifest",
     "trt_pipeline.bundle.names",
     "trt_pipeline.bundle.onnx_files",

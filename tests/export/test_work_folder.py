@@ -27,6 +27,13 @@ def test_another_key_starts_over(tmp_path: Path) -> None:
     assert not (second.path / "left.bin").exists()
 
 
+def test_a_link_in_the_place_of_the_work_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".target.partial").symlink_to(tmp_path / "elsewhere")
+    WorkFolder.open(tmp_path / "target", "key").stage("trace", lambda: 1)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_stage_that_failed_is_done_again(tmp_path: Path) -> None:
     work = WorkFolder.open(tmp_path / "target", "key")
     with pytest.raises(ZeroDivisionError):

@@ -89,6 +89,28 @@ def test_another_file_or_folder_is_never_replaced(
         unpack(archive, tmp_path / "thesis")
 
 
+def test_packing_writes_through_no_link(bundle: Bundle, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".tiny.tar.packed").symlink_to(victim)
+    pack(bundle.path, tmp_path / "tiny.tar")
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "tiny.tar").is_symlink()
+
+
+def test_unpacking_goes_through_no_link(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".again.unpacked").symlink_to(tmp_path / "elsewhere")
+    unpack(archive, tmp_path / "again")
+    assert not (tmp_path / "again").is_symlink()
+    assert content(tmp_path / "elsewhere") == {}
+
+
+def test_a_place_where_nothing_can_be_written_is_named(bundle: Bundle) -> None:
+    with pytest.raises(PermissionError, match="nothing can be written there"):
+        pack(bundle.path, Path("/proc/tiny.tar"))
+
+
 def test_a_damaged_bundle_is_not_packed(own_bundle: Bundle, tmp_path: Path) -> None:
     weights = own_bundle.path / "onnx" / "denoiser.weights"
     weights.write_bytes(weights.read_bytes()[::-1])

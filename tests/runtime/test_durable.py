@@ -1,9 +1,11 @@
 import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trt_pipeline.durable import exchange, naming, require_room, write_synced
+from trt_pipeline.durable import exchange, naming, own, require_room, write_synced
 
 
 def test_two_folders_swap_their_names(tmp_path: Path) -> None:
@@ -26,6 +28,28 @@ def test_a_file_is_replaced_and_nothing_left(tmp_path: Path) -> None:
     write_synced(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_what_is_written_aside_reaches_no_other_file(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link(tmp_path / ".a.new", victim)
+    write_synced(tmp_path / "a", b"new")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "a").read_text() == "new"
+    assert not (tmp_path / "a").is_symlink()
+
+
+def test_a_file_of_another_user_is_not_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "growing").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "growing").stat().st_uid + 1)
+    with pytest.raises(PermissionError, match="it belongs to another user"):
+        own(tmp_path / "growing")
 
 
 def test_more_than_the_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
