@@ -432,6 +432,11 @@ NAMES = (
     "ONNX",
     "onnx/decoder.onnx/inner",
     "RTX/Decoder.plan",
+    "a/" * 15 + "a",
+    "a/" * 16 + "a",
+    "é" * 100,
+    "é" * 100 + "e",
+    "é" * 101 + "/a",
 )
 """Names of a file beside those that the manifest has."""
 ALIKE = (
@@ -468,6 +473,8 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("model", "more"), 5),
     (("model", "latent_channels"), 0),
     (("model", "latent_channels"), 4.0),
+    (("model", "latent_channels"), 2**16),
+    (("model", "latent_channels"), 2**16 + 1),
     (("model", "vae_scale_factor"), -8),
     (("model", "vae_scale_factor"), True),
     (("model", "height"), "64"),
@@ -491,6 +498,7 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("limits", "batch"), [1, 4, 5]),
     (("limits", "batch"), [0, 4]),
     (("limits", "batch"), [4, 1]),
+    (("limits", "batch"), [1, 2**16 + 1]),
     (("limits", "height"), [32, 128.0]),
     (("limits", "depth"), [1, 1]),
     (("schedule", "prediction_type"), "v_prediction"),
@@ -511,6 +519,7 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("tokenizer", "lowercase"), None),
     (("tokenizer", "max_length"), 1),
     (("tokenizer", "max_length"), 2),
+    (("tokenizer", "max_length"), 2**33),
     (("tokenizer", "vocab"), "vocab.txt"),
     (("tokenizer",), None),
     (("schedule", "sampler"), "euler"),

@@ -64,7 +64,7 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
     [
         ("model", "height", "64", "model.height is '64', expected an integer"),
         ("model", "height", True, "model.height is True, expected an integer"),
-        ("model", "height", -64, "model: height is -64, expected 1 or more"),
+        ("model", "height", -64, "model: height is -64, expected 1 to 65536"),
         ("model", "scaling_factor", float("nan"), "NaN for a number"),
         ("model", "depth", 3, "manifest.model has an unknown entry 'depth'"),
         ("limits", "batch", [4, 1], "limits: batch 4..1 is no range"),
@@ -82,7 +82,7 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
             r"alphas_cumprod\[1\] is '0.4', expected a num",
         ),
         ("tokenizer", "strip_accents", "no", "is 'no', expected true or false or null"),
-        ("tokenizer", "max_length", 1, "max_length is 1, expected 2 or more"),
+        ("tokenizer", "max_length", 1, "max_length is 1, expected 2 to 65536"),
         ("files", "vocab.txt", {"size": -1, "sha256": 64 * "0"}, "size is -1, expected 0 or more"),
         ("files", "vocab.txt", {"size": 1, "sha256": "x"}, "sha256 is 'x', expected 64 digits"),
         ("files", "vocab.txt", 7, "files.vocab.txt is 7, expected an object"),

@@ -71,6 +71,11 @@ def test_an_empty_list_of_keys_trusts_nobody(own_bundle: Bundle) -> None:
         load_bundle(own_bundle.path, trusted_keys=[])
 
 
+def test_a_key_that_is_none_is_refused(own_bundle: Bundle) -> None:
+    with pytest.raises(InvalidInputError, match="a trusted key must be a PEM file or its bytes"):
+        load_bundle(own_bundle.path, trusted_keys=[None])  # type: ignore[list-item]
+
+
 def test_keys_without_hashes_are_refused(signed: tuple[Path, Path]) -> None:
     folder, public = signed
     with pytest.raises(InvalidInputError, match='trusted_keys need verify="full"'):

@@ -9,6 +9,10 @@
 namespace trt_pipeline::internal {
 namespace {
 
+// Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than any
+// model has, and few enough that a manifest alone cannot ask for all the memory.
+constexpr std::int64_t max_size = 1 << 16;
+
 std::string precision_of(const Entry& entry) {
   return entry.one_of({"fp32", "fp16"});
 }
@@ -80,7 +84,9 @@ ModelSpec model_of(const Entry& entry) {
       {"height", model.height},
       {"width", model.width}};
   for (const auto& [name, count] : counts) {
-    if (count < 1) object.refuse(concat(name, " is ", count, ", expected 1 or more"));
+    if (count < 1 || count > max_size) {
+      object.refuse(concat(name, " is ", count, ", expected 1 to ", max_size));
+    }
   }
   if (!(std::isfinite(model.scaling_factor) && model.scaling_factor > 0)) {
     object.refuse(concat("scaling_factor is ", model.scaling_factor, ", expected more than 0"));
@@ -100,9 +106,9 @@ Limits limits_of(const Entry& entry) {
   const std::pair<const char*, Range> ranges[] = {
       {"batch", limits.batch}, {"height", limits.height}, {"width", limits.width}};
   for (const auto& [name, range] : ranges) {
-    if (range[0] < 1 || range[1] < range[0]) {
-      object.refuse(
-          concat(name, " ", range[0], "..", range[1], " is no range of positive numbers"));
+    if (range[0] < 1 || range[1] < range[0] || range[1] > max_size) {
+      object.refuse(concat(name, " ", range[0], "..", range[1], " is no range of numbers from 1 to ",
+                           max_size));
     }
   }
   return limits;
@@ -155,8 +161,8 @@ std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
                           object["lowercase"].boolean(), strip_accents_of(object["strip_accents"]),
                           object["tokenize_chinese_chars"].boolean()};
   object.finish();
-  if (tokenizer.max_length < 2) {
-    object.refuse(concat("max_length is ", tokenizer.max_length, ", expected 2 or more"));
+  if (tokenizer.max_length < 2 || tokenizer.max_length > max_size) {
+    object.refuse(concat("max_length is ", tokenizer.max_length, ", expected 2 to ", max_size));
   }
   return tokenizer;
 }

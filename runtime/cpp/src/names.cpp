@@ -36,6 +36,19 @@ bool is_plain(const std::string& part) {
   return !part.empty() && part != "." && part != "..";
 }
 
+// File systems take parts of 255 bytes, of which names aside need some.
+constexpr std::size_t max_parts = 16, max_part_bytes = 200;
+
+bool is_too_long(const std::string& name) {
+  std::size_t parts = 0, start = 0;
+  while (start <= name.size()) {
+    const std::size_t end = std::min(name.find('/', start), name.size());
+    if (++parts > max_parts || end - start > max_part_bytes) return true;
+    start = end + 1;
+  }
+  return false;
+}
+
 // Whether a name leads out of the bundle, or is not written the plain way.
 bool leaves(const std::string& name) {
   const auto characters = decode_utf8(name);
@@ -81,6 +94,9 @@ void check_names(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (leaves(name))
       throw FormatError(concat("file name ", brief(Json(name)), " leaves the bundle"));
+    if (is_too_long(name)) {
+      throw FormatError(concat("file name ", brief(Json(name)), " is too long or too deep"));
+    }
   }
   std::map<std::string, std::string> taken;
   for (const char* own : {manifest_name, signature_name}) taken.emplace(folded(own), own);

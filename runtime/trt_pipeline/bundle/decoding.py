@@ -46,7 +46,7 @@ def decode(kind: type[T], value: object, where: str, **given: object) -> T:
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in entries:
         if name not in known or name in given:
-            raise ValueError(f"{where} has an unknown entry {name!r}")
+            raise ValueError(f"{where} has an unknown entry {name!r:.80}")
     made = dict(given)
     for name, field in known.items():
         if name in entries:

@@ -34,6 +34,11 @@ SamplerName: TypeAlias = Literal[
 ]
 
 
+MAX_SIZE = 2**16
+"""Of a picture in pixels, a text in tokens, latents in channels, and a batch: far more than any
+model has, and few enough that a manifest alone cannot ask for all the memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Name, dtype and shape of a graph's input or output."""
@@ -77,8 +82,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         """ValueError for numbers that no model has."""
         for name in ("latent_channels", "vae_scale_factor", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+            if not 1 <= getattr(self, name) <= MAX_SIZE:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {MAX_SIZE}")
         if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
             raise ValueError(f"scaling_factor is {self.scaling_factor}, expected more than 0")
 
@@ -97,8 +102,10 @@ class Limits:
         """ValueError for a range that is none."""
         for name in ("batch", "height", "width"):
             low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name} {low}..{high} is no range of positive numbers")
+            if not 1 <= low <= high <= MAX_SIZE:
+                raise ValueError(
+                    f"{name} {low}..{high} is no range of numbers from 1 to {MAX_SIZE}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +151,8 @@ class TokenizerSpec:
 
     def __post_init__(self) -> None:
         """ValueError for a length without room for [CLS] and [SEP]."""
-        if self.max_length < 2:
-            raise ValueError(f"max_length is {self.max_length}, expected 2 or more")
+        if not 2 <= self.max_length <= MAX_SIZE:
+            raise ValueError(f"max_length is {self.max_length}, expected 2 to {MAX_SIZE}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from pathlib import PurePosixPath
 
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.sig"
+MAX_PARTS = 16
+"""Folders of a name, and the file."""
+MAX_PART_BYTES = 200
+"""File systems take 255, of which names aside need some."""
 
 
 def check_names(names: Collection[str]) -> None:
@@ -14,6 +18,8 @@ def check_names(names: Collection[str]) -> None:
     for name in names:
         if _leaves(name):
             raise ValueError(f"file name {name!r:.80} leaves the bundle")
+        if _is_too_long(name):
+            raise ValueError(f"file name {name!r:.80} is too long or too deep")
     taken = {_folded(name): name for name in (MANIFEST, SIGNATURE)}
     for name in names:
         other = taken.setdefault(_folded(name), name)
@@ -29,6 +35,11 @@ def _leaves(name: str) -> bool:
     path = PurePosixPath(name)
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     return not (inside and str(path) == name and name.isprintable()) or bool({*name} & {*"\\:"})
+
+
+def _is_too_long(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return len(parts) > MAX_PARTS or any(len(part.encode()) > MAX_PART_BYTES for part in parts)
 
 
 def _folders(name: str) -> Iterable[str]:

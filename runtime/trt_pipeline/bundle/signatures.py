@@ -74,6 +74,11 @@ def _read_public_keys(trusted_keys: Sequence[TrustedKey]) -> "list[Ed25519Public
         raise InvalidInputError(
             f"trusted_keys must be a list of one or more keys, got {trusted_keys!r:.80}."
         )
+    for key in trusted_keys:
+        if not isinstance(key, str | bytes | os.PathLike):
+            raise InvalidInputError(
+                f"a trusted key must be a PEM file or its bytes, got {type(key).__name__}."
+            )
     require_cryptography()
     return [_read_public_key(key) for key in trusted_keys]
 
