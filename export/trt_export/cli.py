@@ -169,6 +169,7 @@ def command(
         if key:
             with one_at_a_time(out):
                 sign_bundle(out, key)
+            summary["signed_with"] = str(sign)
     click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
 
 
@@ -266,8 +267,11 @@ def _table(summary: Mapping[str, Any]) -> str:
     if "would_export" in summary:
         return "\n".join(_plan_lines(summary))
     engines = [f"{engine}: built" for engine in summary.get("engines", {}).get("built", ())]
+    signed = [f"signed with {summary['signed_with']}"] if "signed_with" in summary else []
     if not summary["exported"]:
-        return "\n".join([*engines] or [f"{summary['bundle']} is up to date; nothing to do."])
+        return "\n".join(
+            [*engines, *signed] or [f"{summary['bundle']} is up to date; nothing to do."]
+        )
     lines = ["graph           arithmetic  output        difference  allowed"]
     lines += [_parity_line(row) for row in summary["parity"]]
     lines += ["", "stage                     seconds"]
@@ -281,6 +285,7 @@ def _table(summary: Mapping[str, Any]) -> str:
             "",
             *engines,
             f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s",
+            *signed,
         ]
     )
 

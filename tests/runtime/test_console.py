@@ -49,6 +49,11 @@ def test_every_error_is_one_line_and_a_status(
     assert captured.err.strip().count("\n") == 0
 
 
+def test_a_message_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    status_of(InvalidInputError("a weight named \x1b[2J\x07x"))
+    assert capsys.readouterr().err == "error: a weight named \ufffd[2J\ufffdx\n"
+
+
 def test_a_message_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
     status_of(InvalidInputError("first\n  second"))
     assert capsys.readouterr().err == "error: first second\n"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,19 @@ def test_premultiplied_grey_is_taken_and_lab_refused() -> None:
     assert open_picture("image", Image.new("La", (8, 8))).mode == "LA"
     with pytest.raises(InvalidInputError, match="image has colours in LAB, expected RGB"):
         open_picture("image", Image.new("LAB", (8, 8)))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InvalidInputError, match=r"pipe.png is no file"):
+        open_picture("image", tmp_path / "pipe.png")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_more_pixels_than_pillow_warns_of_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("1", (40, 30)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InvalidInputError, match="40x30 pixels, more than Pillow's limit of 1000"):
+        open_picture("image", tmp_path / "large.png")

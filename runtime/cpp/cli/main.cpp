@@ -19,8 +19,11 @@ constexpr int failure = 1, usage = 2, interrupted = 130;
 
 volatile std::sig_atomic_t stop = 0;
 
+// Without what would break the line, or steer a terminal: some of it may be from a stranger's file.
 std::string one_line(std::string text) {
   std::ranges::replace(text, '\n', ' ');
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   return text;
 }
 

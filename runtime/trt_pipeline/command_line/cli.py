@@ -47,7 +47,10 @@ cli.add_command(unpack)
 def inspect(bundle: Path, as_json: bool) -> None:
     """Print what BUNDLE holds: graphs, shapes, sizes, precision, provenance."""
     loaded = load_bundle(bundle, verify="manifest")
-    click.echo(manifest_json(loaded) if as_json else "\n".join(_summary(loaded)), nl=not as_json)
+    if as_json:
+        click.echo(manifest_json(loaded), nl=False)
+    else:
+        click.echo(console.printable("\n".join(_summary(loaded))))
 
 
 def _summary(bundle: Bundle) -> Iterator[str]:

@@ -73,7 +73,14 @@ def _fail(message: str, status: int) -> int:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text from a stranger's file without what would steer a terminal."""
+    return "".join(
+        one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

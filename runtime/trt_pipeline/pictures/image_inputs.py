@@ -45,7 +45,9 @@ def open_picture(name: str, given: ImageInput) -> "Image":
         raise InvalidInputError(f"{name} is an empty path, expected a picture's.")
     try:
         if isinstance(given, str | os.PathLike):
+            _require_file(name, Path(given))
             with Image.open(Path(given)) as file:
+                _require_few_pixels(name, file)
                 file.load()
                 return _eight_bits(name, ImageOps.exif_transpose(file))
         if isinstance(given, Image.Image):
@@ -57,6 +59,23 @@ def open_picture(name: str, given: ImageInput) -> "Image":
     raise InvalidInputError(
         f"{name} is a {type(given).__name__}, expected a path, a Pillow image or a NumPy array."
     )
+
+
+def _require_file(name: str, path: Path) -> None:
+    """Opening a pipe would wait for its writer."""
+    if path.exists() and not path.is_file():
+        raise InvalidInputError(f"{name} {path} is no file.")
+
+
+def _require_few_pixels(name: str, image: "Image") -> None:
+    """Pillow warns of more pixels than its limit, and refuses twice as many."""
+    from PIL import Image
+
+    most = Image.MAX_IMAGE_PIXELS
+    if most and image.width * image.height > most:
+        raise InvalidInputError(
+            f"{name} is {image.width}x{image.height} pixels, more than Pillow's limit of {most}."
+        )
 
 
 def _eight_bits(name: str, image: "Image") -> "Image":
