@@ -2,7 +2,11 @@
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
 // shape, and the sets used last are kept.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <list>
 #include <mutex>
 #include <openvino/openvino.hpp>
@@ -15,6 +19,24 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each holds its weights
+// Weights of a graph above which compiled models, each as large, are not kept on disk.
+constexpr std::int64_t max_cached_bytes = 256 << 20;
+
+// Where this user's compiled models are kept, also by Python: OpenVINO names them by a hash of the
+// model, its weights, its shapes and the version. Empty where nothing can be written.
+std::string cache_folder() {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::filesystem::path(value ? value : "");
+  };
+  std::filesystem::path base = variable("XDG_CACHE_HOME");
+  if (base.empty() && !variable("HOME").empty()) base = variable("HOME") / ".cache";
+  if (base.empty()) return {};
+  const std::filesystem::path folder = base / "trt-pipeline" / "openvino";
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  return failed || access(folder.c_str(), W_OK) != 0 ? std::string() : folder.string();
+}
 
 ov::element::Type element_type(DType dtype) {
   switch (dtype) {
@@ -57,8 +79,12 @@ class Compiled {
 class OpenVinoGraph : public Graph {
  public:
   OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
-                const Bundle& bundle, const GraphSpec& spec)
-      : name_(std::move(name)), spec_(spec), check_(name_, spec.inputs, bundle), core_(core) {
+                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling)
+      : name_(std::move(name)),
+        spec_(spec),
+        check_(name_, spec.inputs, bundle),
+        core_(core),
+        compiling_(std::move(compiling)) {
     try {
       model_ = core_.read_model(path.string());
       for (const TensorSpec& input : spec.inputs) model_->input(input.name);
@@ -110,7 +136,7 @@ class OpenVinoGraph : public Graph {
     std::map<std::string, ov::PartialShape> partial;
     for (const auto& [name, shape] : shapes) partial[name] = ov::Shape(shape);
     model->reshape(partial);
-    return std::make_shared<Compiled>(core_.compile_model(model, "CPU"));
+    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling_));
   }
 
   Tensors copied_outputs(ov::InferRequest& request) const {
@@ -134,6 +160,7 @@ class OpenVinoGraph : public Graph {
   GraphSpec spec_;
   TensorCheck check_;
   ov::Core core_;
+  ov::AnyMap compiling_;  // options
   std::shared_ptr<ov::Model> model_;
   std::list<std::pair<Shapes, std::shared_ptr<Compiled>>> compiled_;  // last used first
   std::mutex mutex_;
@@ -150,8 +177,11 @@ class OpenVinoBackend : public Backend {
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
+    const bool kept = bundle_.manifest.files.at(spec.weights).size <= max_cached_bytes;
+    ov::AnyMap compiling;
+    if (kept && !cache_.empty()) compiling.emplace(ov::cache_dir(cache_));
     return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, precision()), graph,
-                                           bundle_, spec);
+                                           bundle_, spec, compiling);
   }
 
   std::string name() const override { return "openvino"; }
@@ -161,6 +191,7 @@ class OpenVinoBackend : public Backend {
  private:
   const Bundle& bundle_;
   std::int32_t threads_;
+  std::string cache_ = cache_folder();
   ov::Core core_;
 };
 
