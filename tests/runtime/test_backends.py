@@ -97,7 +97,7 @@ def test_sizes_must_agree_between_tensors(backend: Backend) -> None:
 def test_an_unknown_backend_is_refused_with_the_known_names(bundle: Bundle) -> None:
     with pytest.raises(
         InvalidInputError,
-        match=r"'cuda' is unknown; choose tensorrt, tensorrt_rtx, onnxruntime_cuda, onnx",
+        match=r"'cuda' is unknown; choose tensorrt, tensorrt_rtx, onnxruntime_cuda, open",
     ):
         trt_pipeline(bundle, backend="cuda")
 
@@ -131,7 +131,7 @@ def test_without_any_backend_every_obstacle_is_named(
     with pytest.raises(
         MissingDependencyError,
         match=r"tensorrt: the bundle has no tensorrt engines; .*onnxruntime_cuda: there is no "
-        r"NVIDIA GPU.*; onnxruntime: install .*; openvino: install",
+        r"NVIDIA GPU.*; openvino: install .*; onnxruntime: install",
     ):
         open_backend(bundle, None, None)
 
@@ -143,7 +143,7 @@ def test_the_choice_is_logged_with_its_reason(
         open_backend(bundle, None, 1)[0].close()
         open_backend(bundle, "onnxruntime", 1)[0].close()
     best, asked = caplog.messages
-    assert best.startswith("backend onnxruntime for tiny: the best that can run here; tensorrt: ")
+    assert best.startswith("backend openvino for tiny: the best that can run here; tensorrt: ")
     assert asked == "backend onnxruntime for tiny: as asked for"
 
 

@@ -209,7 +209,7 @@ def test_the_progress_bar_goes_off_with_one_argument(
 
 def test_info_says_what_runs_where_and_why(pipe: Pipeline) -> None:
     info = pipe.info
-    assert (info.model, info.backend, info.arithmetic) == ("tiny", "onnxruntime", "fp32")
+    assert (info.model, info.backend, info.arithmetic) == ("tiny", "openvino", "fp32")
     assert info.reason.startswith("the best that can run here; ")
     assert info.device == "CPU, 1 threads"
 

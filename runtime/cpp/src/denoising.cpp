@@ -8,8 +8,6 @@
 namespace trt_pipeline::internal {
 namespace {
 
-constexpr std::size_t remembered = 3;  // earlier m0 in `history`
-
 // `count` copies of one row of numbers, [count, size of the row].
 Tensor tiled(DType dtype, const std::byte* row, std::size_t length, std::size_t count) {
   Tensor tensor(dtype, {count, length});

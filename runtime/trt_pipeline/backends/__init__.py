@@ -16,8 +16,8 @@ BACKENDS = (
     "tensorrt",
     "tensorrt_rtx",
     "onnxruntime_cuda",
-    "onnxruntime",
     "openvino",
+    "onnxruntime",
     "onnxruntime_tensorrt",
 )
 """Every backend's name, best first; each is a module of this package."""

@@ -45,10 +45,11 @@ class OnnxRuntimeBackend(CpuBackend):
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3  # errors; warnings are about the exporter's graph
+        # The arena saves small models a thirtieth of their time, and keeps what large ones widen.
+        options.enable_cpu_mem_arena = not any(map(self._stays_half, self.bundle.graphs))
         if self._stays_half(name):
             level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL  # folding would widen
             options.graph_optimization_level = level
-            options.enable_cpu_mem_arena = False  # it would keep what was widened
         path = onnx_file(self.bundle, name, self.precision)
         try:
             session = self._runtime.InferenceSession(

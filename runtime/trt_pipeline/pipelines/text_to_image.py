@@ -44,7 +44,7 @@ def trt_pipeline(
 ) -> "Pipeline":
     """Open a bundle, ready to make pictures.
 
-    backend: tensorrt, tensorrt_rtx, onnxruntime_cuda, onnxruntime, openvino or
+    backend: tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino, onnxruntime or
     onnxruntime_tensorrt; None is the first of them that can run here.
     verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
     threads: for arithmetic on the CPU; None is every CPU this process may use.

@@ -22,6 +22,8 @@ class Graph {
   virtual Tensors run(const TensorViews& inputs) = 0;
 };
 
+constexpr std::size_t remembered = 3;  // earlier m0 in the denoiser's `history`
+
 // What all N steps of the denoiser read, for B samples.
 struct LoopInputs {
   TensorView latents;               // float32 [B, C, h, w]

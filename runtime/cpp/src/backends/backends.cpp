@@ -25,15 +25,15 @@ constexpr Known backends[] = {
 #else
     {"tensorrt_rtx", nullptr, "TRT_PIPELINE_TENSORRT_RTX"},
 #endif
-#ifdef TRT_PIPELINE_ONNXRUNTIME
-    {"onnxruntime", open_onnxruntime, "TRT_PIPELINE_ONNXRUNTIME"},
-#else
-    {"onnxruntime", nullptr, "TRT_PIPELINE_ONNXRUNTIME"},
-#endif
 #ifdef TRT_PIPELINE_OPENVINO
     {"openvino", open_openvino, "TRT_PIPELINE_OPENVINO"},
 #else
     {"openvino", nullptr, "TRT_PIPELINE_OPENVINO"},
+#endif
+#ifdef TRT_PIPELINE_ONNXRUNTIME
+    {"onnxruntime", open_onnxruntime, "TRT_PIPELINE_ONNXRUNTIME"},
+#else
+    {"onnxruntime", nullptr, "TRT_PIPELINE_ONNXRUNTIME"},
 #endif
 };
 

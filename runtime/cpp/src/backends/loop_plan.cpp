@@ -6,7 +6,6 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr std::size_t alignment = 256;  // what TensorRT asks of every address
-constexpr std::size_t remembered = 3;   // earlier m0 in `history`
 
 void insert_moved(const Layout& layout, std::size_t start, Offsets& into) {
   for (const auto& [name, offset] : layout.offsets) into[name] = start + offset;

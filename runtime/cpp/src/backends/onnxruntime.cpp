@@ -176,8 +176,11 @@ class OnnxRuntimeBackend : public Backend {
     check(api().SetIntraOpNumThreads(raw, threads_), failed);
     if (stays_half(spec)) {
       check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), failed);
-      check(api().DisableCpuMemArena(raw), failed);
     }
+    const bool large = std::ranges::any_of(bundle_.manifest.graphs, [&](const auto& graph) {
+      return stays_half(bundle_.graph(graph.first, precision()));
+    });
+    if (large) check(api().DisableCpuMemArena(raw), failed);
     return options;
   }
 
