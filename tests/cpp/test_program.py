@@ -224,6 +224,7 @@ def test_quality_and_lossless_reach_the_file(build: Build, tmp_path: Path) -> No
         (["a star", "--grid-columns=2"], "--grid-columns is given without --grid."),
         (["a star", "--lossless", "--format=jpeg"], "lossless: a JPEG cannot be"),
         (["a star", "--format=webp", "-o", "a.png"], "a.png is no webp by its name; drop --format"),
+        (["a star", "-o", ""], "output is an empty path"),
         (["a star", "--grid=g.png", "-o", "g.png"], "cannot be a picture's file and the grid's"),
         (["a star", "--count=2", "-o", "a.png"], "a.png is one file for 2 pictures"),
         (["--from=nowhere.png"], "nowhere.png cannot be read: No such file"),
@@ -233,3 +234,18 @@ def test_quality_and_lossless_reach_the_file(build: Build, tmp_path: Path) -> No
 )
 def test_options_that_clash_are_refused(build: Build, arguments: list[str], message: str) -> None:
     assert message in refused(build, *arguments)
+
+
+def test_numbers_are_those_that_python_reads(build: Build, tmp_path: Path) -> None:
+    given = ("a star", "--steps=2", "--json")
+    for text, seed in (("010", 10), ("1_000", 1000), (str(2**64 - 1), 2**64 - 1)):
+        out = tmp_path / f"{text}.png"
+        (made,) = json.loads("\n".join(made_by_cpp(build, *given, f"--seed={text}", "-o", out)))
+        assert made["seed"] == seed
+    for option in (f"--seed={2**64}", "--seed=0x10", "--steps=2.0", "--eta=0x1p-2", "--seed=1__0"):
+        assert option.split("=")[0] in refused(build, "a star", option, "-o", tmp_path / "b.png")
+
+
+def test_the_last_of_two_options_counts(build: Build, tmp_path: Path) -> None:
+    given = ("a star", "--steps=2", "--json", "--seed=1", "--seed=2", "-o", tmp_path / "a.png")
+    assert json.loads("\n".join(made_by_cpp(build, *given)))[0]["seed"] == 2

@@ -90,6 +90,9 @@ void Destination::check(const std::vector<Job>& jobs) const {
 }
 
 Destination open_destination(const Arguments& arguments) {
+  if (arguments.output && arguments.output->empty()) {
+    throw InvalidInputError("output is an empty path, expected a folder or a picture's file name.");
+  }
   const fs::path output = arguments.output.value_or(".");
   const std::string& format = arguments.format;
   const bool is_file = !fs::is_directory(output) && (output.has_extension() || fs::exists(output));

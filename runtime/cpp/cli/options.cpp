@@ -1,18 +1,28 @@
 #include "options.hpp"
 
+#include <type_traits>
+
 #include "errors.hpp"
+#include "numbers.hpp"
 
 namespace trt_pipeline::cli {
 namespace {
 
 using internal::InvalidInputError;
 
+template <class T>
+CLI::Option* read_as_python(CLI::Option* option) {
+  if constexpr (std::is_integral_v<T>) return option->transform(decimal());
+  if constexpr (std::is_floating_point_v<T>) return option->transform(no_hexadecimal());
+  return option;
+}
+
 // An option that is an entry of PictureSettings; what is not given leaves no entry.
 template <class T>
 CLI::Option* setting(CLI::App& app, Arguments& arguments, const std::string& flags,
                      const char* name, const std::string& help) {
-  return app.add_option_function<T>(
-      flags, [&given = arguments.given, name](const T& value) { given[name] = value; }, help);
+  return read_as_python<T>(app.add_option_function<T>(
+      flags, [&given = arguments.given, name](const T& value) { given[name] = value; }, help));
 }
 
 void declare_settings(CLI::App& app, Arguments& arguments) {
@@ -49,7 +59,8 @@ void declare_settings(CLI::App& app, Arguments& arguments) {
 void declare_inputs(CLI::App& app, Arguments& arguments) {
   app.add_option("BUNDLE", arguments.bundle, "Folder that export-all wrote.")->required();
   app.add_option("PROMPT", arguments.prompts,
-                 "What the pictures show; none for a model without prompts.");
+                 "What the pictures show; none for a model without prompts.")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--from", arguments.picture,
                  "Repeat this picture with its own settings; other options and a PROMPT override "
                  "them.");
@@ -58,8 +69,10 @@ void declare_inputs(CLI::App& app, Arguments& arguments) {
                  "line.");
   app.add_option("--seed", arguments.seed,
                  "Of the first picture; the next take the numbers after it.")
+      ->transform(decimal())
       ->check(CLI::NonNegativeNumber);  // else CLI11 takes -1 for 2^64 - 1
   app.add_option("--count", arguments.count, "Pictures for each prompt.")
+      ->transform(decimal())
       ->check(CLI::Range(1, max_count))
       ->capture_default_str();
   app.add_option("--image", arguments.sources.image,
@@ -76,6 +89,7 @@ void declare_outputs(CLI::App& app, Arguments& arguments) {
                  "Of pictures in a folder, png by default; a file's name says its own.")
       ->check(CLI::IsMember({"png", "webp", "jpeg"}));
   app.add_option("--quality", arguments.encoding.quality, "Of WebP and JPEG.")
+      ->transform(decimal())
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   app.add_flag("--lossless", arguments.encoding.lossless, "Keep every pixel of a WebP.");
@@ -84,6 +98,7 @@ void declare_outputs(CLI::App& app, Arguments& arguments) {
       "Leave out the XMP entry that says a trained model made the picture.");
   app.add_option("--grid", arguments.grid, "Write one picture that shows all of this call.");
   app.add_option("--grid-columns", arguments.grid_columns, "As many as rows by default.")
+      ->transform(decimal())
       ->check(CLI::Range(1, 1'000'000));
   app.add_flag("--resume", arguments.resume, "Keep what an earlier run of --prompts made.");
   app.add_flag("--force", arguments.force, "Replace files that are in the way.");
@@ -93,6 +108,7 @@ void declare_outputs(CLI::App& app, Arguments& arguments) {
 }  // namespace
 
 void declare(CLI::App& app, Arguments& arguments) {
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as Python
   app.set_version_flag("--version", std::string("trt-pipeline-cpp ") + trt_pipeline_version());
   declare_inputs(app, arguments);
   declare_settings(app, arguments);
@@ -101,6 +117,7 @@ void declare(CLI::App& app, Arguments& arguments) {
       std::string("One of: ") + trt_pipeline_backends() + ". The best available by default.");
   app.add_option("--threads", arguments.options.threads,
                  "For arithmetic on the CPU; all by default.")
+      ->transform(decimal())
       ->check(CLI::Range(1, 1024));
   declare_outputs(app, arguments);
   app.add_flag("--no-progress", arguments.no_progress, "Show no progress.");

@@ -70,7 +70,9 @@ typedef enum trt_pipeline_verify {
   TRT_PIPELINE_VERIFY_FULL = 0,
   /** Compare sizes only. */
   TRT_PIPELINE_VERIFY_MANIFEST = 1,
-  TRT_PIPELINE_VERIFY_NONE = 2
+  TRT_PIPELINE_VERIFY_NONE = 2,
+  /** Not to be used: so that any number may be passed, and is refused. */
+  TRT_PIPELINE_VERIFY_MAX_ENUM = 0x7fffffff
 } trt_pipeline_verify;
 
 typedef enum trt_pipeline_log_level {
@@ -83,13 +85,17 @@ typedef enum trt_pipeline_noise {
   /** Python's `seed`: a picture depends on its own seed alone. */
   TRT_PIPELINE_NOISE_SEED = 0,
   /** Python's `generator=TorchGenerator(seed)`: what torch's CPU generator draws. */
-  TRT_PIPELINE_NOISE_TORCH = 1
+  TRT_PIPELINE_NOISE_TORCH = 1,
+  /** Not to be used: so that any number may be passed, and is refused. */
+  TRT_PIPELINE_NOISE_MAX_ENUM = 0x7fffffff
 } trt_pipeline_noise;
 
 typedef enum trt_pipeline_output {
   TRT_PIPELINE_OUTPUT_PIXELS = 0,
   /** The denoised latents, not decoded. */
-  TRT_PIPELINE_OUTPUT_LATENTS = 1
+  TRT_PIPELINE_OUTPUT_LATENTS = 1,
+  /** Not to be used: so that any number may be passed, and is refused. */
+  TRT_PIPELINE_OUTPUT_MAX_ENUM = 0x7fffffff
 } trt_pipeline_output;
 
 /** An open bundle. */

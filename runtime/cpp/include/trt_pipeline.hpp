@@ -113,8 +113,10 @@ class Pictures {
   std::size_t size() const { return owned_->count; }
   std::size_t height() const { return owned_->height; }
   std::size_t width() const { return owned_->width; }
-  // RGB [H, W, 3] of one picture.
+  // RGB [H, W, 3] of one picture; empty if latents were asked for. std::out_of_range beyond size().
   std::span<const std::uint8_t> pixels(std::size_t picture) const {
+    if (picture >= size()) throw std::out_of_range("there is no such picture");
+    if (!owned_->pixels) return {};
     const std::size_t bytes = height() * width() * 3;
     return {owned_->pixels + picture * bytes, bytes};
   }

@@ -123,6 +123,7 @@ Log log_of(const trt_pipeline_options& options) {
 
 // None if they were not given.
 std::optional<TrustedKeys> trusted_keys_of(const trt_pipeline_options& options) {
+  if (options.trusted_key_count) require(options.trusted_keys, "trusted_keys");
   if (!options.trusted_keys) return std::nullopt;
   TrustedKeys keys;
   for (std::size_t i = 0; i < options.trusted_key_count; ++i) {

@@ -97,6 +97,7 @@ std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
   return Tokenizer(bundle.file(spec->vocab), *spec);
 }
 
+constexpr std::int64_t most_characters = 1 << 17;  // of a prompt
 constexpr std::size_t smallest_tile = 8;  // latents; a smaller one would show little but seams
 
 // The side of the decoder's tiles in latents; 0 decodes at once.
@@ -160,6 +161,7 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
   }
   check_image(request.image, request.count);
   Shape shape = latents_shape(request);
+  if (request.latents) given_latents(request, shape);  // which refuses what does not fit
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
   tile_of(request.vae_tile_size, factor);
   SamplerTable table = sampler_table(
@@ -214,6 +216,11 @@ std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request,
 }
 
 InputIds Pipeline::tokenize(const std::string& text, const std::string& name) const {
+  const auto characters = std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; });
+  if (characters > most_characters) {
+    throw InvalidInputError(concat(name, " has ", characters, " characters, expected at most ",
+                                   most_characters, ". Shorten it."));
+  }
   const auto warn = [this](const std::string& message) { log_(TRT_PIPELINE_WARNING, message); };
   return tokenizer_->encode(text, name, warn);
 }

@@ -10,6 +10,7 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr double sum_tolerance = 1e-6;
+constexpr double most_weight = 1e6;  // either way
 
 InputIds ids_of(const Pipeline& pipeline, const trt_pipeline_text& text, const std::string& name) {
   if (text.text && text.input_ids) {
@@ -31,7 +32,7 @@ Mixture mixture_of(const Pipeline& pipeline, const trt_pipeline_prompt& prompt,
   double total = 0;
   for (std::size_t i = 0; i < prompt.text_count; ++i) {
     const trt_pipeline_text& text = prompt.texts[i];
-    total += checked_real(name + ": weight", text.weight);
+    total += checked_real(name + ": weight", text.weight, -most_weight, most_weight);
     mixture.push_back({ids_of(pipeline, text, name), text.weight});
   }
   if (!(std::abs(total - 1) <= sum_tolerance)) {
@@ -214,6 +215,9 @@ InputIds tokenized(const Pipeline& pipeline, const char* text) {
 Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settings) {
   require(settings.schedule, "schedule");
   if (settings.seed_count) require(settings.seeds, "seeds");
+  if (settings.latents_count) require(settings.latents, "latents");
+  if (settings.image_count) require(settings.image, "image");
+  if (settings.mask_image_count) require(settings.mask_image, "mask_image");
   checked_integer("noise", settings.noise, TRT_PIPELINE_NOISE_SEED, TRT_PIPELINE_NOISE_TORCH);
   checked_integer("output", settings.output, TRT_PIPELINE_OUTPUT_PIXELS,
                   TRT_PIPELINE_OUTPUT_LATENTS);

@@ -33,6 +33,8 @@ class StrictReading {
 Json strict_json(const std::string& text) {
   // nlohmann skips a byte order mark, Python does not.
   if (text.starts_with("\xef\xbb\xbf")) throw FormatError("it begins with a byte order mark");
+  // nlohmann ends there, Python does not.
+  if (text.find('\0') != std::string::npos) throw FormatError("it has a NUL character");
   return Json::parse(text, StrictReading());
 }
 

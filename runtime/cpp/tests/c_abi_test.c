@@ -40,6 +40,13 @@ int main(void) {
   EXPECT(trt_pipeline_tokenize(NULL, "a", NULL, 0) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_get_info(NULL) == NULL);
 
+  options.trusted_key_count = 1;
+  EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_INVALID_INPUT);
+  options.trusted_key_count = 0;
+  options.verify = (trt_pipeline_verify)77;
+  EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_INVALID_INPUT);
+  options.verify = TRT_PIPELINE_VERIFY_FULL;
+
   /* An older program's struct is shorter, a newer one's longer. */
   options.size = offsetof(trt_pipeline_options, log);
   EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_BUNDLE_ERROR);

@@ -61,6 +61,12 @@ class Folder : public TemporaryFolder {
 
 }  // namespace
 
+TEST_CASE("a NUL character is no end of a manifest") {
+  const std::string whole = text_of(golden("manifest.json")["manifest"]);
+  CHECK(reading(whole) == "ok");
+  CHECK(reading(whole + '\0' + "more") != "ok");
+}
+
 TEST_CASE("a manifest is read or refused as in Python") {
   const auto manifests = golden("manifest.json");
   for (const auto& change : manifests["cases"]) {

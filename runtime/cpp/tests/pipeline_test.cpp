@@ -315,6 +315,26 @@ TEST_CASE("settings are checked without making pictures") {
   settings.eta = 2;
   CHECK_THROWS_WITH_AS(pipeline().check_settings({"a"}, settings), doctest::Contains("eta must be"),
                        Error);
+  settings = quick();
+  settings.latents = {1, 2, 3};
+  CHECK_THROWS_WITH_AS(pipeline().check_settings({"a"}, settings),
+                       doctest::Contains("latents hold 3 numbers"), Error);
+}
+
+TEST_CASE("prompts and weights have the bounds that Python has") {
+  const Prompt heavy(std::vector<Text>{{"a", 2e6}, {"b", 1 - 2e6}});
+  CHECK(status_of(quick(), {heavy}) == TRT_PIPELINE_INVALID_INPUT);
+  std::string accents;
+  for (int i = 0; i < 1 << 17; ++i) accents += "\u00e9";
+  CHECK_NOTHROW(pipeline().check_settings({accents}, quick()));
+  CHECK(status_of(quick(), {accents + "e"}) == TRT_PIPELINE_INVALID_INPUT);
+}
+
+TEST_CASE("there are no pixels of latents, and none beyond the last picture") {
+  Settings settings = quick();
+  CHECK_THROWS_AS(pipeline().generate("a", settings).pixels(1), std::out_of_range);
+  settings.output = TRT_PIPELINE_OUTPUT_LATENTS;
+  CHECK(pipeline().generate("a", settings).pixels(0).empty());
 }
 
 TEST_CASE("a number of steps that is not given is the model's own") {
