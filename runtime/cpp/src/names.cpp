@@ -36,30 +36,33 @@ bool is_plain(const std::string& part) {
   return !part.empty() && part != "." && part != "..";
 }
 
+// What lies between the slashes.
+std::vector<std::string> parts_of(const std::string& name) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  for (std::size_t end = name.find('/'); end != std::string::npos; end = name.find('/', start)) {
+    parts.push_back(name.substr(start, end - start));
+    start = end + 1;
+  }
+  parts.push_back(name.substr(start));
+  return parts;
+}
+
 // File systems take parts of 255 bytes, of which names aside need some.
 constexpr std::size_t max_parts = 16, max_part_bytes = 200;
 
 bool is_too_long(const std::string& name) {
-  std::size_t parts = 0, start = 0;
-  while (start <= name.size()) {
-    const std::size_t end = std::min(name.find('/', start), name.size());
-    if (++parts > max_parts || end - start > max_part_bytes) return true;
-    start = end + 1;
-  }
-  return false;
+  const auto parts = parts_of(name);
+  return parts.size() > max_parts ||
+         std::ranges::any_of(parts, [](const auto& part) { return part.size() > max_part_bytes; });
 }
 
 // Whether a name leads out of the bundle, or is not written the plain way.
 bool leaves(const std::string& name) {
   const auto characters = decode_utf8(name);
   if (!characters || std::ranges::any_of(*characters, is_unprintable)) return true;
-  if (name.find_first_of("\\:") != std::string::npos) return true;
-  std::size_t start = 0;
-  for (std::size_t end = name.find('/'); end != std::string::npos; end = name.find('/', start)) {
-    if (!is_plain(name.substr(start, end - start))) return true;
-    start = end + 1;
-  }
-  return !is_plain(name.substr(start));
+  return name.find_first_of("\\:") != std::string::npos ||
+         !std::ranges::all_of(parts_of(name), is_plain);
 }
 
 std::string mapped(const std::string& text, int options) {
