@@ -161,7 +161,8 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
   }
   check_image(request.image, request.count);
   Shape shape = latents_shape(request);
-  if (request.latents) given_latents(request, shape);  // which refuses what does not fit
+  std::optional<Tensor> latents;
+  if (request.latents) latents = given_latents(request, shape);
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
   tile_of(request.vae_tile_size, factor);
   SamplerTable table = sampler_table(
@@ -172,14 +173,16 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
   auto [noise, seeds] = noise_of(request);
   auto guided = guided_steps(request.guidance_interval, table.timesteps.size());
   return {std::move(shape), std::move(table), std::move(guided),
-          std::move(noise), std::move(seeds), image_input(request.image, request.count)};
+          std::move(noise), std::move(seeds), image_input(request.image, request.count),
+          std::move(latents)};
 }
 
 Pictures Pipeline::generate(const Request& request) {
-  auto [shape, table, guided, noise, seeds, image] = plan(request);
+  auto [shape, table, guided, noise, seeds, image, given] = plan(request);
   Parts inside, outside;
   const auto parts = parts_of_steps(request, guided, inside, outside);
-  auto [latents, known] = start(request, shape, table, image, *noise);
+  auto [latents, known] = given ? Start{std::move(*given), std::nullopt}
+                                : start(request, shape, table, image, *noise);
   Tensor made = denoised(std::move(latents), parts, table, *noise, known, request.listeners);
   return {shape, request.decode ? pictures_of(request, made, image) : std::move(made),
           std::move(seeds)};
@@ -285,7 +288,6 @@ Tensor Pipeline::text_kv(const std::vector<InputIds>& texts) {
 Pipeline::Start Pipeline::start(const Request& request, const Shape& shape,
                                 const SamplerTable& table, const std::optional<ImageInput>& image,
                                 NoiseStream& noise) {
-  if (request.latents) return {given_latents(request, shape), std::nullopt};
   Tensor drawn(DType::float32, shape);
   std::ranges::copy(noise.draw(shape[0], count_of(shape) / shape[0]), drawn.as<float>().begin());
   Tensor scaled = drawn;

@@ -85,6 +85,7 @@ class Pipeline {
     std::unique_ptr<NoiseStream> noise;
     std::vector<std::uint64_t> seeds;
     std::optional<ImageInput> image;
+    std::optional<Tensor> latents;  // of the caller, to begin with
   };
 
   Plan plan(const Request& request) const;
