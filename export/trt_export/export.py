@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
 FOLDERS = ("onnx", "tokenizer")
-TEXTLESS_GRAPHS = ("time_embedding", "denoiser", "decoder")
+TEXTLESS_GRAPHS = ("time_embedding", "denoiser", "cached_denoiser", "decoder")
 MIN_LATENTS = 4
 """Smallest height and width of latents."""
 STAGES = {
@@ -58,12 +58,14 @@ STAGES = {
     "preview": 1,
     "trace text_encoder": 12,
     "trace time_embedding": 2,
-    "trace denoiser": 45,
+    "trace denoiser": 43,
+    "trace cached_denoiser": 2,
     "trace decoder": 9,
     "trace encoder": 8,
     "check text_encoder": 5,
     "check time_embedding": 1,
     "check denoiser": 6,
+    "check cached_denoiser": 1,
     "check decoder": 1,
     "check encoder": 1,
 }

@@ -1,4 +1,4 @@
-"""The five graphs of a bundle, as PyTorch modules ready for tracing.
+"""The six graphs of a bundle, as PyTorch modules ready for tracing.
 
 What stays constant over the sampling steps leaves the UNet: the cross-attention keys and values
 move to TextEncoder, the time embedding and its projections to TimeEmbedding. Guidance, the
@@ -6,6 +6,7 @@ sampler's update, scaling and rounding move in. engines/README.md lists every in
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -91,6 +92,7 @@ class Denoiser(nn.Module):
         _slice_text(unet)
         slice_time(unet)
         use_plain_upsampling(unet)
+        self.head = Head(unet)
 
     def forward(
         self,
@@ -102,17 +104,16 @@ class Denoiser(nn.Module):
         guidance: Tensor,
         coefficients: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         sample = latents.index_select(0, rows).to(text_kv.dtype)
-        output = self._unet(sample, time_embeds.index_select(0, rows), text_kv).float()
-        # A matrix product may sum in another order for another batch; rows of weight 0 add nothing
-        # here, so a sample's picture does not depend on its company.
-        mixed = (guidance[:, :, None, None, None] * output).sum(dim=1)
-        return sampler_update(latents, history, mixed, coefficients, noise)
+        output, features = self._unet(sample, time_embeds.index_select(0, rows), text_kv)
+        mixed = _mixed(output, guidance)
+        return *sampler_update(latents, history, mixed, coefficients, noise), features
 
-    def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> Tensor:
-        """The UNet's own forward; the skip connection gives every upsampling its size, so that
-        heights and widths need not divide by the UNet's total downsampling."""
+    def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> tuple[Tensor, Tensor]:
+        """The UNet's own forward, and what its last layer saw; the skip connection gives every
+        upsampling its size, so that heights and widths need not divide by the UNet's total
+        downsampling."""
         unet = self.unet
         sample = unet.conv_in(sample)
         skips = [sample]
@@ -126,7 +127,73 @@ class Denoiser(nn.Module):
             skips, used = skips[:-count], tuple(skips[-count:])
             size = skips[-1].shape[2:] if skips else None
             sample = block(sample, used, time_embeds, upsample_size=size, **_text(block, text_kv))
-        return unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+        return self.head(sample, skips[0], time_embeds, text_kv), sample
+
+
+class CachedDenoiser(nn.Module):
+    """One sampling step with an earlier step's features: all that is new passes through the UNet's
+    first convolution and last layer. DeepCache, arXiv:2312.00858, at its shallowest."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        """Shares the denoiser's weights."""
+        super().__init__()
+        self.conv_in = denoiser.unet.conv_in
+        self.head = denoiser.head
+
+    def forward(
+        self,
+        latents: Tensor,
+        history: Tensor,
+        text_kv: Tensor,
+        time_embeds: Tensor,
+        rows: Tensor,
+        guidance: Tensor,
+        coefficients: Tensor,
+        noise: Tensor,
+        features: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        sample = self.conv_in(latents.index_select(0, rows).to(features.dtype))
+        output = self.head(features, sample, time_embeds.index_select(0, rows), text_kv)
+        return sampler_update(latents, history, _mixed(output, guidance), coefficients, noise)
+
+
+class Head(nn.Module):
+    """The end of a UNet, from its last ResNet block on: what a cached step runs as well."""
+
+    def __init__(self, unet: UNet2DConditionModel | UNet2DModel) -> None:
+        """Takes the last layer off the UNet, and its output convolution over."""
+        super().__init__()
+        rest = unet.up_blocks[-1]
+        self.layer = deepcopy(rest)
+        for name in ("resnets", "attentions"):
+            layers = getattr(rest, name, None)
+            if layers is not None:
+                setattr(self.layer, name, getattr(self.layer, name)[-1:])
+                setattr(rest, name, layers[:-1])
+        self.conv_norm_out = unet.conv_norm_out
+        self.conv_act = unet.conv_act
+        self.conv_out = unet.conv_out
+
+    def forward(
+        self, features: Tensor, skip: Tensor, time_embeds: Tensor, text_kv: Tensor | None = None
+    ) -> Tensor:
+        text = {} if text_kv is None else _text(self.layer, text_kv)
+        sample = self.layer(features, (skip,), time_embeds, **text)
+        return self.conv_out(self.conv_act(self.conv_norm_out(sample)))
+
+
+def feature_channels(unet: UNet2DConditionModel | UNet2DModel) -> int:
+    """Channels of what the last layer sees besides the first convolution's output."""
+    return unet.up_blocks[-1].resnets[-1].in_channels - unet.conv_in.out_channels
+
+
+def _mixed(output: Tensor, guidance: Tensor) -> Tensor:
+    """[B, C, h, w] of M rows' predictions.
+
+    A matrix product may sum in another order for another batch; rows of weight 0 add nothing here,
+    so a sample's picture does not depend on its company.
+    """
+    return (guidance[:, :, None, None, None] * output.float()).sum(dim=1)
 
 
 def sampler_update(

@@ -39,13 +39,13 @@ class Networks:
     def reference(self) -> dict[str, tuple[Tensors, Tensors]]:
         """Graph name → random inputs, and what the untouched modules answer to them."""
         inputs: dict[str, Tensors] = {
-            name: self._random_inputs(name, specs, CHECKED_SIZES)
-            for name, specs in self.inputs("fp32").items()
+            name: self._random_inputs(name, specs, CHECKED_SIZES, seed)
+            for seed, (name, specs) in enumerate(self.inputs("fp32").items())
         }
         outputs = self.reference_of(inputs)
         flowing = {name: t for answers in outputs.values() for name, t in answers.items()}
-        step = inputs["denoiser"]
-        inputs["denoiser"] = {name: flowing.get(name, tensor) for name, tensor in step.items()}
+        for step in ("denoiser", "cached_denoiser"):
+            inputs[step] = {name: flowing.get(name, t) for name, t in inputs[step].items()}
         return {name: (inputs[name], outputs[name]) for name in inputs}
 
     def reference_of(self, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
@@ -65,7 +65,7 @@ class Networks:
     def trace(self, name: str, bundle: Path) -> None:
         """Write one graph's ONNX files into a bundle."""
         specs = self._signatures[name]
-        example = self._random_inputs(name, specs, TRACED_SIZES)
+        example = self._random_inputs(name, specs, TRACED_SIZES, seed=0)
         to_onnx.save(name, to_onnx.trace(name, self._graphs[name], specs, example), bundle)
 
     def release(self) -> None:
@@ -85,10 +85,15 @@ class Networks:
     def make_graphs(self) -> dict[str, nn.Module]:
         """The graphs' modules; takes the loaded ones apart."""
         modules = self.modules
-        return {
+        before = {
             "text_encoder": graphs.TextEncoder(modules.bert, modules.unet),
             "time_embedding": graphs.TimeEmbedding(modules.unet),
-            "denoiser": graphs.Denoiser(modules.unet),
+        }
+        denoiser = graphs.Denoiser(modules.unet)
+        return {
+            **before,
+            "denoiser": denoiser,
+            "cached_denoiser": graphs.CachedDenoiser(denoiser),
             "decoder": graphs.Decoder(modules.vqvae, modules.vqvae.config.scaling_factor),
             "encoder": graphs.Encoder(modules.vqvae),
         }
@@ -102,10 +107,11 @@ class Networks:
         unet = self.modules.unet
         text = sum(a.to_k.out_features + a.to_v.out_features for a in graphs.cross_attentions(unet))
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
-        return graph_inputs(unet.config.in_channels, text, time, precision)
+        features = graphs.feature_channels(unet)
+        return graph_inputs(unet.config.in_channels, text, time, features, precision)
 
     def _random_inputs(
-        self, name: str, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int]
+        self, name: str, specs: tuple[TensorSpec, ...], sizes: Mapping[str, int], seed: int
     ) -> dict[str, Tensor]:
         factor = 2 ** (len(self.modules.vqvae.config.block_out_channels) - 1)
         pixels = {
@@ -115,4 +121,4 @@ class Networks:
         batch = sizes["rows"] if name == "text_encoder" else sizes["batch"]
         bert = self.modules.bert
         tokens = bert.config.vocab_size if bert else 0
-        return random_inputs(specs, {**sizes, **pixels, "batch": batch}, tokens, seed=0)
+        return random_inputs(specs, {**sizes, **pixels, "batch": batch}, tokens, seed)

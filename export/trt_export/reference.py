@@ -1,12 +1,14 @@
 """What diffusers' own modules answer to random inputs: the measure of every exported graph."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trt_export.graphs import cross_attentions, resnet_blocks
+from trt_export.graphs import cross_attentions, feature_channels, resnet_blocks
 from trt_export.modules import Modules
 
 Tensors = Mapping[str, Tensor]
@@ -15,7 +17,7 @@ Tensors = Mapping[str, Tensor]
 def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
     """Graph name → its expected outputs.
 
-    inputs holds every graph's random inputs; the denoiser's text_kv and time_embeds are replaced,
+    inputs holds every graph's random inputs; the denoisers' text_kv and time_embeds are replaced,
     in place of random numbers, by what text_encoder and time_embedding should give, so that the
     untouched UNet can compute the expected noise from the text and the timesteps behind them.
     The modules must be as loaded: graphs.Denoiser takes the UNet apart.
@@ -25,7 +27,7 @@ def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[s
         return {
             "text_encoder": {"text_kv": _text_kv(modules, inputs["text_encoder"]["input_ids"])},
             "time_embedding": {"time_embeds": time_embeds_of(modules.unet, timesteps)},
-            "denoiser": _denoiser(modules, inputs),
+            **both_steps(modules.unet, partial(_predict, modules, inputs), inputs),
             "decoder": {"image": _decode(modules, inputs["decoder"]["latents"])},
             "encoder": _encode(modules, inputs["encoder"]["image"]),
         }
@@ -51,14 +53,47 @@ def time_embeds_of(unet: Any, timesteps: Tensor) -> Tensor:
     )
 
 
-def _denoiser(modules: Modules, inputs: Mapping[str, Tensors]) -> Tensors:
-    step = inputs["denoiser"]
+def _predict(modules: Modules, inputs: Mapping[str, Tensors], step: Tensors) -> Tensor:
+    """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
     rows = step["rows"].long()
     context = modules.bert(inputs["text_encoder"]["input_ids"].long(), return_dict=False)[0]
     timesteps = inputs["time_embedding"]["timesteps"]
     output = modules.unet(step["latents"][rows], timesteps[rows], context).sample
-    mixed = torch.einsum("bm,mchw->bchw", step["guidance"], output)
-    return sampler_step(step, mixed)
+    return torch.einsum("bm,mchw->bchw", step["guidance"], output)
+
+
+def both_steps(
+    unet: Any, predict: Callable[[Tensors], Tensor], inputs: Mapping[str, Tensors]
+) -> dict[str, Tensors]:
+    """What denoiser and cached_denoiser should answer; the latter sees the former's features.
+
+    predict: runs the untouched UNet on a step's inputs.
+    """
+    full, cached = inputs["denoiser"], inputs["cached_denoiser"]
+    with _features(unet, None) as seen:
+        answer = sampler_step(full, predict(full))
+    with _features(unet, seen[0]):
+        cached_answer = sampler_step(cached, predict(cached))
+    return {"denoiser": {**answer, "features": seen[0]}, "cached_denoiser": cached_answer}
+
+
+@contextmanager
+def _features(unet: Any, given: Tensor | None) -> Iterator[list[Tensor]]:
+    """Note what the last layer sees of the layers before it, and put what is given in its place."""
+    seen: list[Tensor] = []
+    own = feature_channels(unet)
+
+    def exchange(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        sample, *others = arguments
+        seen.append(sample[:, :own])
+        features = seen[-1] if given is None else given
+        return (torch.cat([features, sample[:, own:]], dim=1), *others)
+
+    handle = unet.up_blocks[-1].resnets[-1].register_forward_pre_hook(exchange)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def sampler_step(step: Tensors, output: Tensor) -> Tensors:

@@ -4,14 +4,14 @@ import torch
 from diffusers import UNet2DModel, VQModel
 from torch import Tensor, nn
 
-from trt_export.graphs import Decoder, sampler_update, slice_time, use_plain_upsampling
+from trt_export.graphs import Decoder, Head, sampler_update, slice_time, use_plain_upsampling
 
 
 class TextlessDenoiser(nn.Module):
     """One sampling step of an unconditional UNet; the sampler's update in float32.
 
     latents, history, time_embeds, coefficients, noise and, for super-resolution, low_resolution
-    float32 [B, 3, h, w] → next_latents, next_history.
+    float32 [B, 3, h, w] → next_latents, next_history, features.
     """
 
     def __init__(self, unet: UNet2DModel) -> None:
@@ -20,6 +20,7 @@ class TextlessDenoiser(nn.Module):
         self.unet = unet
         slice_time(unet)
         use_plain_upsampling(unet)
+        self.head = Head(unet)
 
     def forward(
         self,
@@ -29,13 +30,13 @@ class TextlessDenoiser(nn.Module):
         coefficients: Tensor,
         noise: Tensor,
         low_resolution: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        sample = latents if low_resolution is None else torch.cat([latents, low_resolution], dim=1)
-        output = self._unet(sample.to(time_embeds.dtype), time_embeds).float()
-        return sampler_update(latents, history, output, coefficients, noise)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sample = _seen(latents, low_resolution).to(time_embeds.dtype)
+        output, features = self._unet(sample, time_embeds)
+        return *sampler_update(latents, history, output.float(), coefficients, noise), features
 
-    def _unet(self, sample: Tensor, time_embeds: Tensor) -> Tensor:
-        """The UNet's own forward, with the sizes of skip connections as graphs.Denoiser has it."""
+    def _unet(self, sample: Tensor, time_embeds: Tensor) -> tuple[Tensor, Tensor]:
+        """As graphs.Denoiser has it."""
         unet = self.unet
         sample = unet.conv_in(sample)
         skips = [sample]
@@ -50,7 +51,36 @@ class TextlessDenoiser(nn.Module):
                     sample = block.attentions[number](sample)
             for upsampler in block.upsamplers or ():
                 sample = upsampler(sample, skips[-1].shape[2:])
-        return unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+        return self.head(sample, skips.pop(), time_embeds), sample
+
+
+class CachedTextlessDenoiser(nn.Module):
+    """As graphs.CachedDenoiser, of an unconditional UNet."""
+
+    def __init__(self, denoiser: TextlessDenoiser) -> None:
+        """Shares the denoiser's weights."""
+        super().__init__()
+        self.conv_in = denoiser.unet.conv_in
+        self.head = denoiser.head
+
+    def forward(
+        self,
+        latents: Tensor,
+        history: Tensor,
+        time_embeds: Tensor,
+        coefficients: Tensor,
+        noise: Tensor,
+        features: Tensor,
+        low_resolution: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        sample = self.conv_in(_seen(latents, low_resolution).to(features.dtype))
+        output = self.head(features, sample, time_embeds).float()
+        return sampler_update(latents, history, output, coefficients, noise)
+
+
+def _seen(latents: Tensor, low_resolution: Tensor | None) -> Tensor:
+    """What the UNet sees."""
+    return latents if low_resolution is None else torch.cat([latents, low_resolution], dim=1)
 
 
 class QuantizingDecoder(nn.Module):

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from trt_export import graphs
 from trt_export.networks import Networks, Tensors
-from trt_export.reference import sampler_step, time_embeds_of, to_pixels
+from trt_export.reference import both_steps, time_embeds_of, to_pixels
 from trt_export.signatures import textless_inputs
-from trt_export.textless_graphs import QuantizingDecoder, TextlessDenoiser
+from trt_export.textless_graphs import CachedTextlessDenoiser, QuantizingDecoder, TextlessDenoiser
 from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 
@@ -20,14 +20,17 @@ class TextlessNetworks(Networks):
     def reference_of(self, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
         """What the untouched modules answer to every graph's random inputs."""
         unet, vae = self.modules.unet, self.modules.vqvae
-        step, timesteps = inputs["denoiser"], inputs["time_embedding"]["timesteps"]
-        given = [step["latents"], *([step["low_resolution"]] if "low_resolution" in step else [])]
+        timesteps = inputs["time_embedding"]["timesteps"]
+
+        def predict(step: Tensors) -> Tensor:
+            image = [step["low_resolution"]] if "low_resolution" in step else []
+            return unet(torch.cat([step["latents"], *image], dim=1), timesteps).sample
+
         with torch.inference_mode():
-            output = unet(torch.cat(given, dim=1), timesteps).sample
             latents = inputs["decoder"]["latents"] / self._scaling_factor
             return {
                 "time_embedding": {"time_embeds": time_embeds_of(unet, timesteps)},
-                "denoiser": sampler_step(step, output),
+                **both_steps(unet, predict, inputs),
                 "decoder": {"image": to_pixels(vae.decode(latents).sample)},
             }
 
@@ -40,9 +43,11 @@ class TextlessNetworks(Networks):
         """The graphs' modules; takes the loaded ones apart."""
         unet, vae = self.modules.unet, self.modules.vqvae
         quantizing = isinstance(vae, VQModel)
+        time_embedding, denoiser = graphs.TimeEmbedding(unet), TextlessDenoiser(unet)
         return {
-            "time_embedding": graphs.TimeEmbedding(unet),
-            "denoiser": TextlessDenoiser(unet),
+            "time_embedding": time_embedding,
+            "denoiser": denoiser,
+            "cached_denoiser": CachedTextlessDenoiser(denoiser),
             "decoder": QuantizingDecoder(vae)
             if quantizing
             else graphs.Decoder(vae, self._scaling_factor),
@@ -53,7 +58,10 @@ class TextlessNetworks(Networks):
         unet = self.modules.unet
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
         channels = unet.config.out_channels
-        return textless_inputs(channels, unet.config.in_channels - channels, time, precision)
+        features = graphs.feature_channels(unet)
+        return textless_inputs(
+            channels, unet.config.in_channels - channels, time, features, precision
+        )
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""

@@ -35,6 +35,8 @@ CASES: tuple[tuple[str, dict[str, float | str]], ...] = (
     ("a green cross", {"seed": 11, "sampler": "unipc", "schedule": "trained"}),
     ("a purple ring", {"seed": 13, "sampler": "lms", "height": 96, "width": 64}),
     ("a blue star", {"seed": 17, "sampler": "euler", "timestep_spacing": "trailing"}),
+    ("a red star", {"seed": 19, "cache_interval": 3, "guidance_scale": 4.0}),
+    ("a pink heart", {"seed": 23, "cache_interval": 2, "sampler": "unipc"}),
 )
 
 without_sanitizers = pytest.mark.skipif(
@@ -230,6 +232,7 @@ def test_pictures_of_a_folder_are_numbered(build: Build, tmp_path: Path) -> None
         (["--strength=0.5"], "strength is given without image."),
         (["--mask-image=docs/contact-sheet.png"], "mask_image is given without image."),
         (["--image=docs/contact-sheet.png"], "height must be a multiple of 8 from 32 to"),
+        (["--cache-interval=0"], "cache_interval must be an integer from 1 to 1000, got 0."),
         (["--vae-tile-size=65"], "vae_tile_size must be a multiple of 8, got 65."),
     ],
 )

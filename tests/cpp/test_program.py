@@ -25,7 +25,7 @@ SPECIAL = (
 LINES = (
     {"prompt": "a red circle", "guidance_scale": 6, "count": 2},
     {"prompt": "Café, étoile!", "eta": 0.5, "negative_prompt": "blue", "seed": 2**64 - 1},
-    {"prompt": "a star", "width": 40, "vae_tile_size": 64, "sampler": "unipc"},
+    {"prompt": "a star", "width": 40, "vae_tile_size": 64, "cache_interval": 2, "sampler": "unipc"},
 )
 NAMES = ("00001-1.png", "00001-2.png", "00002-1.png", "00003-1.png")
 

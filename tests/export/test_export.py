@@ -38,7 +38,7 @@ def again(checkpoint: Path, options: ExportOptions) -> ExportReport:
 def test_a_float32_bundle_holds_float32_graphs_only(plain_bundle: Path) -> None:
     bundle = load_bundle(plain_bundle)
     assert tuple(bundle.graphs) == GRAPHS
-    assert [tuple(graphs) for graphs in bundle.graphs.values()] == [("fp32",)] * 5
+    assert [tuple(graphs) for graphs in bundle.graphs.values()] == [("fp32",)] * 6
 
 
 def test_a_float16_bundle_holds_both_arithmetics_over_one_weight_file(other_bundle: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_interrupted_export_goes_on_with_its_stage(resumed_export: ExportRepo
 
 
 def test_every_output_is_checked_and_close(resumed_export: ExportReport) -> None:
-    assert len(resumed_export.parity) == 7
+    assert len(resumed_export.parity) == 10
     relative = [row for row in resumed_export.parity if row["output"] != "image"]
     assert all(0 < row["difference"] < 1e-4 for row in relative)
 

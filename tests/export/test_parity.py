@@ -1,11 +1,13 @@
 """The finished picture against diffusers, with the same weights and the same noise."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diffusers import DiffusionPipeline
 from fidelity import compare, load_diffusers, measure
 
@@ -48,6 +50,27 @@ def test_sizes_that_do_not_divide_by_the_downsampling_match_diffusers(
         "guidance_scale": 2.0,
     }
     assert compare(*pair, PROMPTS, 1, **size).largest <= 2
+
+
+def test_cached_steps_match_diffusers_with_the_features_of_the_step_before(
+    pair: tuple[DiffusionPipeline, Pipeline],
+) -> None:
+    theirs, ours = pair
+    features: list[torch.Tensor] = []
+    skipped = theirs.unet.conv_in.out_channels
+
+    def keep_features(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Steps 0, 3, 6, … keep theirs; those between see them."""
+        sample, time = arguments
+        features.append(features[-1] if len(features) % 3 else sample[:, :-skipped])
+        return torch.cat([features[-1], sample[:, -skipped:]], dim=1), time
+
+    handle = theirs.unet.up_blocks[-1].resnets[-1].register_forward_pre_hook(keep_features)
+    found = compare(theirs, partial(ours, cache_interval=3), PROMPTS, 0, **SETTINGS)
+    handle.remove()
+    assert len(features) == 50
+    assert found.within_one >= 0.999
+    assert found.largest <= 2
 
 
 def test_float16_weights_keep_forty_decibels(other_checkpoint: Path, other_bundle: Path) -> None:

@@ -159,12 +159,14 @@ def hostile(bundle: Bundle, path: Path, member: tarfile.TarInfo) -> Path:
 def test_a_member_that_is_a_link_or_leads_out_is_refused(
     bundle: Bundle, archive: Path, tmp_path: Path, kind: bytes
 ) -> None:
-    member = tarfile.TarInfo("../escaped" if kind == tarfile.REGTYPE else "onnx/decoder.onnx")
+    member = tarfile.TarInfo(
+        "../escaped" if kind == tarfile.REGTYPE else "onnx/cached_denoiser.onnx"
+    )
     member.type, member.linkname = kind, "/etc/passwd"
     path = hostile(bundle, tmp_path / "hostile.tar", member)
-    beginning = path.read_bytes()[: -10240 or None].rstrip(b"\0")
+    beginning = path.read_bytes().rstrip(b"\0")
     path.write_bytes(beginning.ljust(archive.stat().st_size, b"\0"))
-    with pytest.raises(IntegrityError, match=r"does not go on with onnx/decoder.onnx"):
+    with pytest.raises(IntegrityError, match=r"does not go on with onnx/cached_denoiser.onnx"):
         unpack(path, tmp_path / "out" / ".." / "again")
     assert not (tmp_path / "again").exists()
     assert not (tmp_path.parent / "escaped").exists()

@@ -63,6 +63,7 @@ def test_generate_writes_all_settings(bundle: Bundle, tmp_path: Path) -> None:
         "mask_image": None,
         "strength": None,
         "vae_tile_size": None,
+        "cache_interval": 1,
     }
 
 
@@ -172,9 +173,9 @@ def test_inspect_json_is_the_manifest(bundle: Bundle, capsys: pytest.CaptureFixt
 
 def test_verify_counts_what_it_checked(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert console.run(cli, ["verify", str(bundle.path)]) == 0
-    assert capsys.readouterr().out == f"{bundle.path}: 11 files, 0.0 MB, all as listed\n"
+    assert capsys.readouterr().out == f"{bundle.path}: 13 files, 0.0 MB, all as listed\n"
     assert console.run(cli, ["verify", str(bundle.path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == 11
+    assert json.loads(capsys.readouterr().out)["files"] == 13
 
 
 def test_verify_finds_a_damaged_file(

@@ -32,14 +32,18 @@ def host(bundle: Bundle) -> Iterator[Pipeline]:
         yield pipe
 
 
-def inputs(batch: int = 1) -> dict[str, Any]:
+def tensors(batch: int = 1) -> dict[str, Tensor]:
+    latents, history = (batch, 4, 2, 2), (3, batch, 4, 2, 2)
     return {
-        "latents": np.zeros((batch, 4, 2, 2), np.float32),
-        "history": np.zeros((3, batch, 4, 2, 2), np.float32),
-        "time_embeds": np.zeros((batch, 200), np.float16),
-        "coefficients": np.zeros((batch, 8), np.float32),
-        "noise": np.zeros((batch, 4, 2, 2), np.float32),
-        "rows": np.zeros(2, np.int32),
+        "latents": Tensor(latents, np.dtype("f4")),
+        "history": Tensor(history, np.dtype("f4")),
+        "time_embeds": Tensor((batch, 200), np.dtype("f2")),
+        "coefficients": Tensor((batch, 8), np.dtype("f4")),
+        "noise": Tensor(latents, np.dtype("f4")),
+        "rows": Tensor((2,), np.dtype("i4")),
+        "next_latents": Tensor(latents, np.dtype("f4")),
+        "next_history": Tensor(history, np.dtype("f4")),
+        "features": Tensor((2, 5, 2, 2), np.dtype("f2")),
     }
 
 
@@ -51,37 +55,40 @@ def test_tensors_lie_aligned_one_after_the_other() -> None:
 
 
 def test_a_plan_is_rows_and_two_states_after_the_constants() -> None:
-    plan = plan_loop(3, inputs(), draws_noise=True)
+    plan = plan_loop(3, tensors(), draws_noise=True)
     assert (plan.constants.size, plan.row.size, plan.state.size) == (256, 512 + 256 + 256, 512)
     assert [plan.row_offset(row) for row in (0, 2, plan.spare)] == [256, 2304, 3328]
-    assert (plan.state_offset(0), plan.state_offset(1), plan.size) == (4352, 4864, 5376)
+    assert (plan.state_offset(0), plan.state_offset(1)) == (4352, 4864)
+    assert (plan.state_offset(2), plan.size) == (5376, 5632)
 
 
 def test_steps_read_their_own_rows_and_one_state_and_write_the_other() -> None:
-    plan = plan_loop(3, inputs(), draws_noise=True)
-    assert plan.inputs(1, 1) == {
+    plan = plan_loop(3, tensors(), draws_noise=True)
+    assert plan.step(1, 1) == {
         "rows": 0,
         "time_embeds": 1280,
         "coefficients": 1792,
         "noise": 2048,
         "latents": 4864,
         "history": 5120,
+        "next_latents": 4352,
+        "next_history": 4608,
+        "features": 5376,
     }
-    assert plan.outputs(0) == {"next_latents": 4352, "next_history": 4608}
 
 
 def test_without_drawn_noise_all_steps_share_one() -> None:
-    plan = plan_loop(3, inputs(), draws_noise=False)
-    assert plan.inputs(0, 0)["noise"] == plan.inputs(2, 0)["noise"] < plan.row_offset(0)
+    plan = plan_loop(3, tensors(), draws_noise=False)
+    assert plan.step(0, 0)["noise"] == plan.step(2, 0)["noise"] < plan.row_offset(0)
 
 
 def test_no_two_tensors_of_a_plan_overlap() -> None:
-    plan = plan_loop(4, inputs(3), draws_noise=True)
+    plan = plan_loop(4, tensors(3), draws_noise=True)
     places = {
         (offset, plan.tensors[name].size)
         for row in range(5)
         for state in (0, 1)
-        for name, offset in plan.inputs(row, state).items()
+        for name, offset in plan.step(row, state).items()
     }
     ends = 0
     for offset, size in sorted(places):
@@ -91,7 +98,7 @@ def test_no_two_tensors_of_a_plan_overlap() -> None:
 
 
 def test_rows_hold_what_each_step_sees() -> None:
-    plan = plan_loop(2, inputs(), draws_noise=False)
+    plan = plan_loop(2, tensors(), draws_noise=False)
     times = np.arange(400, dtype=np.float16).reshape(2, 1, 200)
     coefficients = np.arange(16, dtype=np.float32).reshape(2, 1, 8)
     rows = pack_rows(plan, {"time_embeds": times, "coefficients": coefficients})
@@ -113,6 +120,8 @@ def pictures(pipe: Pipeline, **settings: Any) -> Any:
         {"sampler": "dpmsolver++"},
         {"guidance_scale": 6, "num_images_per_prompt": 3},
         {"guidance_scale": 6, "guidance_interval": (0.2, 0.8)},
+        {"guidance_scale": 6, "cache_interval": 2},
+        {"sampler": "unipc", "cache_interval": 3},
     ],
 )
 def test_the_loop_gives_the_bits_of_single_steps(host: Pipeline, settings: Any) -> None:
@@ -231,9 +240,9 @@ def _floats(address: int) -> Any:
 
 
 def run_adder(executor: Adder, times: int) -> Any:
-    plan: LoopPlan = plan_loop(3, inputs(), draws_noise=False)
-    loop = DeviceLoop(HostDevice(), plan, executor)
-    values = inputs()
+    plan: LoopPlan = plan_loop(3, tensors(), draws_noise=False)
+    loop = DeviceLoop(HostDevice(), plan, [executor])
+    values = {name: np.zeros(one.shape, one.dtype) for name, one in tensors().items()}
     coefficients = np.array([1, 10, 100], np.float32)[:, None, None] * np.ones((3, 1, 8), "f4")
     rows = pack_rows(
         plan, {"time_embeds": np.zeros((3, 1, 200), "f2"), "coefficients": coefficients}

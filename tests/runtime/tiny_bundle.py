@@ -1,8 +1,9 @@
 """A genuine bundle small enough for every test: real ONNX graphs whose result one can work out.
 
 text_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
-row is latents / 2 + mean(text_kv) + mean(time_embeds). A pixel is 64 + 64 latents, eight times
-enlarged; the encoder takes means, so it is the inverse where a picture is even.
+row is latents / 2 + features, where features are mean(text_kv) + mean(time_embeds). A pixel is
+64 + 64 latents, eight times enlarged; the encoder takes means, so it is the inverse where a picture
+is even.
 """
 
 from collections.abc import Mapping
@@ -32,6 +33,43 @@ ALPHAS_CUMPROD = tuple(np.cumprod(1 - np.linspace(0.00085, 0.012, 1000)).tolist(
 
 HEADER = '<ir_version: 10, opset_import: ["": 20]>'
 
+LATENTS = "float[batch, 4, latent_height, latent_width]"
+STEP_INPUTS = f"""
+    {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history,
+    float[rows, 77, 3] text_kv, float[batch, 2] time_embeds, int32[rows] rows,
+    float[batch, rows] guidance, float[batch, 8] coefficients, {LATENTS} noise"""
+STEP_OUTPUTS = f"""
+    {LATENTS} next_latents, float[3, batch, 4, latent_height, latent_width] next_history"""
+
+MIXED = """
+    half = Mul (x, weight)
+    output = Add (half, features)
+    flat = Flatten (output)
+    mixed = MatMul (guidance, flat)
+    shape = Shape (latents)
+    prediction = Reshape (mixed, shape)"""
+
+SAMPLER_UPDATE = """
+    columns = Unsqueeze (coefficients, two_axes)
+    p, q, a, b0, b1, b2, b3, s = Split <axis = 1, num_outputs = 8> (columns)
+    first = Constant <value_ints = [0]> ()
+    kept, kept2, dropped = Split <axis = 0, num_outputs = 3> (history)
+    m1 = Squeeze (kept, first)
+    m2 = Squeeze (kept2, first)
+    m3 = Squeeze (dropped, first)
+    px = Mul (p, latents)
+    qe = Mul (q, prediction)
+    m0 = Add (px, qe)
+    ax = Mul (a, latents)
+    b0m0 = Mul (b0, m0)
+    b1m1 = Mul (b1, m1)
+    b2m2 = Mul (b2, m2)
+    b3m3 = Mul (b3, m3)
+    sz = Mul (s, noise)
+    next_latents = Sum (ax, b0m0, b1m1, b2m2, b3m3, sz)
+    newest = Unsqueeze (m0, first)
+    next_history = Concat <axis = 0> (newest, kept, kept2)"""
+
 GRAPHS = {
     "text_encoder": """
         text_encoder (int32[batch, 77] input_ids) => (float[batch, 77, 3] text_kv) {
@@ -43,17 +81,11 @@ GRAPHS = {
             column = Unsqueeze (timesteps, axis)
             time_embeds = Mul (column, weight)
         }""",
-    "denoiser": """
-        denoiser (
-            float[batch, 4, latent_height, latent_width] latents,
-            float[3, batch, 4, latent_height, latent_width] history,
-            float[rows, 77, 3] text_kv,
-            float[batch, 2] time_embeds, int32[rows] rows, float[batch, rows] guidance,
-            float[batch, 8] coefficients, float[batch, 4, latent_height, latent_width] noise
-        ) => (
-            float[batch, 4, latent_height, latent_width] next_latents,
-            float[3, batch, 4, latent_height, latent_width] next_history
-        ) {
+    "denoiser": f"""
+        denoiser ({STEP_INPUTS}) => (
+            {STEP_OUTPUTS},
+            float[rows, 1, latent_height, latent_width] features
+        ) {{
             last_axes = Constant <value_ints = [1, 2]> ()
             text = ReduceMean <keepdims = 1> (text_kv, last_axes)
             last_axis = Constant <value_ints = [1]> ()
@@ -63,33 +95,22 @@ GRAPHS = {
             time = Gather <axis = 0> (time_columns, rows)
             text_columns = Unsqueeze (text, last_axis)
             x = Gather <axis = 0> (latents, rows)
-            half = Mul (x, weight)
-            with_text = Add (half, text_columns)
-            output = Add (with_text, time)
-            flat = Flatten (output)
-            mixed = MatMul (guidance, flat)
-            shape = Shape (latents)
-            prediction = Reshape (mixed, shape)
-            columns = Unsqueeze (coefficients, two_axes)
-            p, q, a, b0, b1, b2, b3, s = Split <axis = 1, num_outputs = 8> (columns)
-            first = Constant <value_ints = [0]> ()
-            kept, kept2, dropped = Split <axis = 0, num_outputs = 3> (history)
-            m1 = Squeeze (kept, first)
-            m2 = Squeeze (kept2, first)
-            m3 = Squeeze (dropped, first)
-            px = Mul (p, latents)
-            qe = Mul (q, prediction)
-            m0 = Add (px, qe)
-            ax = Mul (a, latents)
-            b0m0 = Mul (b0, m0)
-            b1m1 = Mul (b1, m1)
-            b2m2 = Mul (b2, m2)
-            b3m3 = Mul (b3, m3)
-            sz = Mul (s, noise)
-            next_latents = Sum (ax, b0m0, b1m1, b2m2, b3m3, sz)
-            newest = Unsqueeze (m0, first)
-            next_history = Concat <axis = 0> (newest, kept, kept2)
-        }""",
+            plane = ReduceMean <keepdims = 1> (x, last_axis)
+            zero = Sub (plane, plane)
+            with_time = Add (text_columns, time)
+            features = Add (with_time, zero)
+            {MIXED}
+            {SAMPLER_UPDATE}
+        }}""",
+    "cached_denoiser": f"""
+        cached_denoiser (
+            {STEP_INPUTS}, float[rows, 1, latent_height, latent_width] features
+        ) => ({STEP_OUTPUTS}) {{
+            x = Gather <axis = 0> (latents, rows)
+            two_axes = Constant <value_ints = [2, 3]> ()
+            {MIXED}
+            {SAMPLER_UPDATE}
+        }}""",
     "decoder": """
         decoder (
             float[batch, 4, latent_height, latent_width] latents
@@ -132,6 +153,7 @@ WEIGHTS = {
     "text_encoder": EMBEDDING,
     "time_embedding": np.full((1, 2), 0.001, np.float32),
     "denoiser": np.array(0.5, np.float32),
+    "cached_denoiser": np.array(0.5, np.float32),
     "decoder": np.array(64, np.float32),
     "encoder": np.array(64, np.float32),
 }
@@ -149,25 +171,35 @@ def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
 
 
 def write_textless_bundle(folder: Path, pipeline: str) -> Bundle:
-    """Likewise for a pipeline without prompts; LDMSuperResolutionPipeline's model output is its
-    low-resolution image."""
+    """Likewise for a pipeline without prompts; LDMSuperResolutionPipeline's model output is half
+    its low-resolution image."""
     folder.mkdir(parents=True)
     given = "low_resolution" if pipeline == "LDMSuperResolutionPipeline" else None
     graphs = {name: GRAPHS[name] for name in ("time_embedding", "decoder")}
-    return _write(folder, pipeline, {**graphs, "denoiser": _textless(given)}, LIMITS, None)
+    return _write(folder, pipeline, {**graphs, **_textless(given)}, LIMITS, None)
 
 
-def _textless(given: str | None) -> str:
-    """The denoiser's graph without text, rows and guidance."""
-    start = GRAPHS["denoiser"]
-    image = "float[batch, 4, latent_height, latent_width] low_resolution, " if given else ""
-    output = "output = Identity (low_resolution)" if given else "output = Mul (latents, weight)"
-    first, last = start.index("float[rows"), start.index("float[batch, 8]")
-    start = start[:first] + image + "float[batch, 2] time_embeds, " + start[last:]
-    first, last = start.index("last_axes ="), start.index(" columns = Unsq")
-    axes = "two_axes = Constant <value_ints = [2, 3]> ()"
-    same = "prediction = Identity (output)" if not given else "prediction = Mul (output, weight)"
-    return "\n".join([start[:first], axes, output, same, start[last:]])
+def _textless(given: str | None) -> dict[str, str]:
+    """The denoisers' graphs without text, rows and guidance; the features are the output's half."""
+    image = f"{LATENTS} low_resolution, " if given else ""
+    inputs = f"""
+        {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history, {image}
+        float[batch, 2] time_embeds, float[batch, 8] coefficients, {LATENTS} noise"""
+    update = f"two_axes = Constant <value_ints = [2, 3]> () {SAMPLER_UPDATE}"
+    seen = "low_resolution" if given else "latents"
+    return {
+        "denoiser": f"""
+            denoiser ({inputs}) => ({STEP_OUTPUTS}, {LATENTS} features) {{
+                features = Mul ({seen}, weight)
+                prediction = Identity (features)
+                {update}
+            }}""",
+        "cached_denoiser": f"""
+            cached_denoiser ({inputs}, {LATENTS} features) => ({STEP_OUTPUTS}) {{
+                prediction = Identity (features)
+                {update}
+            }}""",
+    }
 
 
 def _write(

@@ -131,6 +131,7 @@ Settings Caller::settings_of(const Batch& batch) {
   settings.timestep_spacing = shared.timestep_spacing.value_or("");
   settings.strength = shared.strength;
   settings.vae_tile_size = shared.vae_tile_size.value_or(0);
+  settings.cache_interval = shared.cache_interval;
   settings.guidance_scale = shared.guidance_scale;
   for (const Job* job : batch) {
     settings.seeds.push_back(job->settings.seed);

@@ -52,6 +52,9 @@ void declare_settings(CLI::App& app, Arguments& arguments) {
   setting<double>(app, arguments, "--strength", "strength",
                   "0 to 1, the part of the steps that the image goes through: 0.8, or 1 with a "
                   "mask.");
+  setting<std::int32_t>(app, arguments, "--cache-interval", "cache_interval",
+                        "Run the whole denoiser in every so-manyth step only: faster, less exact.")
+      ->default_str("1");
   setting<std::int32_t>(app, arguments, "--vae-tile-size", "vae_tile_size",
                         "Decode in tiles of so many pixels.");
 }

@@ -80,7 +80,8 @@ ordered_json to_json(const PictureSettings& settings) {
           {"image", null_or(settings.image)},
           {"mask_image", null_or(settings.mask_image)},
           {"strength", null_or(settings.strength)},
-          {"vae_tile_size", null_or(settings.vae_tile_size)}};
+          {"vae_tile_size", null_or(settings.vae_tile_size)},
+          {"cache_interval", settings.cache_interval}};
 }
 
 PictureSettings settings_of(const json& value) {
@@ -103,6 +104,7 @@ PictureSettings settings_of(const json& value) {
   take(object, "mask_image", text_of, settings.mask_image);
   take(object, "strength", number_of, settings.strength);
   take(object, "vae_tile_size", integer_of, settings.vae_tile_size);
+  take(object, "cache_interval", integer_of, settings.cache_interval);
   object.finish();
   return settings;
 }

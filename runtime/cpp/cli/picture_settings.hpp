@@ -30,6 +30,7 @@ struct PictureSettings {
   std::optional<std::string> image = {}, mask_image = {};  // sha256 of the files
   std::optional<double> strength = {};
   std::optional<std::int32_t> vae_tile_size = {};  // pixels
+  std::int32_t cache_interval = 1;
 };
 
 // Settings in the order of the Python package.

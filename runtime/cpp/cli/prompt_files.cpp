@@ -40,6 +40,7 @@ constexpr const char* line_settings[] = {"prompt",
                                          "mask_image",
                                          "strength",
                                          "vae_tile_size",
+                                         "cache_interval",
                                          "count"};
 
 // Runs what reads a line; an error then names it.

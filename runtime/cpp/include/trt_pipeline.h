@@ -238,6 +238,10 @@ typedef struct trt_pipeline_settings {
 
   /** "leading", "linspace" or "trailing", as diffusers names them; NULL is the checkpoint's own. */
   const char* timestep_spacing;
+
+  /** From 1 to 1000: the whole denoiser runs in every so-manyth step; those between take its
+   *  features and run its ends only, which is faster and less exact (arXiv:2312.00858). */
+  int32_t cache_interval;
 } trt_pipeline_settings;
 
 /** The pictures of one call, owned by the library until trt_pipeline_pictures_free. May grow. */

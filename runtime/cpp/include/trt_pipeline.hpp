@@ -85,6 +85,7 @@ struct Settings {
   // [1 or B, image_height, image_width], 128 or more where the image is painted anew.
   std::vector<std::uint8_t> mask_image = {};
   std::int32_t vae_tile_size = 0;
+  std::int32_t cache_interval = 1;
   // Hears of each finished step, with its preview; as progress otherwise.
   std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
 };
@@ -267,6 +268,7 @@ class Pipeline {
     raw.output = settings.output;
     if (settings.strength) raw.strength = *settings.strength;
     raw.vae_tile_size = settings.vae_tile_size;
+    raw.cache_interval = settings.cache_interval;
     add_image(settings, raw);
     return raw;
   }

@@ -82,6 +82,7 @@ trt_pipeline_settings default_settings() {
   settings.guidance_interval[1] = 1.0;
   settings.schedule = "published";
   settings.strength = TRT_PIPELINE_DEFAULT_STRENGTH;
+  settings.cache_interval = 1;
   return settings;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "errors.hpp"
 
@@ -79,7 +80,17 @@ void check_finite(const Tensor& latents) {
   }
 }
 
-Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
+std::vector<Graph*> Denoisers::choice(const std::vector<const Parts*>& parts) const {
+  std::vector<Graph*> chosen;
+  std::size_t first = 0;
+  for (std::size_t step = 0; step < parts.size(); ++step) {
+    if (parts[step] != parts[first]) first = step;
+    chosen.push_back((step - first) % interval ? cached : &whole);
+  }
+  return chosen;
+}
+
+Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners) {
   const std::size_t steps = table.coefficients.size();
@@ -89,6 +100,8 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
   history_shape.insert(history_shape.begin(), remembered);
   Tensor history(DType::float32, history_shape), drawn(DType::float32, latents.shape);
   const std::size_t embed_bytes = time_embeds.bytes.size() / steps;
+  const auto graphs = denoisers.choice(parts);
+  std::map<const Part*, Tensor> features;
   for (std::size_t step = 0; step < steps; ++step) {
     listeners.before(step, steps);
     if (table.draws_noise)
@@ -106,9 +119,12 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
                             {"coefficients", coefficients},
                             {"noise", z}};
       inputs.insert(part.constants.begin(), part.constants.end());
-      const Tensors outputs = denoiser.run(inputs);
+      if (graphs[step] == denoisers.cached) inputs.emplace("features", features.at(&part));
+      Tensors outputs = graphs[step]->run(inputs);
       batch.put(part, outputs.at("next_latents"), latents);
       batch.put(part, outputs.at("next_history"), history, remembered);
+      const auto made = outputs.find("features");
+      if (made != outputs.end()) features[&part] = std::move(made->second);
     }
     if (known) known->restore(latents, table.alphas_cumprod[step + 1]);
     if (listeners.after) listeners.after({step, steps, table.timesteps[step], latents});
@@ -117,7 +133,7 @@ Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>&
   return latents;
 }
 
-Tensor denoise_at_once(LoopGraph& denoiser, Tensor latents, const Parts& parts,
+Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& parts,
                        const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
                        const OnStep& before, const LoopGraph::OnObstacle& on_obstacle) {
   const std::size_t steps = table.coefficients.size();
@@ -128,14 +144,16 @@ Tensor denoise_at_once(LoopGraph& denoiser, Tensor latents, const Parts& parts,
   const TensorView coefficients(DType::float32, {steps, 8}, table.coefficients.data());
   for (const Part& part : parts) {
     const Tensor x = batch.samples(part, latents);
-    LoopInputs inputs{x, {}, time_embeds, coefficients, std::nullopt};
+    LoopInputs inputs{x,           {}, time_embeds, coefficients, std::nullopt, denoisers.cached,
+                      denoisers.interval};
     inputs.constants.insert(part.constants.begin(), part.constants.end());
     Tensor own_noise;
     if (table.draws_noise) {
       own_noise = batch.samples(part, drawn, steps);
       inputs.noise = own_noise;
     }
-    batch.put(part, denoiser.denoise(inputs, on_obstacle), latents);
+    auto& loop = dynamic_cast<LoopGraph&>(denoisers.whole);
+    batch.put(part, loop.denoise(inputs, on_obstacle), latents);
   }
   for (std::size_t step = 1; step <= steps; ++step) before(step, steps);
   return latents;

@@ -40,17 +40,29 @@ struct Listeners {
 // InvalidInputError unless all latents are finite.
 void check_finite(const Tensor& latents);
 
+// The graphs that take a step. Every interval-th runs whole; those between take the features that
+// it gave, and only the ends of the network run anew: DeepCache, arXiv:2312.00858.
+struct Denoisers {
+  Graph& whole;
+  Graph* cached = nullptr;  // null where the interval is 1
+  std::size_t interval = 1;
+
+  // The graph of each step; the whole one where other rows begin, as features are theirs.
+  std::vector<Graph*> choice(const std::vector<const Parts*>& parts) const;
+};
+
 // Take latents [B, C, h, w] through the steps of a table. Noise is drawn for the whole batch at
 // once, so splitting it into parts changes no sample.
 // parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step. known:
 // what every step puts back, if any.
-Tensor denoise(Graph& denoiser, Tensor latents, const std::vector<const Parts*>& parts,
+Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners);
 
 // The same latents, without looking at any in between. parts: what covers the batch, in every step.
-// before: hears of the first step, and of the others once all are done.
-Tensor denoise_at_once(LoopGraph& denoiser, Tensor latents, const Parts& parts,
+// before: hears of the first step, and of the others once all are done. denoisers.whole is a
+// LoopGraph.
+Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& parts,
                        const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
                        const OnStep& before, const LoopGraph::OnObstacle& on_obstacle);
 

@@ -98,6 +98,7 @@ std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
 }
 
 constexpr std::int64_t most_characters = 1 << 17;  // of a prompt
+constexpr std::int64_t most_interval = 1000;       // between two whole steps
 constexpr std::size_t smallest_tile = 8;  // latents; a smaller one would show little but seams
 
 // The side of the decoder's tiles in latents; 0 decodes at once.
@@ -165,6 +166,7 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
   if (request.latents) latents = given_latents(request, shape);
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
   tile_of(request.vae_tile_size, factor);
+  checked_integer("cache_interval", request.cache_interval, 1, most_interval);
   SamplerTable table = sampler_table(
       request.sampler.empty() ? bundle_.manifest.schedule.sampler : request.sampler,
       choose_schedule(bundle_.manifest.schedule, request.schedule, request.timestep_spacing),
@@ -179,30 +181,38 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
 
 Pictures Pipeline::generate(const Request& request) {
   auto [shape, table, guided, noise, seeds, image, given] = plan(request);
+  const Denoisers graphs = denoisers(request);
   Parts inside, outside;
   const auto parts = parts_of_steps(request, guided, inside, outside);
   auto [latents, known] = given ? Start{std::move(*given), std::nullopt}
                                 : start(request, shape, table, image, *noise);
-  Tensor made = denoised(std::move(latents), parts, table, *noise, known, request.listeners);
+  Tensor made =
+      denoised(graphs, std::move(latents), parts, table, *noise, known, request.listeners);
   return {shape, request.decode ? pictures_of(request, made, image) : std::move(made),
           std::move(seeds)};
 }
 
 // At once where the denoiser can and nothing looks at the steps or differs between them.
-Tensor Pipeline::denoised(Tensor latents, const std::vector<const Parts*>& parts,
-                          const SamplerTable& table, NoiseStream& noise,
-                          const std::optional<KnownLatents>& known, const Listeners& listeners) {
+Tensor Pipeline::denoised(const Denoisers& denoisers, Tensor latents,
+                          const std::vector<const Parts*>& parts, const SamplerTable& table,
+                          NoiseStream& noise, const std::optional<KnownLatents>& known,
+                          const Listeners& listeners) {
   const auto times = time_embeds(table);
-  auto* const loop = dynamic_cast<LoopGraph*>(denoiser_.get());
+  const bool loops = dynamic_cast<LoopGraph*>(&denoisers.whole) != nullptr;
   const bool alike = std::ranges::count(parts, parts[0]) == std::ssize(parts);
-  if (!loop || !alike || known || listeners.after) {
-    return denoise(*denoiser_, std::move(latents), parts, table, *times, noise, known, listeners);
+  if (!loops || !alike || known || listeners.after) {
+    return denoise(denoisers, std::move(latents), parts, table, *times, noise, known, listeners);
   }
   const auto log = [this](const std::string& reason) {
     log_(TRT_PIPELINE_INFO, concat("the loop is enqueued step by step: ", reason));
   };
-  return denoise_at_once(*loop, std::move(latents), *parts[0], table, *times, noise,
+  return denoise_at_once(denoisers, std::move(latents), *parts[0], table, *times, noise,
                          listeners.before, log);
+}
+
+Denoisers Pipeline::denoisers(const Request& request) {
+  const auto interval = static_cast<std::size_t>(request.cache_interval);
+  return {*denoiser_, interval > 1 ? &opened(cached_denoiser_) : nullptr, interval};
 }
 
 // For each step, what covers the batch; `inside` and `outside` the guided steps, they own it.
@@ -307,7 +317,7 @@ Pipeline::Start Pipeline::start(const Request& request, const Shape& shape,
 
 // Latents [B, C, h, w] of pictures [B, H, W, 3]: the mean of each one's distribution.
 Tensor Pipeline::encode_images(const Tensor& pixels) {
-  Graph& encoder = opened_encoder();
+  Graph& encoder = opened(encoder_);
   const ModelSpec& model = bundle_.manifest.model;
   const auto factor = static_cast<std::size_t>(model.vae_scale_factor);
   std::vector<std::shared_ptr<const Tensor>> parts;
@@ -321,17 +331,17 @@ Tensor Pipeline::encode_images(const Tensor& pixels) {
   return concatenated(parts);
 }
 
-// Opened when first used, which may be long after the bundle's hashes were checked.
-Graph& Pipeline::opened_encoder() {
-  const std::lock_guard lock(encoder_mutex_);
-  if (!encoder_) {
-    const GraphSpec& spec = bundle_.graph("encoder", choice_.backend->precision());
+// Its first use may be long after the bundle's hashes were checked.
+Graph& Pipeline::opened(LaterGraph& later) {
+  const std::lock_guard lock(later.mutex);
+  if (!later.graph) {
+    const GraphSpec& spec = bundle_.graph(later.name, choice_.backend->precision());
     const auto& files = bundle_.manifest.files;
     verify_files(bundle_.path,
                  {{spec.path, files.at(spec.path)}, {spec.weights, files.at(spec.weights)}}, true);
-    encoder_ = choice_.backend->open("encoder");
+    later.graph = choice_.backend->open(later.name);
   }
-  return *encoder_;
+  return *later.graph;
 }
 
 std::shared_ptr<const Tensor> Pipeline::time_embeds(const SamplerTable& table) {

@@ -41,6 +41,7 @@ struct Request {
   std::size_t latents_count = 0;
   GivenImage image;                // what to begin with instead of noise
   GivenImage low_resolution;       // what to enlarge
+  std::int32_t cache_interval = 1;
   std::int32_t vae_tile_size = 0;  // pixels; 0 decodes at once
   bool decode = true;
   Listeners listeners;
@@ -88,6 +89,13 @@ class Pipeline {
     std::optional<Tensor> latents;  // of the caller, to begin with
   };
 
+  // A graph that not every call needs, opened under its mutex when first used.
+  struct LaterGraph {
+    const char* name;
+    std::unique_ptr<Graph> graph = nullptr;
+    std::mutex mutex = {};
+  };
+
   Plan plan(const Request& request) const;
   std::unique_ptr<Graph> open_text_encoder() const;
   Shape latents_shape(const Request& request) const;
@@ -98,11 +106,13 @@ class Pipeline {
   Start start(const Request& request, const Shape& shape, const SamplerTable& table,
               const std::optional<ImageInput>& image, NoiseStream& noise);
   Tensor encode_images(const Tensor& pixels);
-  Graph& opened_encoder();
+  Graph& opened(LaterGraph& later);
+  Denoisers denoisers(const Request& request);
   std::shared_ptr<const Tensor> time_embeds(const SamplerTable& table);
-  Tensor denoised(Tensor latents, const std::vector<const Parts*>& parts,
-                  const SamplerTable& table, NoiseStream& noise,
-                  const std::optional<KnownLatents>& known, const Listeners& listeners);
+  Tensor denoised(const Denoisers& denoisers, Tensor latents,
+                  const std::vector<const Parts*>& parts, const SamplerTable& table,
+                  NoiseStream& noise, const std::optional<KnownLatents>& known,
+                  const Listeners& listeners);
   Tensor decode(const Tensor& latents, std::size_t tile);
   Tensor pictures_of(const Request& request, const Tensor& latents,
                      const std::optional<ImageInput>& image);
@@ -114,8 +124,7 @@ class Pipeline {
   const std::optional<Tokenizer> tokenizer_;
   const Choice choice_;
   const std::unique_ptr<Graph> text_encoder_, time_embedding_, denoiser_, decoder_;
-  std::unique_ptr<Graph> encoder_;  // opened when first used, under its mutex
-  std::mutex encoder_mutex_;
+  LaterGraph encoder_{"encoder"}, cached_denoiser_{"cached_denoiser"};
   TensorCache<InputIds> texts_;
   TensorCache<std::vector<float>> times_;
 };

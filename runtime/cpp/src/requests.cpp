@@ -245,6 +245,7 @@ Request request_of(const Pipeline& pipeline, const trt_pipeline_settings& settin
     request.seeds.assign(settings.seeds, settings.seeds + settings.seed_count);
   request.latents = settings.latents;
   request.latents_count = settings.latents_count;
+  request.cache_interval = settings.cache_interval;
   request.vae_tile_size = settings.vae_tile_size;
   request.decode = settings.output == TRT_PIPELINE_OUTPUT_PIXELS;
   request.listeners = {on_step_of(settings), on_step_end_of(pipeline, settings)};

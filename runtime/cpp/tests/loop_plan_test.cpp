@@ -35,43 +35,51 @@ std::vector<float> floats(const std::vector<std::byte>& bytes, std::size_t at, s
   return numbers;
 }
 
-// The denoiser's arithmetic on the CPU: x' = x·s + z + t + c, and x as the newest history.
-void step_of(const float* x, float time, float coefficient, const float* z, float* next) {
-  for (int i = 0; i < 4; ++i) next[i] = x[i] * 0.5f + time + coefficient + z[i];
-}
-
-// Runs a graph per step, or all steps by the addresses of a plan in host memory.
+// The denoiser's arithmetic on the CPU: x' = x·s + z + f + c, where the features f are the time of
+// the step, or of the whole step before a cached one.
 class HostGraph : public LoopGraph {
  public:
+  explicit HostGraph(bool cached = false) : cached_(cached) {}
+
   Tensors run(const TensorViews& inputs) override {
     const TensorView& x = inputs.at("latents");
-    Tensor next(DType::float32, x.shape);
+    Tensor next(DType::float32, x.shape), features(DType::float32, {x.shape[0], 1});
     Shape shape = x.shape;
     shape.insert(shape.begin(), 3);
     const auto row = [&](const char* name, std::size_t sample, std::size_t length) {
       return static_cast<const float*>(inputs.at(name).data) + sample * length;
     };
     for (std::size_t i = 0; i < x.shape[0]; ++i) {
-      step_of(row("latents", i, 4), *row("time_embeds", i, 5), *row("coefficients", i, 8),
-              row("noise", i, 4), next.as<float>().data() + i * 4);
+      const float seen = cached_ ? *row("features", i, 1) : *row("time_embeds", i, 5);
+      features.as<float>()[i] = seen;
+      const float *from = row("latents", i, 4), *z = row("noise", i, 4);
+      for (std::size_t at = 0; at < 4; ++at) {
+        next.as<float>()[i * 4 + at] = from[at] * 0.5f + seen + *row("coefficients", i, 8) + z[at];
+      }
     }
-    return {{"next_latents", next}, {"next_history", Tensor(DType::float32, shape)}};
+    Tensors made = {{"next_latents", next}, {"next_history", Tensor(DType::float32, shape)}};
+    if (!cached_) made.emplace("features", features);
+    return made;
   }
 
+  // All steps by the addresses of a plan in host memory.
   Tensor denoise(const LoopInputs& inputs, const OnObstacle&) override {
-    const LoopPlan plan(inputs);
+    const TensorView features(DType::float32, {inputs.latents.shape[0], 1}, nullptr);
+    const LoopPlan plan(inputs, features);
     std::vector<std::byte> block(plan.size());
     std::ranges::copy(plan.pack_rows(inputs),
                       block.begin() + static_cast<std::ptrdiff_t>(plan.rows_offset()));
     std::memcpy(block.data() + plan.latents_offset(0), inputs.latents.data, inputs.latents.bytes());
-    const auto shapes = step_shapes(inputs);
+    auto shapes = step_shapes(inputs);
+    shapes["features"] = features.shape;
     for (std::size_t step = 0; step < plan.steps(); ++step) {
       const Offsets bound = plan.bindings(step);
       TensorViews views;
       for (const auto& [name, shape] : shapes) {
         views.emplace(name, TensorView(DType::float32, shape, block.data() + bound.at(name)));
       }
-      for (const auto& [name, made] : run(views)) {
+      Graph& graph = step % inputs.interval ? *inputs.cached : *this;
+      for (const auto& [name, made] : graph.run(views)) {
         std::ranges::copy(made.bytes,
                           block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
       }
@@ -81,6 +89,9 @@ class HostGraph : public LoopGraph {
                 result.bytes.size());
     return result;
   }
+
+ private:
+  bool cached_;
 };
 
 }  // namespace
@@ -125,21 +136,57 @@ TEST_CASE("a packed row repeats its step's numbers for each sample") {
         std::vector<float>{1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015});
 }
 
+TEST_CASE("features lie behind the states, in every step at one place") {
+  const TensorView features(DType::float16, {2, 5}, nullptr);
+  const LoopPlan plan(Example().inputs(true), features);
+  CHECK(plan.bindings(0).at("features") == 3584);
+  CHECK(plan.bindings(1).at("features") == 3584);
+  CHECK(plan.size() == 3840);
+}
+
+TEST_CASE("features have as many rows and as large a picture as the step's inputs") {
+  const Example example;
+  LoopInputs inputs = example.inputs(true);
+  const std::vector<TensorSpec> given = {
+      {"latents", DType::float32, {"batch", 1, "latent_height", "latent_width"}},
+      {"text_kv", DType::float32, {"rows", 3}}};
+  const Shape expected = {2, 7, 2, 2};
+  GraphSpec denoiser;
+  denoiser.inputs = given;
+  CHECK(!features_of(denoiser, inputs));
+  denoiser.outputs = {{"features", DType::float16, {"rows", 7, "latent_height", "latent_width"}}};
+  CHECK(features_of(denoiser, inputs)->shape == expected);
+  CHECK(features_of(denoiser, inputs)->bytes() == 2 * 7 * 4 * 2);
+}
+
+TEST_CASE("the whole denoiser runs in every so-manyth step, and where other rows begin") {
+  HostGraph whole, cached(true);
+  const Denoisers denoisers{whole, &cached, 3};
+  const Parts guided, unguided;
+  const auto chosen = denoisers.choice(
+      {&guided, &guided, &guided, &guided, &guided, &unguided, &unguided, &unguided, &unguided});
+  std::string found;
+  for (const Graph* graph : chosen) found += graph == &whole ? 'w' : 'c';
+  CHECK(found == "wccwcwccw");
+}
+
 TEST_CASE("all steps at once give the bits of a run per step, in parts and with noise") {
-  for (const bool draws_noise : {false, true}) {
+  for (const auto& [draws_noise, interval] :
+       {std::pair<bool, std::size_t>{false, 1}, {true, 1}, {false, 2}, {true, 3}}) {
     const SamplerTable table({3, 2, 1}, {0.2, 0.4, 0.6, 1},
                              {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, draws_noise);
     const Tensor latents = counted({3, 1, 2, 2}), times = counted({3, 5});
     const Parts parts = {{0, 2, {}}, {2, 1, {}}};
-    HostGraph graph;
+    HostGraph graph, cached(true);
+    const Denoisers denoisers{graph, interval > 1 ? &cached : nullptr, interval};
     SeedNoise noise(7), same(7);
     std::vector<std::size_t> heard, expected;
     const auto expect = [&](std::size_t step, std::size_t) { expected.push_back(step); };
     const auto hear = [&](std::size_t step, std::size_t) { heard.push_back(step); };
-    const Tensor apart = denoise(graph, latents, {&parts, &parts, &parts}, table, times, noise,
+    const Tensor apart = denoise(denoisers, latents, {&parts, &parts, &parts}, table, times, noise,
                                  std::nullopt, {expect, {}});
     const Tensor at_once =
-        denoise_at_once(graph, latents, parts, table, times, same, hear, [](const std::string&) {});
+        denoise_at_once(denoisers, latents, parts, table, times, same, hear, [](const std::string&) {});
     CHECK(at_once.bytes == apart.bytes);
     CHECK(heard == expected);
   }

@@ -364,6 +364,8 @@ TEST_CASE("settings outside what is allowed are refused") {
   CHECK(refused([](Settings& s) { s.guidance_scales = {1, 2}; }));
   CHECK(refused([](Settings& s) { s.guidance_interval = {0.9, 0.1}; }));
   CHECK(refused([](Settings& s) { s.eta = 2; }));
+  CHECK(refused([](Settings& s) { s.cache_interval = 0; }));
+  CHECK(refused([](Settings& s) { s.cache_interval = 1001; }));
   CHECK(refused([](Settings& s) { s.sampler = "heun"; }));
   CHECK(refused([](Settings& s) { s.schedule = "linear"; }));
   CHECK(refused([](Settings& s) { s.timestep_spacing = "cubic"; }));

@@ -63,11 +63,13 @@ class LoopBackend(Protocol):
         time_embeds: NDArray[Any],
         coefficients: NDArray[np.float32],
         noise: NDArray[np.float32] | None,
+        cache_interval: int = 1,
     ) -> NDArray[np.float32]:
         """Latents [B, C, h, w] after all N steps, the same bits as a run of the denoiser per step.
 
         constants: the denoiser's inputs that stay the same. time_embeds: [N, E]. coefficients:
-        [N, 8]. noise: [N, B, C, h, w]; None is zero. The caller owns the result.
+        [N, 8]. noise: [N, B, C, h, w]; None is zero. cache_interval: all but every so-manyth step
+        are cached_denoiser's. The caller owns the result.
         """
 
 

@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
-GRAPHS = ("text_encoder", "time_embedding", "denoiser", "decoder", "encoder")
+GRAPHS = (
+    "text_encoder",
+    "time_embedding",
+    "denoiser",
+    "cached_denoiser",
+    "decoder",
+    "encoder",
+)
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]

@@ -68,6 +68,7 @@ SETTINGS_OPTIONS = (
     "width",
     "strength",
     "vae_tile_size",
+    "cache_interval",
 )
 """Options that are entries of Settings by the same name."""
 
@@ -121,6 +122,11 @@ SETTINGS_OPTIONS = (
     help="0 to 1, the part of the steps that the image goes through: 0.8, or 1 with a mask.",
 )
 @click.option("--mask-image", type=EXISTING_FILE, help="White where the image is painted anew.")
+@click.option(
+    "--cache-interval",
+    default=1,
+    help="Run the whole denoiser in every so-manyth step only: faster, less exact.",
+)
 @click.option("--vae-tile-size", type=int, help="Decode in tiles of so many pixels.")
 @click.option("--backend", help=f"One of: {', '.join(BACKENDS)}. The best available by default.")
 @click.option("--threads", type=int, help="For arithmetic on the CPU; all by default.")

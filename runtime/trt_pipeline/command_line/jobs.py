@@ -32,6 +32,7 @@ SHARED = (
     "guidance_interval",
     "strength",
     "vae_tile_size",
+    "cache_interval",
 )
 """Settings that all pictures of a call share."""
 

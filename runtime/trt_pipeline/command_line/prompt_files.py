@@ -30,6 +30,7 @@ LINE_SETTINGS = (
     "mask_image",
     "strength",
     "vae_tile_size",
+    "cache_interval",
     "count",
 )
 """What a line of a .jsonl file may say; only the prompt must be there."""

@@ -87,6 +87,8 @@ class Settings:
     strength: float | None = None
     vae_tile_size: int | None = None
     """Pixels."""
+    cache_interval: int = 1
+    """The whole denoiser runs in every so-manyth step."""
 
 
 def settings_json(settings: Settings, kind: PictureFormat) -> str:

@@ -28,7 +28,7 @@ from trt_pipeline.pictures.tiling import decode_in_tiles
 from trt_pipeline.pipelines.cache import ArrayCache
 from trt_pipeline.pipelines.call import Call, ProgressBar, checked_latents
 from trt_pipeline.pipelines.outputs import PipelineOutput, SafetyChecker, Step
-from trt_pipeline.sampling.denoising import Part, denoise, denoise_at_once
+from trt_pipeline.sampling.denoising import Denoisers, Part, denoise, denoise_at_once
 from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, noised, paste
 
 TIME_CACHE_BYTES = 128 * 2**20
@@ -90,7 +90,7 @@ class BasePipeline(Closing, Generic[C]):
         self._safety_checker = safety_checker
         for graph in self.GRAPHS:  # now, while the hashes just checked still hold
             backend.graph(graph)
-        self._encoder_checked = False
+        self._checked_later: set[str] = set()
         self._times = ArrayCache(TIME_CACHE_BYTES)
 
     @classmethod
@@ -167,12 +167,13 @@ class BasePipeline(Closing, Generic[C]):
     def _run_call(self, call: C, watched: bool = True) -> Generator[Step, None, PipelineOutput]:
         """watched: whether somebody looks at the steps; else the backend may take all at once."""
         _stop_if_cancelled(call, "before the first step")
+        cached = self._graph_opened_later("cached_denoiser") if call.cache_interval > 1 else None
         parts = self._parts(call)
         start, known = self._start(call)
         total = len(call.table.timesteps)
         if not (watched or known or call.callback) and self._denoised_at_once(call, start, parts):
             return self._output(call, start)
-        for index, latents in self._denoise(call, start, parts, known):
+        for index, latents in self._denoise(call, start, parts, known, cached):
             timestep = call.table.timesteps[index].item()
             if call.callback:
                 self._call_back(call, index, timestep, latents)
@@ -201,18 +202,18 @@ class BasePipeline(Closing, Generic[C]):
 
     def _encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Latents [B, C, h, w] of pictures [B, H, W, 3]: the mean of each one's distribution."""
-        graph = self._opened_encoder()
+        graph = self._graph_opened_later("encoder")
         parts = [pixels[samples] for samples in self._split(len(pixels))]
         return np.concatenate([graph.run({"image": part})["latents_mean"] for part in parts])
 
-    def _opened_encoder(self) -> Graph:
+    def _graph_opened_later(self, name: str) -> Graph:
         """Opened when first used, which may be long after the bundle's hashes were checked."""
-        spec = self.bundle.graph("encoder", self._backend.precision)
-        files = {name: self.bundle.files[name] for name in (spec.path, spec.weights)}
-        if not self._encoder_checked:
+        if name not in self._checked_later:
+            spec = self.bundle.graph(name, self._backend.precision)
+            files = {file: self.bundle.files[file] for file in (spec.path, spec.weights)}
             verify_files(self.bundle.path, files, hashes=True)
-            self._encoder_checked = True
-        return self._backend.graph("encoder")
+            self._checked_later.add(name)
+        return self._backend.graph(name)
 
     def _denoise(
         self,
@@ -220,13 +221,14 @@ class BasePipeline(Closing, Generic[C]):
         latents: NDArray[np.float32],
         parts: Sequence[Sequence[Part]],
         known: KnownLatents | None,
+        cached: Graph | None,
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         times = call.table.timesteps
         time_embeds = self._time_embeds(times)
         steps = _tracked(range(len(times)), call.progress_bar)
-        denoiser = self._backend.graph("denoiser")
+        denoisers = Denoisers(self._backend.graph("denoiser"), cached, call.cache_interval)
         yield from denoise(
-            denoiser, latents, parts, call.table, time_embeds, call.noise, known, steps
+            denoisers, latents, parts, call.table, time_embeds, call.noise, known, steps
         )
 
     def _denoised_at_once(
@@ -237,7 +239,9 @@ class BasePipeline(Closing, Generic[C]):
         if not isinstance(backend, LoopBackend) or any(step is not parts[0] for step in parts):
             return False
         times = self._time_embeds(call.table.timesteps)
-        denoise_at_once(backend, latents, parts[0], call.table, times, call.noise)
+        denoise_at_once(
+            backend, latents, parts[0], call.table, times, call.noise, call.cache_interval
+        )
         for _ in _tracked(range(len(times)), call.progress_bar):
             pass
         _stop_if_cancelled(call, "after the last step")

@@ -66,6 +66,8 @@ class Call:
     image: ImageInput | None
     from_noise: bool
     """Whether denoising begins with nothing but noise."""
+    cache_interval: int
+    """The whole denoiser runs in every so-manyth step."""
     tile: int | None
     """Side of the decoder's tiles in latents."""
     output_type: OutputType
@@ -143,6 +145,7 @@ def check_call(
     seed: int | Sequence[int] | None,
     latents: ArrayLike | None,
     output_type: OutputType,
+    cache_interval: int,
     vae_tile_size: int | None,
     callback_on_step_end: Callable[..., Any] | None,
     cancel: CancelToken | None,
@@ -177,6 +180,7 @@ def check_call(
         latents=None if latents is None else checked_latents(latents, shape),
         image=image,
         from_noise=image is None or (image.repainted is not None and start == 0),
+        cache_interval=arguments.integer("cache_interval", cache_interval, 1, 1000),
         tile=_tile(vae_tile_size, factor),
         output_type=output_type,
         callback=callback_on_step_end,

@@ -106,6 +106,7 @@ class Pipeline(BasePipeline[TextCall]):
         image: "ImageInput | Sequence[ImageInput] | None" = None,
         strength: float | None = None,
         mask_image: "ImageInput | Sequence[ImageInput] | None" = None,
+        cache_interval: int = 1,
         vae_tile_size: int | None = None,
         callback_on_step_end: Callable[..., Any] | None = None,
         cancel: CancelToken | None = None,
@@ -138,6 +139,9 @@ class Pipeline(BasePipeline[TextCall]):
         part of the steps that it goes through; 0.8 by default, 1.0 with a mask.
         mask_image: of the image's size; where it is white the image is painted anew, elsewhere its
         pixels stay exactly. A list has one a picture.
+        cache_interval: the whole denoiser runs in every so-manyth step; those between take its
+        features and run its ends only, which is faster and less exact (DeepCache,
+        arXiv:2312.00858).
         vae_tile_size: decode in tiles of so many pixels, to bound the memory of large pictures.
         callback_on_step_end: called as (pipe, step, timestep, {"latents": [B, C, h, w]}) after each
         step; "latents" of the dictionary it returns, if any, replace them.

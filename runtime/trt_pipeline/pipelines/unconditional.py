@@ -35,6 +35,7 @@ class UnconditionalPipeline(BasePipeline[Call]):
         sampler: str | None = None,
         schedule: str = "published",
         timestep_spacing: str | None = None,
+        cache_interval: int = 1,
         vae_tile_size: int | None = None,
         callback_on_step_end: Callable[..., Any] | None = None,
         cancel: CancelToken | None = None,

@@ -1,4 +1,8 @@
-"""The loop over the sampler's steps: noise to latents."""
+"""The loop over the sampler's steps: noise to latents.
+
+With a cache interval of n, the whole denoiser runs in every n-th step. The steps between take the
+features that it gave, and only the ends of the network run anew: DeepCache, arXiv:2312.00858.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +27,29 @@ class Part:
     """Inputs of the denoiser that stay the same over the steps, such as text_kv [M, 77, K]."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Denoisers:
+    """The graphs that take a step, and which of them takes which."""
+
+    whole: Graph
+    cached: Graph | None = None
+    """None where the interval is 1."""
+    interval: int = 1
+
+    def choice(self, parts: Sequence[Sequence[Part]]) -> list[Graph]:
+        """The graph of each step; the whole one where other rows begin, as features are theirs."""
+        chosen: list[Graph] = []
+        first = 0
+        for step, own in enumerate(parts):
+            if own is not parts[first]:
+                first = step
+            cached = self.cached if (step - first) % self.interval else None
+            chosen.append(cached or self.whole)
+        return chosen
+
+
 def denoise(
-    denoiser: Graph,
+    denoisers: Denoisers,
     latents: NDArray[np.float32],
     parts: Sequence[Sequence[Part]],
     table: SamplerTable,
@@ -42,13 +67,15 @@ def denoise(
     """
     history = np.zeros((3, *latents.shape), np.float32)
     drawn = np.zeros_like(latents)
+    graphs = denoisers.choice(parts)
+    features: dict[Part, dict[str, NDArray[Any]]] = {}
     for step in steps:
         if table.draws_noise:
             drawn = noise.draw(latents.shape)
         for part in parts[step]:
             at = part.samples
             count = at.stop - at.start
-            outputs = denoiser.run(
+            outputs = graphs[step].run(
                 {
                     "latents": latents[at],
                     "history": np.ascontiguousarray(history[:, at]),
@@ -56,8 +83,11 @@ def denoise(
                     "coefficients": np.tile(table.coefficients[step], (count, 1)),
                     "noise": drawn[at],
                     **part.constants,
+                    **({} if graphs[step] is denoisers.whole else features[part]),
                 }
             )
+            if denoisers.cached and "features" in outputs:
+                features[part] = {"features": outputs["features"]}
             latents[at] = outputs["next_latents"]
             history[:, at] = outputs["next_history"]
         if known:
@@ -72,6 +102,7 @@ def denoise_at_once(
     table: SamplerTable,
     time_embeds: NDArray[Any],
     noise: NoiseStream,
+    cache_interval: int,
 ) -> None:
     """Take latents [B, C, h, w] through all steps, in place, without looking at any in between.
 
@@ -83,5 +114,10 @@ def denoise_at_once(
         at = part.samples
         own_noise = None if drawn is None else drawn[:, at]
         latents[at] = backend.denoise(
-            latents[at], part.constants, time_embeds, table.coefficients, own_noise
+            latents[at],
+            part.constants,
+            time_embeds,
+            table.coefficients,
+            own_noise,
+            cache_interval,
         )

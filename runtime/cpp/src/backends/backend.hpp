@@ -31,6 +31,8 @@ struct LoopInputs {
   TensorView time_embeds;           // [N, E]
   TensorView coefficients;          // float32 [N, 8]
   std::optional<TensorView> noise;  // float32 [N, B, C, h, w]; none is zero
+  Graph* cached = nullptr;          // takes all but every interval-th step; null if that is 1
+  std::size_t interval = 1;
 };
 
 // A graph that can also take all steps without the host.

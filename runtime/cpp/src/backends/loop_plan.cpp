@@ -41,7 +41,27 @@ std::map<std::string, Shape, std::less<>> step_shapes(const LoopInputs& inputs) 
   return shapes;
 }
 
-LoopPlan::LoopPlan(const LoopInputs& inputs) : steps_(inputs.coefficients.shape[0]) {
+std::optional<TensorView> features_of(const GraphSpec& denoiser, const LoopInputs& inputs) {
+  const auto spec = std::ranges::find(denoiser.outputs, "features", &TensorSpec::name);
+  if (spec == denoiser.outputs.end()) return std::nullopt;
+  std::map<std::string, std::size_t> sizes;
+  const auto shapes = step_shapes(inputs);
+  for (const TensorSpec& input : denoiser.inputs) {
+    for (std::size_t axis = 0; axis < input.shape.size(); ++axis) {
+      const auto* dim = std::get_if<std::string>(&input.shape[axis]);
+      if (dim) sizes[*dim] = shapes.at(input.name).at(axis);
+    }
+  }
+  Shape shape;
+  for (const Dim& dim : spec->shape) {
+    const auto* name = std::get_if<std::string>(&dim);
+    shape.push_back(name ? sizes.at(*name) : static_cast<std::size_t>(std::get<std::int64_t>(dim)));
+  }
+  return TensorView(spec->dtype, shape, nullptr);
+}
+
+LoopPlan::LoopPlan(const LoopInputs& inputs, const std::optional<TensorView>& features)
+    : steps_(inputs.coefficients.shape[0]) {
   const std::size_t batch = inputs.latents.shape[0], latents = inputs.latents.bytes();
   for (const auto& [name, view] : inputs.constants) constants_.add(name, view.bytes());
   row_.add("time_embeds", batch * row_bytes(inputs.time_embeds));
@@ -49,6 +69,7 @@ LoopPlan::LoopPlan(const LoopInputs& inputs) : steps_(inputs.coefficients.shape[
   (inputs.noise ? row_ : constants_).add("noise", latents);
   state_.add("latents", latents);
   state_.add("history", remembered * latents);
+  if (features) features_.add("features", features->bytes());
 }
 
 Offsets LoopPlan::bindings(std::size_t step) const {
@@ -59,6 +80,7 @@ Offsets LoopPlan::bindings(std::size_t step) const {
   for (const auto& [name, offset] : state_.offsets) {
     bound["next_" + name] = state_offset((step + 1) % 2) + offset;
   }
+  insert_moved(features_, state_offset(2), bound);
   return bound;
 }
 

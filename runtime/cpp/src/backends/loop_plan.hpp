@@ -2,15 +2,17 @@
 //
 // One block holds it all:
 //
-//     constants | row 0 | row 1 | … | row N-1 | state 0 | state 1
+//     constants | row 0 | row 1 | … | row N-1 | state 0 | state 1 | features
 //
 // A row has what only its step sees: coefficients, time embedding, and noise if any is drawn. A
-// state has the latents and the history. A step reads one state and writes the other.
+// state has the latents and the history. A step reads one state and writes the other. The denoiser
+// writes the features, cached_denoiser reads them.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,13 +35,16 @@ struct Layout {
 // The denoiser's inputs at the first step, by name, which say the shapes of all steps.
 std::map<std::string, Shape, std::less<>> step_shapes(const LoopInputs& inputs);
 
+// What a whole step writes for the cached ones, without data; none in a bundle from before.
+std::optional<TensorView> features_of(const GraphSpec& denoiser, const LoopInputs& inputs);
+
 // Offsets are in bytes from the start of the block.
 class LoopPlan {
  public:
-  explicit LoopPlan(const LoopInputs& inputs);
+  explicit LoopPlan(const LoopInputs& inputs, const std::optional<TensorView>& features = {});
 
   std::size_t steps() const { return steps_; }
-  std::size_t size() const { return state_offset(2); }
+  std::size_t size() const { return state_offset(2) + features_.size; }
   const Layout& constants() const { return constants_; }
   std::size_t rows_offset() const { return constants_.size; }
   // Where every input and output of a step lies.
@@ -59,7 +64,7 @@ class LoopPlan {
   }
 
   std::size_t steps_;
-  Layout constants_, row_, state_;
+  Layout constants_, row_, state_, features_;
 };
 
 }  // namespace trt_pipeline::internal

@@ -166,7 +166,11 @@ class TensorRtGraph : public LoopGraph {
   Tensor denoise(const LoopInputs& inputs, const OnObstacle& on_obstacle) override {
     check_first_step(inputs);
     auto loop = loops_.take([&](const TensorRtLoop& one) { return one.fits(inputs); });
-    if (!loop) loop = std::make_unique<TensorRtLoop>(*engine_, logger_, name_, inputs);
+    if (!loop) {
+      auto* const cached = dynamic_cast<TensorRtGraph*>(inputs.cached);
+      loop = std::make_unique<TensorRtLoop>(*engine_, cached ? cached->engine_.get() : nullptr,
+                                            logger_, name_, inputs, features_of(spec_, inputs));
+    }
     Tensor latents = loop->run(inputs, on_obstacle);
     loops_.give_back(std::move(loop));
     return latents;

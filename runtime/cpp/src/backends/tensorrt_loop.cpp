@@ -2,26 +2,39 @@
 
 namespace trt_pipeline::internal {
 
-TensorRtLoop::TensorRtLoop(nvinfer1::ICudaEngine& engine, Logger& logger, std::string name,
-                           const LoopInputs& inputs)
+TensorRtLoop::TensorRtLoop(nvinfer1::ICudaEngine& engine, nvinfer1::ICudaEngine* cached,
+                           Logger& logger, std::string name, const LoopInputs& inputs,
+                           const std::optional<TensorView>& features)
     : logger_(logger),
       name_(std::move(name)),
-      plan_(inputs),
+      plan_(inputs, features),
       draws_noise_(inputs.noise.has_value()),
+      interval_(inputs.interval),
       shapes_(step_shapes(inputs)),
       stream_(make_stream()),
       block_(allocate(plan_.size())),
-      context_(engine.createExecutionContext()) {
-  require(context_ != nullptr, "no execution context");
-  for (const auto& [input, shape] : shapes_) {
-    require(context_->setInputShape(input.c_str(), dims_of(shape)),
+      whole_(make_context(engine, shapes_)) {
+  if (!cached) return;
+  Shapes shapes = shapes_;
+  if (features) shapes["features"] = features->shape;
+  cached_ = make_context(*cached, shapes);
+}
+
+TensorRtLoop::Context TensorRtLoop::make_context(nvinfer1::ICudaEngine& engine,
+                                                 const Shapes& shapes) const {
+  Context context(engine.createExecutionContext());
+  require(context != nullptr, "no execution context");
+  for (const auto& [input, shape] : shapes) {
+    require(context->setInputShape(input.c_str(), dims_of(shape)),
             concat(input, " of shape ", describe(shape), " is outside the engine's profile"));
   }
+  return context;
 }
 
 bool TensorRtLoop::fits(const LoopInputs& inputs) const {
   return plan_.steps() == inputs.coefficients.shape[0] &&
-         draws_noise_ == inputs.noise.has_value() && shapes_ == step_shapes(inputs);
+         draws_noise_ == inputs.noise.has_value() && interval_ == inputs.interval &&
+         shapes_ == step_shapes(inputs);
 }
 
 Tensor TensorRtLoop::run(const LoopInputs& inputs, const LoopGraph::OnObstacle& on_obstacle) {
@@ -67,11 +80,11 @@ void TensorRtLoop::upload(const LoopInputs& inputs) {
 
 void TensorRtLoop::enqueue_steps() {
   for (std::size_t step = 0; step < plan_.steps(); ++step) {
+    auto& context = step % interval_ ? *cached_ : *whole_;
     for (const auto& [tensor, offset] : plan_.bindings(step)) {
-      require(context_->setTensorAddress(tensor.c_str(), at(offset)),
-              tensor + " could not be bound");
+      require(context.setTensorAddress(tensor.c_str(), at(offset)), tensor + " could not be bound");
     }
-    require(context_->enqueueV3(stream_.get()), "TensorRT failed");
+    require(context.enqueueV3(stream_.get()), "TensorRT failed");
   }
 }
 

@@ -22,7 +22,7 @@ from trt_pipeline.errors import BackendError
 MOST_LOOPS = 4
 """Loops kept ready: each is one number of steps and one set of shapes."""
 
-LoopKey: TypeAlias = tuple[int, bool, tuple[Shape, ...]]
+LoopKey: TypeAlias = tuple[int, int, bool, tuple[Shape, ...]]
 
 
 class DeviceBackend(Closing):
@@ -62,9 +62,11 @@ class DeviceBackend(Closing):
         time_embeds: NDArray[Any],
         coefficients: NDArray[np.float32],
         noise: NDArray[np.float32] | None,
+        cache_interval: int = 1,
     ) -> NDArray[np.float32]:
         """LoopBackend.denoise: nothing waits for the device until the last step is done."""
         graph = self.graph("denoiser")
+        graphs = [graph] if cache_interval == 1 else [graph, self.graph("cached_denoiser")]
         steps, batch = len(coefficients), len(latents)
         own: dict[str, NDArray[Any]] = {
             "time_embeds": np.repeat(time_embeds[:, None], batch, axis=1),
@@ -80,15 +82,16 @@ class DeviceBackend(Closing):
         inputs = {"latents": latents, "history": history, **fixed, **first}
         graph.check(inputs)
         with self._device.use("denoiser"):
-            plan = plan_loop(steps, inputs, noise is not None)
+            plan = plan_loop(steps, graph.tensors(inputs), noise is not None)
             key = (
                 steps,
+                cache_interval,
                 noise is not None,
                 tuple(inputs[spec.name].shape for spec in graph.inputs),
             )
             if key not in self._loops:
-                executor = graph.program.executor(plan.tensors)
-                self._loops[key] = DeviceLoop(self._device, plan, executor)
+                executors = [one.program.executor(plan.tensors) for one in graphs]
+                self._loops[key] = DeviceLoop(self._device, plan, executors, cache_interval)
             self._loops.move_to_end(key)
             if len(self._loops) > MOST_LOOPS:
                 self._loops.popitem(last=False)

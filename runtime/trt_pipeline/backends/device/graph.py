@@ -49,7 +49,7 @@ class DeviceGraph:
     def _bind(self, tensors: Tensors) -> "Bound":
         shapes = tuple(tensors[spec.name].shape for spec in self.inputs)
         if shapes not in self._bound:
-            layout = lay_out(self._tensors(tensors))
+            layout = lay_out(self.tensors(tensors))
             executor = self.program.executor(layout.tensors)
             self._bound[shapes] = Bound(self._device, layout, executor, self.outputs)
         self._bound.move_to_end(shapes)
@@ -57,7 +57,8 @@ class DeviceGraph:
             self._bound.popitem(last=False)
         return self._bound[shapes]
 
-    def _tensors(self, tensors: Tensors) -> dict[str, Tensor]:
+    def tensors(self, tensors: Tensors) -> dict[str, Tensor]:
+        """Every input and output, for inputs of these shapes."""
         sizes = _sizes(self.inputs, tensors, self._factor)
         return {
             spec.name: Tensor(

@@ -1,7 +1,7 @@
 """The denoising loop on the device, without a word from the host between its steps."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,27 @@ logger = logging.getLogger(__name__)
 class DeviceLoop:
     """All steps of one plan, on buffers of its own.
 
+    The first executor takes every `interval`-th step, the second those between.
+
     Where addresses may change at no cost, each step is bound to its own rows, and all of them
-    become one recording after the first run, which settles what the executor keeps inside. Else one
+    become one recording after the first run, which settles what executors keep inside. Else one
     step's addresses stay, and its row and state are copied there on the device.
     """
 
-    def __init__(self, device: Device, plan: LoopPlan, executor: Executor) -> None:
+    def __init__(
+        self, device: Device, plan: LoopPlan, executors: Sequence[Executor], interval: int = 1
+    ) -> None:
         self._device = device
         self._plan = plan
-        self._executor = executor
+        self._executors = executors
+        self._interval = interval
+        self._moves = executors[0].moves
         self._block = device.block(plan.size)
         self._replay: Callable[[], None] | None = None
         self._tried = False
-        if not executor.moves:
-            self._bind(plan.spare, 0)
+        if not self._moves:
+            for executor in executors:
+                executor.bind(self._addresses(plan.spare, 0))
 
     def run(
         self, latents: NDArray[np.float32], fixed: Mapping[str, NDArray[Any]], rows: NDArray[Any]
@@ -50,7 +57,7 @@ class DeviceLoop:
 
     def _steps(self) -> int:
         """Enqueue every step; the state that holds the result."""
-        if not self._executor.moves:
+        if not self._moves:
             self._enqueue_in_place()
             return 0
         if self._replay is not None:
@@ -62,27 +69,31 @@ class DeviceLoop:
 
     def _enqueue_by_address(self) -> None:
         for step in range(self._plan.steps):
-            self._bind(step, step % 2)
-            self._executor.enqueue()
+            executor = self._executor(step)
+            executor.bind(self._addresses(step, step % 2))
+            executor.enqueue()
 
     def _enqueue_in_place(self) -> None:
         plan, block = self._plan, self._block
         for step in range(plan.steps):
             block.move(plan.row_offset(plan.spare), plan.row_offset(step), plan.row.size)
-            self._executor.enqueue()
+            self._executor(step).enqueue()
             block.move(plan.state_offset(0), plan.state_offset(1), plan.state.size)
 
-    def _bind(self, row: int, state: int) -> None:
-        offsets = self._plan.inputs(row, state) | self._plan.outputs(1 - state)
+    def _executor(self, step: int) -> Executor:
+        return self._executors[step % self._interval != 0]
+
+    def _addresses(self, row: int, state: int) -> dict[str, int]:
         start = self._block.address
-        self._executor.bind({name: start + offset for name, offset in offsets.items()})
+        return {name: start + offset for name, offset in self._plan.step(row, state).items()}
 
     def _record(self) -> None:
         """Once; a loop that cannot be recorded goes on being enqueued step by step."""
         if self._tried:
             return
         self._tried = True
-        obstacle = self._executor.obstacle_to_recording()
+        obstacles = [executor.obstacle_to_recording() for executor in self._executors]
+        obstacle = next(filter(None, obstacles), None)
         if obstacle is None:
             try:
                 self._replay = self._device.record(self._enqueue_by_address)
