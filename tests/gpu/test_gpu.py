@@ -63,8 +63,14 @@ def test_the_picture_is_the_cpus(gpu_pipe: Pipeline, cpu_pipe: Pipeline) -> None
     assert psnr(pixels(gpu_pipe, seed=0), pixels(cpu_pipe, seed=0)) >= 40
 
 
-def test_the_loop_gives_the_bits_of_single_steps(gpu_pipe: Pipeline) -> None:
-    settings = {**SETTINGS, "seed": 1, "output_type": "latent"}
+@pytest.mark.parametrize("cache_interval", [1, 3])
+def test_the_loop_gives_the_bits_of_single_steps(gpu_pipe: Pipeline, cache_interval: int) -> None:
+    settings = {
+        **SETTINGS,
+        "seed": 1,
+        "output_type": "latent",
+        "cache_interval": cache_interval,
+    }
     *_, stepwise = gpu_pipe.stream(PROMPT, **settings)
     assert isinstance(stepwise, PipelineOutput)
     for _ in range(3):  # enqueued, then recorded and replayed
