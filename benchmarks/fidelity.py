@@ -8,7 +8,7 @@ bundle is compared with the float32 weights of the checkpoint as well: that is w
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
 from trt_export.precision import round_weights
-from trt_pipeline import Pipeline, TorchGenerator, trt_pipeline
+from trt_pipeline import PipelineOutput, TorchGenerator, trt_pipeline
 
 PROMPTS = ("a red circle", "a large blue square above a small green triangle")
 COMPONENTS = ("bert", "unet", "vqvae")
@@ -51,7 +51,7 @@ def load_diffusers(checkpoint: Path, *, rounded: bool) -> DiffusionPipeline:
 
 def compare(
     theirs: DiffusionPipeline,
-    ours: Pipeline,
+    ours: Callable[..., PipelineOutput],
     prompts: Sequence[str],
     seed: int,
     weights: str = "as stored",

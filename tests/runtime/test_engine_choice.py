@@ -1,6 +1,7 @@
 """A plan runs on the machine of its key and on no other."""
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,31 @@ def test_a_plan_that_was_changed_is_never_deserialized(own_bundle: Bundle) -> No
     path.write_bytes(b"plan")
     with pytest.raises(IntegrityError, match=r"decoder.plan has another sha256"):
         load_engine(None, None, bundle, "decoder", ADA)  # neither is reached
+
+
+class AskedRuntime:
+    """What TensorRT's runtime is told before it gets a plan."""
+
+    engine_host_code_allowed = False
+
+    def deserialize_cuda_engine(self, plan: bytes) -> bytes:
+        return plan
+
+
+@pytest.mark.parametrize("version_compatible", [True, False])
+def test_only_plans_that_bring_their_own_reader_may_run_code(
+    own_bundle: Bundle, version_compatible: bool
+) -> None:
+    bundle = with_engine(own_bundle, version_compatible=version_compatible)
+    name = bundle.engines[0].path
+    (bundle.path / name).parent.mkdir(parents=True)
+    (bundle.path / name).write_bytes(b"plan")
+    listed = FileSpec(4, sha256(b"plan").hexdigest())
+    bundle = replace(bundle, files={**bundle.files, name: listed})
+    runtime = AskedRuntime()
+    _, engine = load_engine(None, runtime, bundle, "decoder", ADA)
+    assert engine == b"plan"
+    assert runtime.engine_host_code_allowed is version_compatible
 
 
 def test_a_cache_that_was_never_attached_writes_nothing(tmp_path: Path) -> None:
