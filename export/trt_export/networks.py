@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from trt_export import graphs, to_onnx
+from trt_export import denoisers, graphs, to_onnx
 from trt_export.checkpoint import Checkpoint
 from trt_export.modules import Modules, load_modules
 from trt_export.precision import store_half
@@ -89,11 +89,11 @@ class Networks:
             "text_encoder": graphs.TextEncoder(modules.bert, modules.unet),
             "time_embedding": graphs.TimeEmbedding(modules.unet),
         }
-        denoiser = graphs.Denoiser(modules.unet)
+        denoiser = denoisers.Denoiser(modules.unet)
         return {
             **before,
             "denoiser": denoiser,
-            "cached_denoiser": graphs.CachedDenoiser(denoiser),
+            "cached_denoiser": denoisers.CachedDenoiser(denoiser),
             "decoder": graphs.Decoder(modules.vqvae, modules.vqvae.config.scaling_factor),
             "encoder": graphs.Encoder(modules.vqvae),
         }
@@ -107,7 +107,7 @@ class Networks:
         unet = self.modules.unet
         text = sum(a.to_k.out_features + a.to_v.out_features for a in graphs.cross_attentions(unet))
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
-        features = graphs.feature_channels(unet)
+        features = denoisers.feature_channels(unet)
         return graph_inputs(unet.config.in_channels, text, time, features, precision)
 
     def _random_inputs(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trt_export.graphs import cross_attentions, feature_channels, resnet_blocks
+from trt_export.denoisers import feature_channels
+from trt_export.graphs import cross_attentions, resnet_blocks
 from trt_export.modules import Modules
 
 Tensors = Mapping[str, Tensor]
@@ -20,7 +21,7 @@ def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[s
     inputs holds every graph's random inputs; the denoisers' text_kv and time_embeds are replaced,
     in place of random numbers, by what text_encoder and time_embedding should give, so that the
     untouched UNet can compute the expected noise from the text and the timesteps behind them.
-    The modules must be as loaded: graphs.Denoiser takes the UNet apart.
+    The modules must be as loaded: denoisers.Denoiser takes the UNet apart.
     """
     timesteps = inputs["time_embedding"]["timesteps"]
     with torch.inference_mode():

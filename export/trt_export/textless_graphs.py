@@ -4,7 +4,8 @@ import torch
 from diffusers import UNet2DModel, VQModel
 from torch import Tensor, nn
 
-from trt_export.graphs import Decoder, Head, sampler_update, slice_time, use_plain_upsampling
+from trt_export.denoisers import Head, sampler_update, slice_time
+from trt_export.graphs import Decoder, use_plain_upsampling
 
 
 class TextlessDenoiser(nn.Module):
@@ -36,7 +37,7 @@ class TextlessDenoiser(nn.Module):
         return *sampler_update(latents, history, output.float(), coefficients, noise), features
 
     def _unet(self, sample: Tensor, time_embeds: Tensor) -> tuple[Tensor, Tensor]:
-        """As graphs.Denoiser has it."""
+        """As denoisers.Denoiser has it."""
         unet = self.unet
         sample = unet.conv_in(sample)
         skips = [sample]
@@ -55,7 +56,7 @@ class TextlessDenoiser(nn.Module):
 
 
 class CachedTextlessDenoiser(nn.Module):
-    """As graphs.CachedDenoiser, of an unconditional UNet."""
+    """As denoisers.CachedDenoiser, of an unconditional UNet."""
 
     def __init__(self, denoiser: TextlessDenoiser) -> None:
         """Shares the denoiser's weights."""

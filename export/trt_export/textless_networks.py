@@ -7,6 +7,7 @@ from diffusers import VQModel
 from torch import Tensor, nn
 
 from trt_export import graphs
+from trt_export.denoisers import feature_channels
 from trt_export.networks import Networks, Tensors
 from trt_export.reference import both_steps, time_embeds_of, to_pixels
 from trt_export.signatures import textless_inputs
@@ -58,7 +59,7 @@ class TextlessNetworks(Networks):
         unet = self.modules.unet
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
         channels = unet.config.out_channels
-        features = graphs.feature_channels(unet)
+        features = feature_channels(unet)
         return textless_inputs(
             channels, unet.config.in_channels - channels, time, features, precision
         )

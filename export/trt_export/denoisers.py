@@ -1,0 +1,203 @@
+"""The graphs that take a sampling step: the UNet, whole or cached, with guidance and the sampler.
+
+The UNet reads what stays constant over the steps: the keys and values of its cross-attention from
+text_kv, the time projections of its ResNet blocks from time_embeds.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from trt_export.graphs import cross_attentions, resnet_blocks, use_plain_upsampling
+
+
+class Denoiser(nn.Module):
+    """One sampling step: UNet on M rows, guidance to B samples, the sampler's update in float32."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        """Takes the UNet over: its text and time projections are replaced by table slices."""
+        super().__init__()
+        self.unet = unet
+        _slice_text(unet)
+        slice_time(unet)
+        use_plain_upsampling(unet)
+        self.head = Head(unet)
+
+    def forward(
+        self,
+        latents: Tensor,
+        history: Tensor,
+        text_kv: Tensor,
+        time_embeds: Tensor,
+        rows: Tensor,
+        guidance: Tensor,
+        coefficients: Tensor,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sample = latents.index_select(0, rows).to(text_kv.dtype)
+        output, features = self._unet(sample, time_embeds.index_select(0, rows), text_kv)
+        mixed = _mixed(output, guidance)
+        return *sampler_update(latents, history, mixed, coefficients, noise), features
+
+    def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> tuple[Tensor, Tensor]:
+        """The UNet's own forward, and what its last layer saw; the skip connection gives every
+        upsampling its size, so that heights and widths need not divide by the UNet's total
+        downsampling."""
+        unet = self.unet
+        sample = unet.conv_in(sample)
+        skips = [sample]
+        for block in unet.down_blocks:
+            sample, outputs = block(sample, time_embeds, **_text(block, text_kv))
+            skips += outputs
+        if unet.mid_block is not None:
+            sample = unet.mid_block(sample, time_embeds, **_text(unet.mid_block, text_kv))
+        for block in unet.up_blocks:
+            left = len(skips) - len(block.resnets)
+            skips, used = skips[:left], tuple(skips[left:])
+            size = skips[-1].shape[2:]
+            sample = block(sample, used, time_embeds, upsample_size=size, **_text(block, text_kv))
+        return self.head(sample, skips[0], time_embeds, text_kv), sample
+
+
+class CachedDenoiser(nn.Module):
+    """One sampling step with an earlier step's features: all that is new passes through the UNet's
+    first convolution and last layer. DeepCache, arXiv:2312.00858, at its shallowest."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        """Shares the denoiser's weights."""
+        super().__init__()
+        self.conv_in = denoiser.unet.conv_in
+        self.head = denoiser.head
+
+    def forward(
+        self,
+        latents: Tensor,
+        history: Tensor,
+        text_kv: Tensor,
+        time_embeds: Tensor,
+        rows: Tensor,
+        guidance: Tensor,
+        coefficients: Tensor,
+        noise: Tensor,
+        features: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        sample = self.conv_in(latents.index_select(0, rows).to(features.dtype))
+        output = self.head(features, sample, time_embeds.index_select(0, rows), text_kv)
+        return sampler_update(latents, history, _mixed(output, guidance), coefficients, noise)
+
+
+class Head(nn.Module):
+    """The end of a UNet, from its last ResNet block on: what a cached step runs as well."""
+
+    def __init__(self, unet: UNet2DConditionModel | UNet2DModel) -> None:
+        """Takes the last layer off the UNet, and its output convolution over."""
+        super().__init__()
+        rest = unet.up_blocks[-1]
+        self.layer = deepcopy(rest)
+        for name in ("resnets", "attentions"):
+            layers = getattr(rest, name, None)
+            if layers is not None:
+                setattr(self.layer, name, getattr(self.layer, name)[-1:])
+                setattr(rest, name, layers[:-1])
+        self.conv_norm_out = unet.conv_norm_out
+        self.conv_act = unet.conv_act
+        self.conv_out = unet.conv_out
+
+    def forward(
+        self, features: Tensor, skip: Tensor, time_embeds: Tensor, text_kv: Tensor | None = None
+    ) -> Tensor:
+        text = {} if text_kv is None else _text(self.layer, text_kv)
+        sample = self.layer(features, (skip,), time_embeds, **text)
+        return self.conv_out(self.conv_act(self.conv_norm_out(sample)))
+
+
+def feature_channels(unet: UNet2DConditionModel | UNet2DModel) -> int:
+    """Channels of what the last layer sees besides the first convolution's output."""
+    return unet.up_blocks[-1].resnets[-1].in_channels - unet.conv_in.out_channels
+
+
+def _mixed(output: Tensor, guidance: Tensor) -> Tensor:
+    """[B, C, h, w] of M rows' predictions.
+
+    A matrix product may sum in another order for another batch; rows of weight 0 add nothing here,
+    so a sample's picture does not depend on its company.
+    """
+    return (guidance[:, :, None, None, None] * output.float()).sum(dim=1)
+
+
+def sampler_update(
+    latents: Tensor, history: Tensor, output: Tensor, coefficients: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """next_latents and next_history, as engines/README.md has them."""
+    p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
+    m0 = p * latents + q * output
+    m1, m2, m3 = history.unbind(0)
+    update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * noise
+    return update, torch.stack([m0, m1, m2])
+
+
+def _text(block: nn.Module, text_kv: Tensor) -> dict[str, Tensor]:
+    takes_text = getattr(block, "has_cross_attention", False)
+    return {"encoder_hidden_states": text_kv} if takes_text else {}
+
+
+class _SlicedText:
+    """Attention processor: keys and values are read from their places in text_kv."""
+
+    def __init__(self, key: slice, value: slice) -> None:
+        self.key = key
+        self.value = value
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object
+    ) -> Tensor:
+        rows, positions = hidden_states.shape[:2]
+        head_dim = attn.inner_dim // attn.heads
+
+        def heads(projected: Tensor) -> Tensor:
+            return projected.view(rows, -1, attn.heads, head_dim).transpose(1, 2)
+
+        query = heads(attn.to_q(hidden_states))
+        key = heads(encoder_hidden_states[..., self.key])
+        value = heads(encoder_hidden_states[..., self.value])
+        mixed = scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        return attn.to_out[0](mixed.transpose(1, 2).reshape(rows, positions, attn.inner_dim))
+
+
+class _SlicedTime(nn.Module):
+    """Stands where a ResNet block projected the time embedding; reads the projection instead."""
+
+    def __init__(self, place: slice) -> None:
+        super().__init__()
+        self.place = place
+
+    def forward(self, time_embeds: Tensor) -> Tensor:
+        return time_embeds[:, self.place]
+
+
+def _slice_text(unet: UNet2DConditionModel) -> None:
+    places = _places(p.out_features for a in cross_attentions(unet) for p in (a.to_k, a.to_v))
+    for attention in cross_attentions(unet):
+        attention.set_processor(_SlicedText(next(places), next(places)))
+        del attention.to_k, attention.to_v
+
+
+def slice_time(unet: UNet2DConditionModel | UNet2DModel) -> None:
+    """Let every ResNet block read its time projection from its place in time_embeds."""
+    places = _places(block.time_emb_proj.out_features for block in resnet_blocks(unet))
+    for block in resnet_blocks(unet):
+        block.time_emb_proj = _SlicedTime(next(places))
+        block.skip_time_act = True
+    del unet.time_proj, unet.time_embedding
+
+
+def _places(sizes: Iterator[int]) -> Iterator[slice]:
+    start = 0
+    for size in sizes:
+        yield slice(start, start + size)
+        start += size
