@@ -38,15 +38,18 @@ def enlarging(tmp_path: Path) -> Iterator[SuperResolutionPipeline]:
         yield pipe
 
 
+@pytest.mark.parametrize("cache_interval", [1, 2])
 def test_unconditional_latents_are_those_of_the_formula(
-    unconditional: UnconditionalPipeline,
+    unconditional: UnconditionalPipeline, cache_interval: int
 ) -> None:
-    """The tiny model's output is x / 2."""
+    """The tiny model's output is its features, x / 2."""
     table = ddim(unconditional.bundle.schedule, 3)
     x = SeedNoise(0).draw((1, 4, 8, 8))
-    for p, q, a, b0, *_ in table.coefficients:
-        x = a * x + b0 * (p * x + q * x / 2)
-    found = unconditional(output_type="latent", **QUICK).images
+    for step, (p, q, a, b0, *_) in enumerate(table.coefficients):
+        if step % cache_interval == 0:
+            features = x / 2
+        x = a * x + b0 * (p * x + q * features)
+    found = unconditional(output_type="latent", cache_interval=cache_interval, **QUICK).images
     np.testing.assert_allclose(np.asarray(found), x, rtol=1e-5, atol=1e-6)
 
 
