@@ -2,7 +2,7 @@
 
     python benchmarks/prompt_accuracy.py engines/shapes --prompts 500 --guidance-scale 5
 
-The pictures are read from their pixels, by benchmarks/scene_reader.py. `--drawn` reads scenes
+The pictures are read from their pixels, by trt_export/shapes/reader.py. `--drawn` reads scenes
 that the training data's own code drew instead: the reader's accuracy.
 """
 
@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_reader import Reading, SeenShape, read_scene
+from trt_export.shapes.judge import judge
+from trt_export.shapes.reader import read_scene
 from trt_export.shapes.scenes import (
     ALL_PAIRS,
     HELD_OUT,
     SEEN_PAIRS,
-    SIDE,
     Scene,
-    Shape,
     random_double,
     random_single,
 )
@@ -63,65 +62,6 @@ def _random_scene(rng: np.random.Generator, single: bool) -> Scene:
     if single:
         return random_single(rng, pairs)
     return random_double(rng, pairs, ALL_PAIRS if held_out else SEEN_PAIRS)
-
-
-def judge(scene: Scene, reading: Reading) -> dict[str, bool]:
-    """Which of the things that the scene's caption says are right.
-
-    "right" is the verdict: the number of shapes, their colours and forms, and their relation.
-    """
-    verdict = {"number of shapes": len(reading.shapes) == len(scene.shapes)}
-    if not verdict["number of shapes"]:
-        return verdict | {"right": False}
-    seen = _matched(scene.shapes, reading.shapes)
-    for number, (wanted, shown) in enumerate(zip(scene.shapes, seen, strict=True), start=1):
-        verdict[f"color of shape {number}"] = wanted.color == shown.color
-        verdict[f"form of shape {number}"] = wanted.name == shown.name
-    if scene.relation:
-        verdict["relation"] = is_related(seen[0], seen[1], scene.relation)
-    right = all(verdict.values())
-    verdict["sizes"] = all(
-        wanted.size == shown.size for wanted, shown in zip(scene.shapes, seen, strict=True)
-    )
-    if scene.position:
-        verdict["position"] = is_placed(seen[0], scene.position)
-    if scene.names_background:
-        verdict["background"] = reading.background == scene.background
-    return verdict | {"right": right}
-
-
-def _matched(wanted: Sequence[Shape], shown: Sequence[SeenShape]) -> tuple[SeenShape, ...]:
-    """The shown shapes in the order of the wanted ones that agrees with them most."""
-
-    def agreement(order: Sequence[SeenShape]) -> int:
-        pairs = zip(wanted, order, strict=True)
-        return sum((a.color == b.color) + (a.name == b.name) for a, b in pairs)
-
-    return max((tuple(shown), tuple(reversed(shown))), key=agreement)
-
-
-def is_related(first: SeenShape, second: SeenShape, relation: str) -> bool:
-    """Whether the first shape lies so to the second, and more so than sideways."""
-    dx, dy = second.x - first.x, second.y - first.y
-    along, across = (dy, dx) if relation in ("above", "below") else (dx, dy)
-    ahead = along if relation in ("above", "left of") else -along
-    return ahead > abs(across)
-
-
-def is_placed(shape: SeenShape, position: str) -> bool:
-    """Whether a shape lies in the named third of the picture along both axes."""
-    return _third(shape.x) == _named_third(position, "left", "right") and (
-        _third(shape.y) == _named_third(position, "top", "bottom")
-    )
-
-
-def _third(coordinate: float) -> int:
-    # The middle third is narrower: a large shape at an edge has its centre at 16.
-    return int(coordinate > SIDE * 0.4) + int(coordinate > SIDE * 0.6)
-
-
-def _named_third(position: str, first: str, last: str) -> int:
-    return 0 if first in position else 2 if last in position else 1
 
 
 def tally(cases: Sequence[Case], pictures: Iterator[Picture]) -> dict[str, Any]:

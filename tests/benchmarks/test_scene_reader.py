@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from prompt_accuracy import drawn, judge, random_cases, tally
-from scene_reader import read_scene
+from prompt_accuracy import drawn, random_cases, tally
 
+from trt_export.shapes.judge import judge
+from trt_export.shapes.reader import read_scene
 from trt_export.shapes.scenes import BACKGROUNDS, COLORS, SHAPES, Scene, Shape
 
 CIRCLE = Shape("circle", "red", "large", x=30, y=16, radius=14)

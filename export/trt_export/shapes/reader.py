@@ -51,6 +51,8 @@ class SeenShape:
     """Centroid, pixels from the left border."""
     y: float
     """Centroid, pixels from the top border."""
+    radius: float
+    """Half the side of the box in pixels, as in `Shape`, of the template that fits best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,17 @@ def read_scene(image: Pixels) -> Reading:
     background = read_background(image, ~foreground)
     behind = background_pixels(background)
     return Reading(tuple(read_shape(image, part, foreground, behind) for part in found), background)
+
+
+def redrawn(reading: Reading) -> NDArray[np.float32]:
+    """The scene that a reading tells of, float32 [64, 64, 3] in 0..255; its forms must be known."""
+    image = background_pixels(reading.background)
+    for shape in reading.shapes:
+        if shape.name is None:
+            raise ValueError("a form that is no known shape cannot be drawn.")
+        mask = _template(shape.name, shape.x, shape.y, shape.radius)[..., None]
+        image = image * (1 - mask) + np.array(COLORS[shape.color], np.float32) * mask
+    return image
 
 
 def foreground_mask(image: Pixels) -> Mask:
@@ -141,7 +154,8 @@ def read_shape(
     fits = {name: _fit(name, cover, area, x, y) for name in SHAPES}
     best = max(fits, key=lambda name: fits[name][0])
     overlap, radius = fits[best]
-    return SeenShape(best if overlap >= MIN_OVERLAP else None, color, _size(radius), x, y)
+    name = best if overlap >= MIN_OVERLAP else None
+    return SeenShape(name, color, _size(radius), x, y, radius)
 
 
 def coverage(
@@ -185,11 +199,16 @@ def _fit(
     name: str, cover: NDArray[np.float64], area: float, x: float, y: float
 ) -> tuple[float, float]:
     """Overlap with the template of the same area and centroid, and that template's radius."""
-    unit_area, unit_x, unit_y = _unit(name)
-    radius = (area / unit_area) ** 0.5
-    template = shape_mask(name, x - unit_x * radius, y - unit_y * radius, radius)
+    radius = (area / _unit(name)[0]) ** 0.5
+    template = _template(name, x, y, radius)
     union = float(np.maximum(cover, template).sum())
     return float(np.minimum(cover, template).sum()) / union, radius
+
+
+def _template(name: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
+    """A shape's mask by the place of its centroid."""
+    _, unit_x, unit_y = _unit(name)
+    return shape_mask(name, x - unit_x * radius, y - unit_y * radius, radius)
 
 
 def _size(radius: float) -> str:
