@@ -11,8 +11,16 @@ from diffusers import DiffusionPipeline
 from torch.nn.functional import one_hot
 
 from trt_export.shapes.batches import draw_batches
+from trt_export.shapes.checkpoint_folder import read_checkpoint
 from trt_export.shapes.denoiser import drawn_timesteps, input_ids, loss_weight, with_dropout
-from trt_export.shapes.model import VOCABULARY, ModelSize, build_bert, build_tokenizer, build_vae
+from trt_export.shapes.model import (
+    VOCABULARY,
+    ModelSize,
+    Networks,
+    build_bert,
+    build_tokenizer,
+    build_vae,
+)
 from trt_export.shapes.scenes import Scene, Shape
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
 from trt_export.shapes.text import (
@@ -26,7 +34,7 @@ from trt_export.shapes.text import (
     train_text_encoder,
 )
 from trt_export.shapes.train import Preset, only_one, train
-from trt_export.shapes.vae import train_vae
+from trt_export.shapes.vae import is_trained, shape_weight, train_vae
 
 TINY = ModelSize(
     vae_channels=(8, 8, 8, 16),
@@ -41,6 +49,8 @@ TINY = ModelSize(
 VAE_PLAN = StagePlan("vae", 6, 2, scenes=4, learning_rate=2e-3, warmup_steps=2)
 TEXT_PLAN = StagePlan("text", 2, 1, scenes=2, learning_rate=1e-3)
 DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3, muon=True)
+REFINEMENT_PLAN = StagePlan("refinement", 1, 1, scenes=1, learning_rate=1e-3, muon=True)
+PRESET = Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN, REFINEMENT_PLAN)
 
 
 def surroundings(work: Path) -> Surroundings:
@@ -176,10 +186,39 @@ def test_the_text_encoder_is_trained_and_its_stage_not_repeated(tmp_path: Path) 
 
 def test_the_written_folder_runs_in_diffusers(tmp_path: Path) -> None:
     around, out = surroundings(tmp_path / "work"), tmp_path / "checkpoint"
-    train(Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN), around, TINY, out)
+    train(PRESET, around, Networks.untrained(TINY), out)
     pipeline = DiffusionPipeline.from_pretrained(out)
     picture = pipeline(["a red circle"], num_inference_steps=2, guidance_scale=3.0).images[0]
     assert picture.size == (64, 64)
+
+
+def test_a_checkpoint_that_one_starts_from_keeps_its_texts_and_its_scaling_factor(
+    tmp_path: Path,
+) -> None:
+    def trained(preset: Preset, networks: Networks, name: str) -> Networks:
+        train(preset, surroundings(tmp_path / name), networks, tmp_path / f"{name}.out")
+        return read_checkpoint(tmp_path / f"{name}.out")
+
+    first = trained(PRESET, Networks.untrained(TINY), "first")
+    without_text = replace(PRESET, text=replace(TEXT_PLAN, steps=0))
+    second = trained(without_text, read_checkpoint(tmp_path / "first.out"), "second")
+    assert is_trained(second.vae)
+    assert second.vae.config["scaling_factor"] == first.vae.config["scaling_factor"]
+    assert not torch.equal(second.vae.decoder.conv_out.weight, first.vae.decoder.conv_out.weight)
+    texts = [networks.bert.model.embed_tokens.weight for networks in (first, second)]
+    assert torch.equal(*texts)
+
+
+def test_a_shape_of_a_sixteenth_of_the_picture_weighs_as_much_as_all_the_rest() -> None:
+    picture = torch.full((1, 3, 16, 16), 0.9)
+    picture[0, :, 3:5, 3:5] = torch.tensor([0.7, -0.7, -0.7])[:, None, None]
+    weight = shape_weight(picture)[0, 0]
+    assert weight[2:6, 2:6].eq(17).all()
+    assert (weight == 1).sum() == 16 * 16 - 4 * 4
+
+
+def test_a_picture_without_shapes_weighs_the_same_everywhere() -> None:
+    assert shape_weight(torch.full((1, 3, 8, 8), 0.9)).eq(1).all()
 
 
 def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
@@ -187,6 +226,6 @@ def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
     out.mkdir()
     (out / "README.md").write_text("the card")
     (out / "left.bin").write_text("from a former checkpoint")
-    train(Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN), around, TINY, out)
+    train(PRESET, around, Networks.untrained(TINY), out)
     assert (out / "README.md").read_text() == "the card"
     assert not (out / "left.bin").exists()

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
 
-from trt_export.shapes.model import VOCABULARY
+from trt_export.shapes.model import VOCABULARY, Networks
 
 PUBLISHED = Path(__file__).parents[1] / "ldm_text2im_large_256"
 """Configurations of CompVis/ldm-text2im-large-256."""
@@ -22,9 +22,19 @@ COPIED = (
 MODEL_CARD = "README.md"
 
 
-def write_checkpoint(
-    out: Path, *, vae: AutoencoderKL, unet: UNet2DConditionModel, bert: LDMBertModel
-) -> None:
+def read_checkpoint(folder: Path) -> Networks:
+    """The networks that `write_checkpoint` wrote, in float32."""
+    networks = Networks(
+        vae=AutoencoderKL.from_pretrained(folder / "vqvae"),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        bert=LDMBertModel.from_pretrained(folder / "bert"),
+    )
+    for network in (networks.vae, networks.unet, networks.bert):
+        network.float().train()
+    return networks
+
+
+def write_checkpoint(out: Path, networks: Networks) -> None:
     """Writes weights as float16 safetensors; `out` is replaced as a whole, but for its model card.
 
     The networks are left in float16 on the CPU.
@@ -32,7 +42,8 @@ def write_checkpoint(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         fresh, former = Path(folder) / "fresh", Path(folder) / "former"
-        for name, network in (("vqvae", vae), ("unet", unet), ("bert", bert)):
+        parts = (("vqvae", networks.vae), ("unet", networks.unet), ("bert", networks.bert))
+        for name, network in parts:
             network.to("cpu", torch.float16).save_pretrained(fresh / name)
         _load_as_float32(fresh / "bert" / "config.json")
         for path in COPIED:

@@ -50,6 +50,20 @@ EMBEDDED = ModelSize(
 """The embedded checkpoint's: 5.8 million parameters."""
 
 
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The three that a checkpoint holds."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    bert: LDMBertModel
+
+    @classmethod
+    def untrained(cls, size: ModelSize) -> "Networks":
+        """Of random weights, from torch's own generator."""
+        return cls(build_vae(size), build_unet(size), build_bert(size))
+
+
 def build_vae(size: ModelSize) -> AutoencoderKL:
     """Images [B, 3, H, W] in -1..1 to latents [B, 4, H/8, W/8] and back."""
     return AutoencoderKL(

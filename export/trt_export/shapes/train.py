@@ -15,17 +15,10 @@ from filelock import FileLock, Timeout
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
-from trt_export.shapes.checkpoint_folder import write_checkpoint
+from trt_export.shapes.checkpoint_folder import read_checkpoint, write_checkpoint
 from trt_export.shapes.denoiser import train_denoiser
-from trt_export.shapes.model import (
-    EMBEDDED,
-    ModelSize,
-    build_bert,
-    build_scheduler,
-    build_tokenizer,
-    build_unet,
-    build_vae,
-)
+from trt_export.shapes.model import EMBEDDED, Networks, build_scheduler, build_tokenizer
+from trt_export.shapes.refinement import refine_denoiser
 from trt_export.shapes.stage import StagePlan, Surroundings
 from trt_export.shapes.text import train_text_encoder
 from trt_export.shapes.vae import train_vae
@@ -41,23 +34,44 @@ class Preset:
     vae: StagePlan
     text: StagePlan
     denoiser: StagePlan
+    refinement: StagePlan
 
 
 TEXT = StagePlan("text", 2000, 700, scenes=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.99)
 """Small on every machine."""
 PRESETS = {
     "cpu": Preset(
-        vae=StagePlan("vae", 2500, 900, scenes=16, learning_rate=2e-3, ema_decay=0.99),
+        vae=StagePlan("vae", 5000, 1500, scenes=16, learning_rate=1e-3, ema_decay=0.99, muon=True),
         text=TEXT,
         denoiser=StagePlan(
             "denoiser", 6000, 3000, scenes=32, learning_rate=1.2e-3, ema_decay=0.998, muon=True
         ),
+        refinement=StagePlan(
+            "refinement",
+            400,
+            150,
+            scenes=32,
+            learning_rate=5e-4,
+            warmup_steps=20,
+            ema_decay=0.97,
+            muon=True,
+        ),
     ),
     "gpu": Preset(
-        vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=2e-3),
+        vae=StagePlan("vae", 6000, 2000, scenes=64, learning_rate=1e-3, muon=True),
         text=TEXT,
         denoiser=StagePlan(
             "denoiser", 8000, 4000, scenes=256, learning_rate=1.5e-3, ema_decay=0.999, muon=True
+        ),
+        refinement=StagePlan(
+            "refinement",
+            1500,
+            500,
+            scenes=256,
+            learning_rate=5e-4,
+            warmup_steps=50,
+            ema_decay=0.98,
+            muon=True,
         ),
     ),
 }
@@ -91,7 +105,10 @@ def _train_rank(rank: int, arguments: argparse.Namespace) -> None:
         rank=rank,
     )
     with only_one(around), _group(around):
-        train(_preset(arguments, device), around, EMBEDDED, arguments.out)
+        torch.manual_seed(arguments.seed)
+        start = arguments.start
+        networks = read_checkpoint(start) if start else Networks.untrained(EMBEDDED)
+        train(_preset(arguments, device), around, networks, arguments.out)
 
 
 @contextmanager
@@ -128,16 +145,20 @@ def _group(around: Surroundings) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def train(preset: Preset, around: Surroundings, size: ModelSize, out: Path) -> None:
-    """All stages, then the checkpoint folder `out`."""
+def train(preset: Preset, around: Surroundings, networks: Networks, out: Path) -> None:
+    """All stages, then the checkpoint folder `out`; a stage without steps is left out."""
     torch.manual_seed(around.seed)
     tokenizer, scheduler = build_tokenizer(), build_scheduler()
-    vae, unet, bert = build_vae(size), build_unet(size), build_bert(size)
-    train_vae(vae, preset.vae, around)
-    train_text_encoder(bert, tokenizer, preset.text, around)
-    train_denoiser(unet, bert, vae, tokenizer, scheduler, preset.denoiser, around)
+    vae, unet, bert = networks.vae, networks.unet, networks.bert
+    if preset.vae.steps:
+        train_vae(vae, preset.vae, around)
+    if preset.text.steps:
+        train_text_encoder(bert, tokenizer, preset.text, around)
+    for stage, plan in ((train_denoiser, preset.denoiser), (refine_denoiser, preset.refinement)):
+        if plan.steps:
+            stage(unet, bert, vae, tokenizer, scheduler, plan, around)
     if around.rank == 0:
-        write_checkpoint(out, vae=vae, unet=unet, bert=bert)
+        write_checkpoint(out, networks)
 
 
 def _device_name(choice: str) -> str:
@@ -150,13 +171,20 @@ def _preset(arguments: argparse.Namespace, device: torch.device) -> Preset:
     preset = PRESETS["gpu" if device.type == "cuda" else "cpu"]
     return Preset(
         vae=_resized(preset.vae, arguments.vae_steps, arguments.vae_decay_steps),
-        text=preset.text,
+        text=_resized(preset.text, 0 if arguments.start else None, None),
         denoiser=_resized(preset.denoiser, arguments.steps, arguments.decay_steps),
+        refinement=_resized(
+            preset.refinement, arguments.refinement_steps, arguments.refinement_decay_steps
+        ),
     )
 
 
 def _resized(plan: StagePlan, steps: int | None, decay_steps: int | None) -> StagePlan:
-    return replace(plan, steps=steps or plan.steps, decay_steps=decay_steps or plan.decay_steps)
+    return replace(
+        plan,
+        steps=plan.steps if steps is None else steps,
+        decay_steps=decay_steps or plan.decay_steps,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,15 +192,23 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="checkpoint folder to write")
     add("--work", type=Path, required=True, help="folder of the trainer's own state")
+    add(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="go on from its weights; its texts and latents stay what they are",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0)
     add("--workers", type=int, default=0, help="processes that draw scenes (0: the trainer itself)")
     add("--processes", type=int, default=1, help="train in so many processes on the CPU together")
     add("--threads", type=int, help="threads of the arithmetic on a CPU")
-    add("--vae-steps", type=int, help="length of the VAE stage")
+    add("--vae-steps", type=int, help="length of the VAE stage; 0 leaves a stage out")
     add("--vae-decay-steps", type=int, help="its last steps, at a falling learning rate")
     add("--steps", type=int, help="length of the denoiser stage; fewer on resuming: stop earlier")
     add("--decay-steps", type=int, help="its last steps, at a falling learning rate")
+    add("--refinement-steps", type=int, help="length of the refinement stage")
+    add("--refinement-decay-steps", type=int, help="its last steps, at a falling learning rate")
     return parser
 
 
