@@ -123,6 +123,13 @@ def prove(proof: Proof, work: Path, batches: Sequence[int], limit: float) -> Non
         HERE.parent / "tests" / "gpu",
     ]
     proof.run("tests", tests, limit)
+    for flavour in flavours:  # last, as these engines take the place of the others
+        build = [*export, "--engines", flavour, "--engine-precision", "bf16"]
+        if proof.run(f"build {flavour} bf16", build, limit):
+            path = work / f"latency-{flavour}-bf16.json"
+            only = [*timing[: timing.index("--backends") + 1], flavour, "--json", path]
+            if proof.run(f"latency {flavour} bf16", only, limit):
+                proof.tell(f"timings {flavour} bf16", json.loads(path.read_text()))
 
 
 def _flavours(proof: Proof) -> list[Flavour]:

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from trt_export.bfloat16 import write_bfloat16
 from trt_export.timing_cache import timing_cache
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import EngineKey, EngineSpec, ShapeRange
+from trt_pipeline.bundle.manifest import EngineKey, EnginePrecision, EngineSpec, ShapeRange
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import messages, named_targets, network_flags
@@ -37,9 +39,8 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
     """
     log = messages(trt)
     builder = trt.Builder(log)
-    onnx = onnx_file(bundle, engine.graph, "fp16")
-    network = parse(trt, builder, log, engine.graph, onnx)
-    check_half_precision(trt, engine.graph, network)
+    network = _network(trt, builder, log, bundle, engine)
+    check_half_precision(trt, engine.graph, network, engine.key.precision)
     config = _configure(trt, builder, engine)
     timings = timing_cache(trt)
     if timings:
@@ -56,6 +57,14 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
     return plan
 
 
+def _network(trt: Any, builder: Any, log: Any, bundle: Bundle, engine: EngineSpec) -> Any:
+    onnx = onnx_file(bundle, engine.graph, "fp16")
+    if engine.key.precision == "fp16":
+        return parse(trt, builder, log, engine.graph, onnx)
+    with TemporaryDirectory(prefix=f"{engine.graph}-") as folder:
+        return parse(trt, builder, log, engine.graph, write_bfloat16(onnx, Path(folder)))
+
+
 def parse(trt: Any, builder: Any, log: Any, graph: str, onnx: Path) -> Any:
     """A network from an ONNX file; EngineBuildError names every node that TensorRT rejects."""
     network = builder.create_network(network_flags(trt))
@@ -67,16 +76,19 @@ def parse(trt: Any, builder: Any, log: Any, graph: str, onnx: Path) -> Any:
     return network
 
 
-def check_half_precision(trt: Any, graph: str, network: Any) -> None:
-    """EngineBuildError unless every heavy layer of a network reads half precision."""
+def check_half_precision(
+    trt: Any, graph: str, network: Any, precision: EnginePrecision = "fp16"
+) -> None:
+    """EngineBuildError unless every heavy layer of a network reads that half precision."""
+    half = {"fp16": trt.float16, "bf16": trt.bfloat16}[precision]
     heavy = [layer for layer in _layers(network) if layer.type.name in HEAVY]
-    wide = [layer.name for layer in heavy if layer.get_input(0).dtype != trt.float16]
+    wide = [layer.name for layer in heavy if layer.get_input(0).dtype != half]
     if wide:
         raise EngineBuildError(
-            f"{graph}: {len(wide)} of {len(heavy)} convolutions and matrix products are not half "
-            f"precision, the first {wide[0]}. Export the checkpoint again with this release."
+            f"{graph}: {len(wide)} of {len(heavy)} convolutions and matrix products are not "
+            f"{precision}, the first {wide[0]}. Export the checkpoint again with this release."
         )
-    logger.info("%s: all %d convolutions and matrix products are half precision", graph, len(heavy))
+    logger.info("%s: all %d convolutions and matrix products are %s", graph, len(heavy), precision)
 
 
 def _layers(network: Any) -> Iterator[Any]:

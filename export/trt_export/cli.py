@@ -27,7 +27,13 @@ from trt_export.export import (
     up_to_date,
 )
 from trt_export.signing import read_private_key, sign_bundle
-from trt_pipeline.bundle.manifest import FLAVOURS, CompatibilityLevel, Flavour, Precision
+from trt_pipeline.bundle.manifest import (
+    FLAVOURS,
+    CompatibilityLevel,
+    EnginePrecision,
+    Flavour,
+    Precision,
+)
 from trt_pipeline.command_line.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
 from trt_pipeline.locking import one_at_a_time
@@ -104,6 +110,13 @@ class PixelRange(click.ParamType[tuple[int, int]]):
 @click.option("--heights", type=PixelRange(), help="Of engines.  [default: the native one only]")
 @click.option("--widths", type=PixelRange(), help="Of engines.  [default: the native one only]")
 @click.option("--static", is_flag=True, help="Engines for one native picture with guidance only.")
+@click.option(
+    "--engine-precision",
+    type=click.Choice(get_args(EnginePrecision)),
+    default="fp16",
+    show_default=True,
+    help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy.",
+)
 @click.option(
     "--optimization-level",
     type=click.IntRange(0, 5),

@@ -1,4 +1,4 @@
-"""TensorRT engines from a bundle's float16 graphs.
+"""TensorRT engines from a bundle's float16 graphs, with float16 or bfloat16 arithmetic.
 
 Every plan is keyed by all that would make it stale. A plan with the right key is kept; the manifest
 is rewritten after each new one, so that an interrupted build goes on with the next.
@@ -21,6 +21,7 @@ from trt_pipeline.bundle.manifest import (
     FLAVOURS,
     CompatibilityLevel,
     EngineKey,
+    EnginePrecision,
     EngineSpec,
     FileSpec,
     Flavour,
@@ -63,6 +64,8 @@ class EngineOptions:
     """Smallest and largest width in pixels; None allows the native one only."""
     static: bool = False
     """Allow one picture a call, with guidance, and nothing else."""
+    engine_precision: EnginePrecision = "fp16"
+    """Of the arithmetic."""
     optimization_level: int = 3
     """0 builds fastest, 5 searches longest."""
     hardware_compatibility_level: CompatibilityLevel = "none"
@@ -208,7 +211,7 @@ def _wanted(
         version=version,
         compute_capability=target,
         platform=this_platform(),
-        precision="fp16",
+        precision=options.engine_precision,
         onnx_sha256=bundle.files[spec.path].sha256,
         weights_sha256=bundle.files[spec.weights].sha256,
         profile=_profile(spec.inputs, ranges),

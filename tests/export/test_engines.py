@@ -155,6 +155,17 @@ def test_ampere_plus_needs_no_compute_capability() -> None:
         engine_targets(tensorrt_rtx, replace(PORTABLE, compute_capabilities=("8.9",)))
 
 
+def test_bfloat16_replaces_half_precision_and_is_kept(engines: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(engines.path, tmp_path / "bundle"))
+    keep_time_embedding(folder)
+    options = replace(RTX, engine_precision="bf16")
+    assert len(build_engines(folder, options).built) == 1
+    (engine,) = load_bundle(folder, verify="full").engines
+    assert engine.key.precision == "bf16"
+    assert fitting_engine(load_bundle(folder), "time_embedding", machine_of(engine.key)) == engine
+    assert len(build_engines(folder, options).kept) == 1
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [

@@ -552,6 +552,8 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("engines", 0, "path"), "rtx/unlisted.plan"),
     ((*KEY, "flavour"), "tensorrt"),
     ((*KEY, "flavour"), "openvino"),
+    ((*KEY, "precision"), "bf16"),
+    ((*KEY, "precision"), "fp32"),
     ((*KEY, "optimization_level"), "3"),
     ((*KEY, "hardware_compatibility_level"), "ampere_plus"),
     ((*KEY, "hardware_compatibility_level"), "ampere+"),

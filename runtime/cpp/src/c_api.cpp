@@ -142,7 +142,7 @@ struct trt_pipeline_handle {
       : pipeline(load_bundle(folder, options.verify, trusted_keys_of(options)),
                  options.backend ? options.backend : "", options.threads, log_of(options)),
         bundle(pipeline.bundle().path.string()),
-        arithmetic(pipeline.backend().precision()),
+        arithmetic(pipeline.backend().arithmetic()),
         backend(pipeline.backend().name()),
         device(pipeline.backend().device()) {
     const Manifest& manifest = pipeline.bundle().manifest;

@@ -202,7 +202,7 @@ EngineSpec engine_of(const Entry& entry) {
                     key["version"].string(),
                     key["compute_capability"].string(),
                     key["platform"].string(),
-                    precision_of(key["precision"]),
+                    key["precision"].one_of({"fp16", "bf16"}),
                     key["onnx_sha256"].string(),
                     key["weights_sha256"].string(),
                     map_of(key["profile"], shape_range_of),

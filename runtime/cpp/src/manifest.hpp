@@ -91,7 +91,7 @@ struct EngineSpec {
   std::string version;
   std::string compute_capability;  // of an ampere_plus plan the least one
   std::string platform;
-  std::string precision;
+  std::string precision;  // fp16 or bf16, of the arithmetic; built from the fp16 graph either way
   std::string onnx_sha256;
   std::string weights_sha256;
   std::map<std::string, ShapeRange> profile;

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import Dim, Precision, TensorSpec
+from trt_pipeline.bundle.manifest import Arithmetic, Dim, Precision, TensorSpec
 from trt_pipeline.errors import InvalidInputError
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -32,7 +32,8 @@ class Backend(Protocol):
 
     name: str
     precision: Precision
-    """Of the arithmetic."""
+    """Of the graphs that it runs: of what goes in and comes out."""
+    arithmetic: Arithmetic
     device: str
     """What runs the graphs, in words."""
 

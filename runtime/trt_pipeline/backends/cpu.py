@@ -7,7 +7,7 @@ from threading import Lock
 from trt_pipeline import arguments
 from trt_pipeline.backends.base import Graph
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
 
@@ -17,6 +17,7 @@ class CpuBackend(Closing):
 
     name: str
     precision: Precision = "fp32"
+    arithmetic: Arithmetic = "fp32"
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """threads: for each graph; None is every CPU this process may use."""

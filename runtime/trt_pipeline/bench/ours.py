@@ -14,7 +14,7 @@ from trt_pipeline.backends.base import Tensors
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
 from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
-from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BundleError
 from trt_pipeline.pictures.images import to_pil
@@ -82,6 +82,7 @@ class WatchedBackend(Closing):
     def __init__(self, backend: Backend) -> None:
         self.name: str = backend.name
         self.precision: Precision = backend.precision
+        self.arithmetic: Arithmetic = backend.arithmetic
         self.device: str = backend.device
         self.seconds: Parts = {}
         self._backend = backend

@@ -22,6 +22,8 @@ GRAPHS = (
 )
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
+EnginePrecision: TypeAlias = Literal["fp16", "bf16"]
+Arithmetic: TypeAlias = Precision | EnginePrecision
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_capability"]
@@ -200,7 +202,8 @@ class EngineKey:
     """Such as 8.9; of an ampere_plus plan the least one."""
     platform: str
     """Operating system and processor, such as linux-x86_64."""
-    precision: Precision
+    precision: EnginePrecision
+    """Of the arithmetic; the plan is built from the fp16 graph either way."""
     onnx_sha256: str
     weights_sha256: str
     profile: Mapping[str, ShapeRange]

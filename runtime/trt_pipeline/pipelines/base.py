@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trt_pipeline import arguments
 from trt_pipeline.backends import Backend, Graph, LoopBackend, open_backend
 from trt_pipeline.bundle import Bundle, Verify, load_bundle, verify_files
-from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.bundle.signatures import TrustedKey
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import (
@@ -52,7 +52,7 @@ class PipelineInfo:
     bundle: str
     """The bundle's folder."""
     weights: Precision
-    arithmetic: Precision
+    arithmetic: Arithmetic
     backend: str
     reason: str
     """Why this backend was chosen."""
@@ -145,7 +145,7 @@ class BasePipeline(Closing, Generic[C]):
             model=self.bundle.model.name,
             bundle=str(self.bundle.path),
             weights=self.bundle.precision,
-            arithmetic=self._backend.precision,
+            arithmetic=self._backend.arithmetic,
             backend=self._backend.name,
             reason=self._reason,
             device=self._backend.device,

@@ -51,8 +51,10 @@ class Backend {
   // BackendError if the graph can't be opened.
   virtual std::unique_ptr<Graph> open(const std::string& graph) = 0;
   virtual std::string name() const = 0;
-  // fp32 or fp16, of the arithmetic.
+  // fp32 or fp16: of the graphs that it runs, of what goes in and comes out.
   virtual std::string precision() const = 0;
+  // fp32, fp16 or bf16.
+  virtual std::string arithmetic() const { return precision(); }
   // What runs the graphs, in words.
   virtual std::string device() const = 0;
 };

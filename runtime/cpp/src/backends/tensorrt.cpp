@@ -140,7 +140,7 @@ class TensorRtGraph : public LoopGraph {
                 const EngineSpec& engine)
       : logger_(logger),
         name_(std::move(name)),
-        spec_(bundle.graph(name_, engine.precision)),
+        spec_(bundle.graph(name_, "fp16")),
         check_inputs_(name_, spec_.inputs, bundle) {
     const std::vector<char> plan = read_plan(bundle, engine);
     // Such a plan brings the code that reads it, and its hash was checked.
@@ -243,6 +243,9 @@ class TensorRtBackend : public Backend {
 
   std::string name() const override { return flavour; }
   std::string precision() const override { return "fp16"; }
+  std::string arithmetic() const override {
+    return choose_engine(bundle_, "denoiser", target_).precision;
+  }
   std::string device() const override { return device_; }
 
  private:

@@ -15,7 +15,7 @@ from trt_pipeline.backends.device.loop_plan import plan_loop
 from trt_pipeline.backends.device.memory import Device
 from trt_pipeline.backends.device.program import Program
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
 
@@ -33,6 +33,7 @@ class DeviceBackend(Closing):
     def __init__(self, bundle: Bundle, device: Device) -> None:
         self.bundle = bundle
         self.precision: Precision = bundle.precision
+        self.arithmetic: Arithmetic = bundle.precision
         self.device = device.description
         self._device = device
         self._graphs: dict[str, DeviceGraph] = {}

@@ -51,6 +51,7 @@ class EngineBackend(DeviceBackend):
     def __init__(self, bundle: Bundle, device: Device, trt: Any, machine: Machine) -> None:
         super().__init__(bundle, device)
         self.precision = "fp16"
+        self.arithmetic = fitting_engine(bundle, "denoiser", machine).key.precision
         self._trt = trt
         self._machine = machine
         self._runtime = trt.Runtime(messages(trt))

@@ -1,0 +1,86 @@
+"""bfloat16 arithmetic from a float16 graph: the range of float32, with eight bits of it.
+
+Inputs and outputs stay what they are, so that the runtime hands the same tensors to both engines.
+"""
+
+from pathlib import Path
+
+import ml_dtypes
+import onnx_ir as ir
+
+BFLOAT16 = ir.DataType.BFLOAT16
+
+
+def as_bfloat16(model: ir.Model) -> ir.Model:
+    """Turn float16 weights and arithmetic into bfloat16, the inputs and outputs left alone."""
+    graph = model.graph
+    for node in graph.all_nodes():
+        for attribute in list(node.attributes.values()):
+            _convert_attribute(node, attribute)
+        for output in node.outputs:
+            _convert_type(output)
+    for value in graph.initializers.values():
+        if value.const_value is not None and value.dtype == ir.DataType.FLOAT16:
+            value.const_value = _converted(value.const_value)
+            _convert_type(value)
+    _cast_inputs(graph)
+    _cast_outputs(graph)
+    return model
+
+
+def write_bfloat16(path: Path, folder: Path) -> Path:
+    """Write the bfloat16 form of an ONNX file, with its weights, into a folder; its path there."""
+    written = folder / path.name
+    ir.save(as_bfloat16(ir.load(path)), written, external_data=f"{path.name}.weights")
+    return written
+
+
+def _convert_attribute(node: ir.Node, attribute: ir.Attr) -> None:
+    if attribute.name in ("to", "dtype") and attribute.as_int() == ir.DataType.FLOAT16:
+        node.attributes[attribute.name] = ir.AttrInt64(attribute.name, BFLOAT16)
+    elif attribute.type == ir.AttributeType.TENSOR:
+        tensor = attribute.as_tensor()
+        if tensor.dtype == ir.DataType.FLOAT16:
+            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _converted(tensor))
+
+
+def _converted(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Converted when it is written, so that memory holds one tensor at a time."""
+    return ir.LazyTensor(
+        lambda: ir.tensor(tensor.numpy().astype(ml_dtypes.bfloat16), name=tensor.name),
+        dtype=BFLOAT16,
+        shape=ir.Shape(tensor.numpy().shape),
+        name=tensor.name,
+    )
+
+
+def _convert_type(value: ir.Value) -> None:
+    if value.dtype == ir.DataType.FLOAT16:
+        value.dtype = BFLOAT16
+
+
+def _cast_inputs(graph: ir.Graph) -> None:
+    first = next(iter(graph), None)
+    for value in graph.inputs:
+        if value.dtype == ir.DataType.FLOAT16 and first is not None:
+            inside = _like(value, "inside", BFLOAT16)
+            value.replace_all_uses_with(inside)
+            graph.insert_before(first, _cast(value, inside))
+
+
+def _cast_outputs(graph: ir.Graph) -> None:
+    for number, value in enumerate(graph.outputs):
+        if value.dtype == BFLOAT16:
+            outside = _like(value, "outside", ir.DataType.FLOAT16)
+            value.name, outside.name = outside.name, value.name
+            graph.append(_cast(value, outside))
+            graph.outputs[number] = outside
+
+
+def _like(value: ir.Value, suffix: str, dtype: ir.DataType) -> ir.Value:
+    return ir.Value(name=f"{value.name}.{suffix}", shape=value.shape, type=ir.TensorType(dtype))
+
+
+def _cast(source: ir.Value, result: ir.Value) -> ir.Node:
+    to = ir.AttrInt64("to", result.dtype or ir.DataType.UNDEFINED)
+    return ir.Node("", "Cast", [source], [to], outputs=[result])
