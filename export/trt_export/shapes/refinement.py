@@ -2,7 +2,8 @@
 
 It draws pictures of fresh prompts, reads them, and moves its prediction towards right ones and away
 from wrong ones: DiffusionNFT (arXiv:2509.16117) with β = 1, on guided predictions. Beside them it
-goes on learning from drawn scenes, so that its pictures stay theirs.
+goes on learning from drawn scenes, so that its pictures stay theirs. Wrong pictures are measured
+from the network that the stage began with: one that follows the training runs away.
 """
 
 import copy
@@ -85,8 +86,9 @@ def refine_denoiser(
 ) -> None:
     """Trains the UNet in place, from where the work folder left off; the others are frozen."""
     unet = unet.to(memory_format=torch.channels_last)
+    former = copy.deepcopy(unet).to(around.device).requires_grad_(False)
+    painter = copy.deepcopy(former)
     state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
-    former = copy.deepcopy(unet).requires_grad_(False)
     vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
@@ -101,12 +103,12 @@ def refine_denoiser(
         states = bert(input_ids(tokenizer, shown).to(around.device))[0]
         loss = denoising_loss(unet, encode(vae, images), states, alphas_cumprod, generator)
 
-        torch._foreach_copy_(list(former.parameters()), state.averages)
+        torch._foreach_copy_(list(painter.parameters()), state.averages)
         rng = np.random.default_rng([around.seed, *plan.name.encode(), number, 1])
         scenes = random_prompts(rng, PICTURES_PER_SCENE * len(captions))
         prompts = [scene.caption(rng) for scene in scenes]
         states = bert(input_ids(tokenizer, prompts).to(around.device))[0]
-        paintings = painted(former, vae, scheduler, scenes, states, no_text, generator)
+        paintings = painted(painter, vae, scheduler, scenes, states, no_text, generator)
         counts.update(
             (len(s.shapes), bool(r)) for s, r in zip(scenes, paintings.right, strict=True)
         )

@@ -98,7 +98,8 @@ class OpenVinoGraph:
         self._check(tensors)
         try:
             with self._compile(tensors).request() as request:
-                request.infer({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+                given = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+                request.infer(given, share_inputs=True)  # read before infer returns
                 outputs = {spec.name: request.get_tensor(spec.name) for spec in self.outputs}
                 return {name: tensor.data.copy() for name, tensor in outputs.items()}
         except RuntimeError as error:
