@@ -1,6 +1,6 @@
 """Prompt accuracy: how many of a bundle's pictures show what their prompts ask for.
 
-    python benchmarks/prompt_accuracy.py engines/shapes --prompts 500 --guidance-scale 5
+    python benchmarks/prompt_accuracy.py engines/shapes --guidance-scale 1.5 --eta 0.5
 
 The pictures are read from their pixels, by trt_export/shapes/reader.py. `--drawn` reads scenes
 that the training data's own code drew instead: the reader's accuracy.
@@ -95,7 +95,12 @@ def drawn(cases: Sequence[Case]) -> Iterator[Picture]:
 
 
 def generated(
-    cases: Sequence[Case], pipe: Callable[..., Any], guidance_scale: float, steps: int, seed: int
+    cases: Sequence[Case],
+    pipe: Callable[..., Any],
+    guidance_scale: float,
+    steps: int,
+    seed: int,
+    eta: float = 0.0,
 ) -> Iterator[Picture]:
     """Pictures of the prompts; case n has the seed `seed + n` whatever the batch."""
     for first in range(0, len(cases), BATCH):
@@ -104,7 +109,7 @@ def generated(
             prompts,
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
-            eta=0.0,
+            eta=eta,
             seed=[seed + first + number for number in range(len(prompts))],
             progress_bar=False,
         ).images
@@ -130,8 +135,9 @@ def main() -> None:
         from trt_pipeline import trt_pipeline
 
         pipe = trt_pipeline(arguments.bundle)
-        settings |= {"guidance_scale": arguments.guidance_scale, "steps": arguments.steps}
-        pictures = generated(cases, pipe, arguments.guidance_scale, arguments.steps, arguments.seed)
+        scale, steps, eta = arguments.guidance_scale, arguments.steps, arguments.eta
+        settings |= {"guidance_scale": scale, "steps": steps, "eta": eta}
+        pictures = generated(cases, pipe, scale, steps, arguments.seed, eta)
         report = settings | tally(cases, pictures)
     print_table(report)
     if arguments.json:
@@ -148,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--guidance-scale", type=float, default=5.0)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here as well")
     return parser
