@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/export-all
 	$(BIN)/trt-pipeline generate $(PROMPTS) --bundle engines/shapes \
-		--seed 0 --guidance-scale 2 --output pictures
+		--seed 0 --guidance-scale 1.5 --eta 0.5 --output pictures
 
 test: setup
 	$(BIN)/python -m pytest

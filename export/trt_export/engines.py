@@ -122,7 +122,10 @@ def planned_engines(
     else:
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         places = [engine.place for engine in wanted if engine not in bundle.engines]
-    return [f"{graph} as {flavour} engine for {target}" for flavour, target, graph in places]
+    return [
+        f"{graph} as {flavour} engine for {target}, {options.engine_precision}"
+        for flavour, target, graph in places
+    ]
 
 
 def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:

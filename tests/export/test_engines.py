@@ -216,7 +216,7 @@ def test_a_dry_run_names_the_engines_that_are_missing(
     assert console.run(command, arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("is up to date; no graph to export.")
-    assert lines[1] == "would build text_encoder as tensorrt_rtx engine for 8.9"
+    assert lines[1] == "would build text_encoder as tensorrt_rtx engine for 8.9, fp16"
     assert len(lines) == 1 + len(GRAPHS)
 
 

@@ -33,7 +33,7 @@ from trt_export.shapes.text import (
     layouts,
     train_text_encoder,
 )
-from trt_export.shapes.train import Preset, only_one, train
+from trt_export.shapes.train import Preset, main, only_one, train
 from trt_export.shapes.vae import is_trained, shape_weight, train_vae
 
 TINY = ModelSize(
@@ -229,3 +229,26 @@ def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
     train(PRESET, around, Networks.untrained(TINY), out)
     assert (out / "README.md").read_text() == "the card"
     assert not (out / "left.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--start", "nowhere"], "error: nowhere "),
+        (["--steps", "-4"], "argument --steps: -4 is below 0"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train", "--out", "out", "--work", "work", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -24,10 +24,11 @@ MODEL_CARD = "README.md"
 
 def read_checkpoint(folder: Path) -> Networks:
     """The networks that `write_checkpoint` wrote, in float32."""
+    plain = {"low_cpu_mem_usage": False, "local_files_only": True}
     networks = Networks(
-        vae=AutoencoderKL.from_pretrained(folder / "vqvae"),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
-        bert=LDMBertModel.from_pretrained(folder / "bert"),
+        vae=AutoencoderKL.from_pretrained(folder / "vqvae", **plain),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", **plain),
+        bert=LDMBertModel.from_pretrained(folder / "bert", local_files_only=True),
     )
     for network in (networks.vae, networks.unet, networks.bert):
         network.float().train()

@@ -42,7 +42,7 @@ PICTURES_PER_SCENE = 2
 """Pictures painted for every scene drawn; most are right, and most of those are left out."""
 DOUBLES = 0.75
 """Part of the prompts with two shapes, which come out wrong more often."""
-GUIDANCE_SCALES = (1.0, 3.0)
+GUIDANCE_SCALES = (1.0, 2.0)
 """Least and largest scale that a picture is painted with."""
 MAX_REDRAWN_ERROR = 12.0
 """Root mean square difference, of 255, of a right picture from the scene it is read as.

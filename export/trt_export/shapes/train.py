@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
+from trt_export.checkpoint import open_checkpoint
 from trt_export.shapes.checkpoint_folder import read_checkpoint, write_checkpoint
 from trt_export.shapes.denoiser import train_denoiser
 from trt_export.shapes.model import EMBEDDED, Networks, build_scheduler, build_tokenizer
@@ -22,6 +23,7 @@ from trt_export.shapes.refinement import refine_denoiser
 from trt_export.shapes.stage import StagePlan, Surroundings
 from trt_export.shapes.text import train_text_encoder
 from trt_export.shapes.vae import train_vae
+from trt_pipeline.errors import TrtPipelineError
 
 MEETING_POINT = "processes"
 """File in the work folder through which the processes find each other."""
@@ -79,7 +81,13 @@ PRESETS = {
 
 def main() -> None:
     """Trains as the command line says and writes the checkpoint."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.start:
+        try:
+            open_checkpoint(str(arguments.start), download=False)
+        except TrtPipelineError as error:
+            parser.exit(2, f"error: {error}\n")
     arguments.work.mkdir(parents=True, exist_ok=True)
     # A killed run leaves its meeting point behind, which would stop the next one.
     (arguments.work / MEETING_POINT).unlink(missing_ok=True)
@@ -188,7 +196,11 @@ def _resized(plan: StagePlan, steps: int | None, decay_steps: int | None) -> Sta
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trt_export.shapes.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m trt_export.shapes.train",
+        description="Train the embedded checkpoint: VAE, text encoder, denoiser, and its "
+        "refinement on pictures of its own. When killed, it goes on from its work folder.",
+    )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="checkpoint folder to write")
     add("--work", type=Path, required=True, help="folder of the trainer's own state")
@@ -198,18 +210,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="go on from its weights; its texts and latents stay what they are",
     )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--seed", type=int, default=0)
-    add("--workers", type=int, default=0, help="processes that draw scenes (0: the trainer itself)")
-    add("--processes", type=int, default=1, help="train in so many processes on the CPU together")
-    add("--threads", type=int, help="threads of the arithmetic on a CPU")
-    add("--vae-steps", type=int, help="length of the VAE stage; 0 leaves a stage out")
-    add("--vae-decay-steps", type=int, help="its last steps, at a falling learning rate")
-    add("--steps", type=int, help="length of the denoiser stage; fewer on resuming: stop earlier")
-    add("--decay-steps", type=int, help="its last steps, at a falling learning rate")
-    add("--refinement-steps", type=int, help="length of the refinement stage")
-    add("--refinement-decay-steps", type=int, help="its last steps, at a falling learning rate")
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: a GPU if there is one",
+    )
+    add("--seed", type=int, default=0, help="of weights, scenes and noise (0)")
+    add("--workers", type=_count, default=0, help="processes that draw scenes (0: the trainer)")
+    add("--processes", type=_count, default=1, help="train in so many on the CPU together (1)")
+    add("--threads", type=_count, help="of the arithmetic on a CPU, for each process (all)")
+    stages = parser.add_argument_group(
+        "stages",
+        "Lengths in steps. Without them, those that suit the device; 0 leaves one out. Over the "
+        "decay steps, the last ones, the learning rate falls; a smaller length on resuming ends a "
+        "stage early.",
+    )
+    for name, stage in (("vae-", "VAE"), ("", "denoiser"), ("refinement-", "refinement")):
+        stages.add_argument(f"--{name}steps", type=_count, metavar="N", help=f"of the {stage}")
+        stages.add_argument(f"--{name}decay-steps", type=_count, metavar="N", help="its last ones")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return number
 
 
 if __name__ == "__main__":

@@ -199,7 +199,9 @@ def _pictures(
 ) -> Iterator[tuple[Job, Image]]:
     batches = batched(jobs, pipe.bundle.limits.batch[1])
     if bar:
-        text = f"generating {len(jobs)} pictures" + (f", {kept} kept" if kept else "")
+        text = f"generating {len(jobs)} picture{'s' * (len(jobs) != 1)}" + (
+            f", {kept} kept" if kept else ""
+        )
         bar.describe(text, total=count_steps(pipe.bundle, batches))
     return run_batches(pipe, batches, bar.advance if bar else None)
 
