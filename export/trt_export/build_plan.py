@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trt_export.bfloat16 import write_bfloat16
 from trt_export.timing_cache import timing_cache
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import EngineKey, EnginePrecision, EngineSpec, ShapeRange
@@ -61,6 +60,8 @@ def _network(trt: Any, builder: Any, log: Any, bundle: Bundle, engine: EngineSpe
     onnx = onnx_file(bundle, engine.graph, "fp16")
     if engine.key.precision == "fp16":
         return parse(trt, builder, log, engine.graph, onnx)
+    from trt_export.bfloat16 import write_bfloat16  # a second that other runs need not wait
+
     with TemporaryDirectory(prefix=f"{engine.graph}-") as folder:
         return parse(trt, builder, log, engine.graph, write_bfloat16(onnx, Path(folder)))
 
