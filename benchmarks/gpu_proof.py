@@ -107,10 +107,9 @@ def prove(proof: Proof, work: Path, batches: Sequence[int], limit: float) -> Non
         "--checkpoint",
         twin,
         "--backends",
-        *names,
     ]
     sizes: list[str | Path] = ["--batch", *map(str, batches), "--json", work / "latency.json"]
-    if proof.run("latency", [*timing, *sizes, "--cold-starts", "1"], limit):
+    if proof.run("latency", [*timing, *names, *sizes, "--cold-starts", "1"], limit):
         proof.tell("timings", json.loads((work / "latency.json").read_text()))
     tests: list[str | Path] = [
         python,
@@ -127,7 +126,7 @@ def prove(proof: Proof, work: Path, batches: Sequence[int], limit: float) -> Non
         build = [*export, "--engines", flavour, "--engine-precision", "bf16"]
         if proof.run(f"build {flavour} bf16", build, limit):
             path = work / f"latency-{flavour}-bf16.json"
-            only = [*timing[: timing.index("--backends") + 1], flavour, "--json", path]
+            only = [*timing, flavour, "--json", path]
             if proof.run(f"latency {flavour} bf16", only, limit):
                 proof.tell(f"timings {flavour} bf16", json.loads(path.read_text()))
 

@@ -49,7 +49,7 @@ def _converted(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.LazyTensor(
         lambda: ir.tensor(tensor.numpy().astype(ml_dtypes.bfloat16), name=tensor.name),
         dtype=BFLOAT16,
-        shape=ir.Shape(tensor.numpy().shape),
+        shape=ir.Shape(tensor.shape.numpy()),
         name=tensor.name,
     )
 

@@ -85,14 +85,25 @@ def denoising_loss(
     """Squared error of the predicted noise, NOISES_PER_SCENE copies per latent."""
     latents = latents.repeat_interleave(NOISES_PER_SCENE, dim=0)
     states = states.repeat_interleave(NOISES_PER_SCENE, dim=0)
+    noisy, timesteps, noise = noised(latents, alphas_cumprod, generator)
+    noise_pred = unet(noisy, timesteps, encoder_hidden_states=states).sample
+    return weighted_mean((noise_pred - noise).square(), timesteps, alphas_cumprod)
+
+
+def noised(
+    latents: Tensor, alphas_cumprod: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents with the noise of random timesteps; those timesteps, int64 [B]; the noise."""
     timesteps = drawn_timesteps(len(latents), len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     alpha = alphas_cumprod[timesteps][:, None, None, None]
-    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-    noise_pred = unet(noisy, timesteps, encoder_hidden_states=states).sample
-    error = (noise_pred - noise).square().mean(dim=(1, 2, 3))
+    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, timesteps, noise
+
+
+def weighted_mean(error: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """Mean of squared errors [B, C, h, w] of the noise, each timestep's as loss_weight says."""
     weight = loss_weight(alphas_cumprod)
-    return (error * (weight / weight.mean())[timesteps]).mean()
+    return (error.mean(dim=(1, 2, 3)) * (weight / weight.mean())[timesteps]).mean()
 
 
 def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:

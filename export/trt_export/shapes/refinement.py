@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from trt_export.shapes.denoiser import (
     NOISES_PER_SCENE,
     denoising_loss,
-    drawn_timesteps,
     encode,
     input_ids,
-    loss_weight,
+    noised,
+    weighted_mean,
     with_dropout,
 )
 from trt_export.shapes.judge import judge
@@ -66,7 +66,7 @@ class Paintings:
 
     def balanced(self, generator: torch.Generator) -> "Paintings":
         """As many right as wrong ones: all of the rarer kind, some of the other."""
-        order = torch.randperm(len(self.right), generator=generator)
+        order = torch.randperm(len(self.right), generator=generator, device=generator.device)
         right, wrong = order[self.right[order]], order[~self.right[order]]
         count = min(len(right), len(wrong))
         kept = torch.cat([right[:count], wrong[:count]])
@@ -196,10 +196,7 @@ def refinement_loss(
     states = paintings.states.repeat_interleave(NOISES_PER_SCENE, dim=0)
     scales = paintings.guidance_scales.repeat_interleave(NOISES_PER_SCENE, dim=0)
     sign = (paintings.right * 2.0 - 1).repeat_interleave(NOISES_PER_SCENE)[:, None, None, None]
-    timesteps = drawn_timesteps(len(latents), len(alphas_cumprod), generator)
-    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-    alpha = alphas_cumprod[timesteps][:, None, None, None]
-    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    noisy, timesteps, noise = noised(latents, alphas_cumprod, generator)
     with torch.no_grad():
         without = former(noisy, timesteps, encoder_hidden_states=no_text.expand_as(states)).sample
         before = former(noisy, timesteps, encoder_hidden_states=states).sample
@@ -208,9 +205,7 @@ def refinement_loss(
     noise_pred = unet(noisy, timesteps, encoder_hidden_states=states).sample
     guided = without + scales * (noise_pred - without)
     # Over the scale, as the prediction's own share of the gradient grows with it.
-    error = ((guided - goal).square() / scales).mean(dim=(1, 2, 3))
-    weight = loss_weight(alphas_cumprod)
-    return (error * (weight / weight.mean())[timesteps]).mean()
+    return weighted_mean((guided - goal).square() / scales, timesteps, alphas_cumprod)
 
 
 def _report(counts: Counter[tuple[int, bool]]) -> None:

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from trt_export.shapes.batches import draw_batch
+from trt_export.shapes.reader import MAX_BLACK, MIN_VIVIDNESS
 from trt_export.shapes.stage import (
     Every,
     Journal,
@@ -25,9 +26,9 @@ UNTRAINED_SCALING_FACTOR = 0.18215
 """What diffusers takes unless told otherwise."""
 KL_WEIGHT = 1e-4
 """Weight of the mean divergence per latent beside the mean error per colour value."""
-VIVID = 70 / 127.5
+VIVID = MIN_VIVIDNESS / 127.5
 """Least distance between the strongest and the weakest channel in a coloured shape, in -1..1."""
-DARK = 110 / 127.5 - 1
+DARK = MAX_BLACK / 127.5 - 1
 """Largest channel in a black shape, in -1..1."""
 LEAST_SHARE = 0.03
 """Part of the picture below which shapes get no larger weight."""
