@@ -90,7 +90,7 @@ def test_progress_goes_to_stderr(
     assert console.run(cli, [str(arg) for arg in args]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'a.png'}\n"
-    assert "generating 1 pictures: 2/2" in captured.err
+    assert "generating 1 picture: 2/2" in captured.err
 
 
 def test_a_file_is_replaced_only_by_force(

@@ -234,7 +234,7 @@ def test_resume_makes_only_what_is_missing(
         "00003-1.png",
         "00002-1.png",
     ]
-    assert "generating 1 pictures, 2 kept: 2/2" in captured.err
+    assert "generating 1 picture, 2 kept: 2/2" in captured.err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 
 
