@@ -1,7 +1,8 @@
 """Peers: diffusers' own pipeline, its UNet run as it is, compiled, or as a plain ONNX export.
 
 Each function that ends in _peer is an opener of trt_pipeline.bench: it runs in a process of its
-own. On a GPU the weights are float16, as engines have them.
+own. On a GPU the weights are float16, as engines have them. The bf16 peers are for CPUs: their UNet
+computes in bfloat16, the other networks in float32.
 """
 
 import io
@@ -12,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fidelity import load_diffusers
 from plain_unet import openvino_unet, ort_unet
@@ -26,10 +30,15 @@ OPENERS = {
     "torch.compile": "peers:compiled_peer",
     "plain-ort": "peers:ort_peer",
     "plain-openvino": "peers:openvino_peer",
+    "diffusers-bf16": "peers:eager_bf16_peer",
+    "torch.compile-bf16": "peers:compiled_bf16_peer",
+    "plain-openvino-bf16": "peers:openvino_bf16_peer",
 }
 """Name of each peer → what opens it."""
-EXPORTED = ("plain-ort", "plain-openvino")
+EXPORTED = ("plain-ort", "plain-openvino", "plain-openvino-bf16")
 """Those that run the plain ONNX export."""
+FLOAT32 = tuple(name for name in OPENERS if not name.endswith("-bf16"))
+"""Those with the checkpoint's own arithmetic."""
 
 
 def peer_spec(name: str, checkpoint: Path, graph: Path, threads: int) -> CandidateSpec:
@@ -47,6 +56,7 @@ class DiffusersPeer:
         torch.set_num_threads(threads)
         self.on_gpu = torch.cuda.is_available()
         self.device = torch.cuda.get_device_name() if self.on_gpu else f"CPU, {threads} threads"
+        self.arithmetic = "fp16" if self.on_gpu else "fp32"
         self.pipeline = load_diffusers(Path(checkpoint), rounded=False)
         if self.on_gpu:
             self.pipeline.to("cuda", torch.float16)
@@ -124,23 +134,62 @@ def eager_peer(checkpoint: str, threads: int) -> DiffusersPeer:
 def compiled_peer(checkpoint: str, threads: int) -> DiffusersPeer:
     """With torch.compile around the UNet; on a CPU that needs a C++ compiler."""
     peer = DiffusersPeer(checkpoint, threads)
-    unet = peer.pipeline.unet
-    peer.replace(unet, "forward", "denoiser", torch.compile(type(unet).forward.__get__(unet)))
-    return peer
+    return _with_unet(peer, _compiled(peer.pipeline.unet))
 
 
 def ort_peer(checkpoint: str, threads: int, graph: str) -> DiffusersPeer:
     """With the plain export in ONNX Runtime as its UNet."""
     peer = DiffusersPeer(checkpoint, threads)
-    return _with_unet(peer, ort_unet(Path(graph), threads, peer.on_gpu))
+    return _with_export(peer, ort_unet(Path(graph), threads, peer.on_gpu))
 
 
 def openvino_peer(checkpoint: str, threads: int, graph: str) -> DiffusersPeer:
     """With the plain export in OpenVINO, compiled for fixed shapes, as its UNet."""
-    return _with_unet(DiffusersPeer(checkpoint, threads), openvino_unet(Path(graph), threads))
+    return _with_export(DiffusersPeer(checkpoint, threads), openvino_unet(Path(graph), threads))
+
+
+def eager_bf16_peer(checkpoint: str, threads: int) -> DiffusersPeer:
+    """The pipeline, its UNet in bfloat16."""
+    peer = DiffusersPeer(checkpoint, threads)
+    unet = peer.pipeline.unet.to(torch.bfloat16)
+    return _with_bf16(peer, type(unet).forward.__get__(unet))
+
+
+def compiled_bf16_peer(checkpoint: str, threads: int) -> DiffusersPeer:
+    """Likewise, with torch.compile around the UNet."""
+    peer = DiffusersPeer(checkpoint, threads)
+    return _with_bf16(peer, _compiled(peer.pipeline.unet.to(torch.bfloat16)))
+
+
+def openvino_bf16_peer(checkpoint: str, threads: int, graph: str) -> DiffusersPeer:
+    """With the plain export in OpenVINO, told to compute in bfloat16, as its UNet."""
+    peer = DiffusersPeer(checkpoint, threads)
+    peer.arithmetic = "bf16"
+    return _with_export(peer, openvino_unet(Path(graph), threads, "bf16"))
+
+
+def _compiled(unet: UNet2DConditionModel) -> Callable[..., Any]:
+    return torch.compile(type(unet).forward.__get__(unet))
+
+
+def _with_export(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
+    peer.pipeline.unet.to("meta")  # its weights are in the graph now
+    return _with_unet(peer, run)
+
+
+def _with_bf16(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
+    """Between the pipeline's float32 and a UNet's bfloat16."""
+    peer.arithmetic = "bf16"
+
+    def cast(sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, **_: Any) -> Any:
+        half = torch.bfloat16
+        states = encoder_hidden_states.to(half)
+        found = run(sample.to(half), timestep, encoder_hidden_states=states)
+        return UNet2DConditionOutput(sample=found.sample.to(sample.dtype))
+
+    return _with_unet(peer, cast)
 
 
 def _with_unet(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
-    peer.pipeline.unet.to("meta")  # its weights are in the graph now
     peer.replace(peer.pipeline.unet, "forward", "denoiser", run)
     return peer

@@ -70,13 +70,16 @@ def ort_unet(graph: Path, threads: int, on_gpu: bool) -> Forward:
     return _forward(lambda tensors: session.run(None, tensors)[0])
 
 
-def openvino_unet(graph: Path, threads: int) -> Forward:
-    """The graph in OpenVINO, compiled for the shapes of the first call and of any other."""
+def openvino_unet(graph: Path, threads: int, precision: str = "f32") -> Forward:
+    """The graph in OpenVINO, compiled for the shapes of the first call and of any other.
+
+    precision: of the arithmetic, f32 or bf16.
+    """
     import openvino
 
     core = openvino.Core()
     core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
-    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": precision})
     compiled: dict[int, Any] = {}
 
     def run(tensors: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ import torch
 
 from graph_cost import step_bytes, step_flop
 from trt_pipeline import Bundle
+from trt_pipeline.backends import openvino_bf16
 from trt_pipeline.bench.report import Limit
 
 REPEATS = 7
@@ -31,6 +32,7 @@ def measure_limit(bundle: Bundle, batches: Sequence[int], threads: int) -> Limit
         flop_per_second=matmul_peak(device),
         step_flop={batch: step_flop(bundle, batch) for batch in batches},
         step_bytes=step_bytes(bundle, 2 if on_gpu else 4),
+        bf16_flop_per_second=None if on_gpu else bf16_peak(),
     )
 
 
@@ -49,6 +51,14 @@ def matmul_peak(device: torch.device) -> float:
     single = torch.ones(SIDE, SIDE)
     array = np.ones((SIDE, SIDE), np.float32)
     return 2 * SIDE**3 / min(_fastest(lambda: single @ single), _fastest(lambda: array @ array))
+
+
+def bf16_peak() -> float | None:
+    """Likewise with bfloat16; None on a CPU that only imitates it."""
+    if openvino_bf16.obstacle():
+        return None
+    half = torch.ones(SIDE, SIDE, dtype=torch.bfloat16)
+    return 2 * SIDE**3 / _fastest(lambda: half @ half)
 
 
 def _fastest(run: Callable[[], Any]) -> float:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trt_pipeline.backends import openvino_bf16
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
 
@@ -44,8 +46,12 @@ class Build:
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
     def backends(self) -> list[str]:
+        """Those that it was built with and that this CPU can run."""
         cache = (self.folder / "CMakeCache.txt").read_text()
-        return [n for n in ("openvino", "onnxruntime") if f"{n.upper()}:BOOL=ON" in cache]
+        names = [n for n in ("openvino", "onnxruntime") if f"{n.upper()}:BOOL=ON" in cache]
+        if "openvino" in names and openvino_bf16.obstacle() is None:
+            names.append("openvino_bf16")
+        return names
 
 
 def call(*command: str | Path) -> str:

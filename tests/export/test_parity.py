@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline
 from fidelity import compare, load_diffusers, measure
 
 from trt_pipeline import Pipeline, trt_pipeline
-from trt_pipeline.backends import onnxruntime
+from trt_pipeline.backends import onnxruntime, openvino_bf16
 
 PROMPTS = ["a red circle above a small blue square", "über-große Katzen, 猫!"]
 SETTINGS: dict[str, Any] = {"num_inference_steps": 50, "guidance_scale": 6.0, "eta": 0.3}
@@ -77,6 +77,17 @@ def test_float16_weights_keep_forty_decibels(other_checkpoint: Path, other_bundl
     theirs = load_diffusers(other_checkpoint, rounded=False)
     with trt_pipeline(other_bundle) as ours:
         assert compare(theirs, ours, PROMPTS, 2, **SETTINGS).psnr >= 40
+
+
+@pytest.mark.skipif(openvino_bf16.obstacle() is not None, reason="a CPU without bfloat16")
+def test_bfloat16_arithmetic_keeps_forty_decibels(
+    other_checkpoint: Path, other_bundle: Path
+) -> None:
+    theirs = load_diffusers(other_checkpoint, rounded=False)
+    with trt_pipeline(other_bundle, backend="openvino_bf16") as ours:
+        assert ours.info.arithmetic == "bf16"
+        found = compare(theirs, ours, PROMPTS, 2, **SETTINGS)
+    assert 40 <= found.psnr < 70  # and is not float32's
 
 
 def test_other_pictures_are_far_from_parity(pair: tuple[DiffusionPipeline, Pipeline]) -> None:

@@ -15,7 +15,8 @@ from trt_pipeline.backends.base import Backend
 from trt_pipeline.bundle.manifest import FLAVOURS
 from trt_pipeline.errors import TrtPipelineError
 
-GPU_BACKENDS = [name for name in BACKENDS if name not in ("onnxruntime", "openvino")]
+CPU_BACKENDS = ("onnxruntime", "openvino", "openvino_bf16")
+GPU_BACKENDS = [name for name in BACKENDS if name not in CPU_BACKENDS]
 
 
 @pytest.fixture(scope="session")

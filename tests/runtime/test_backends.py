@@ -16,7 +16,7 @@ from trt_pipeline import (
     MissingDependencyError,
     trt_pipeline,
 )
-from trt_pipeline.backends import Backend, open_backend
+from trt_pipeline.backends import Backend, open_backend, openvino, openvino_bf16
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.backends.openvino import OpenVinoBackend
 from trt_pipeline.machine import compute_capability
@@ -200,6 +200,25 @@ def test_openvino_keeps_compiled_models_apart_by_their_weights(
         blob.chmod(0o600)
         blob.write_bytes(blob.read_bytes()[:100])  # as a full disk would leave it
     assert [black_level(bundle) for bundle in (first, second)] == [64, 32]
+
+
+def test_openvino_keeps_compiled_models_apart_by_their_arithmetic(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if obstacle := openvino_bf16.obstacle():
+        pytest.skip(obstacle)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("openvino_bf16", "openvino"):
+        with open_backend(bundle, name, 1)[0] as backend:
+            backend.graph("decoder").run(latents(1, 4, 8, 8))
+        assert len(list((tmp_path / "cache/trt-pipeline" / name).iterdir())) == 1
+
+
+def test_a_cpu_without_bfloat16_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    core = openvino.import_openvino().Core
+    monkeypatch.setattr(core, "get_property", lambda *_: ["FP32", "INT8"])
+    with pytest.raises(BackendError, match=r"has no bfloat16 arithmetic .*take backend openvino"):
+        open_backend(bundle, "openvino_bf16", 1)
 
 
 def test_openvino_runs_without_a_place_for_compiled_models(

@@ -68,7 +68,8 @@ json generate(const trt_pipeline::Pipeline& pipeline, const json& request) {
           {"joules", nullptr},
           {"host_bytes", peak_host_bytes()},
           {"device_bytes", nullptr},
-          {"device", pipeline.info().device}};
+          {"device", pipeline.info().device},
+          {"arithmetic", pipeline.info().arithmetic}};
 }
 
 // The ABI shows the steps only.

@@ -105,7 +105,7 @@ typedef struct trt_pipeline_handle trt_pipeline_handle;
 typedef struct trt_pipeline_options {
   /** Bytes of this struct; set by trt_pipeline_options_default. */
   size_t size;
-  /** onnxruntime or openvino; NULL is the best that this library was built with. */
+  /** A name of trt_pipeline_backends(); NULL is the first that this library was built with. */
   const char* backend;
   trt_pipeline_verify verify;
   /** For arithmetic on the CPU, 1 to 1024; 0 is every CPU that this process may use. */

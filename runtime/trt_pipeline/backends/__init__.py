@@ -19,6 +19,7 @@ BACKENDS = (
     "openvino",
     "onnxruntime",
     "onnxruntime_tensorrt",
+    "openvino_bf16",
 )
 """Every backend's name, best first; each is a module of this package."""
 

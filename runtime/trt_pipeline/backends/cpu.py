@@ -13,7 +13,7 @@ from trt_pipeline.errors import BackendError
 
 
 class CpuBackend(Closing):
-    """Float32 arithmetic whatever the precision of the weights."""
+    """Float32 graphs whatever the precision of the weights."""
 
     name: str
     precision: Precision = "fp32"

@@ -45,17 +45,19 @@ class OpenVinoBackend(CpuBackend):
     """One OpenVINO core; graphs are compiled for fixed shapes, which is faster than free ones."""
 
     name = "openvino"
+    hint = "f32"
+    """Of the arithmetic; without it, some CPUs would take bfloat16."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """threads: for each graph; None is every CPU this process may use."""
         super().__init__(bundle, threads)
-        self._core = _import_openvino().Core()
-        self._cache = _cache()
+        self._core = import_openvino().Core()
+        self._cache = _cache(self.name)
         self._core.set_property(
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": self.threads,
-                "INFERENCE_PRECISION_HINT": "f32",  # some CPUs would take bfloat16
+                "INFERENCE_PRECISION_HINT": self.hint,
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
@@ -140,12 +142,13 @@ class Compiled:
         self._idle.append(request)
 
 
-def _cache() -> dict[str, str]:
+def _cache(backend: str) -> dict[str, str]:
     """OpenVINO's option to keep compiled models, where this user may write.
 
-    It names them by a hash of the model, its weights, its shapes and the version.
+    It names them by a hash of the model, its weights, its shapes and the version, not of the
+    arithmetic: each backend has a folder of its own.
     """
-    folder = cache_folder() / "openvino"
+    folder = cache_folder() / backend
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -155,7 +158,8 @@ def _cache() -> dict[str, str]:
         return {}
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
+    """The package; MissingDependencyError without it."""
     try:
         import openvino
     except ImportError:

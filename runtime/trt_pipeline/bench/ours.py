@@ -38,6 +38,7 @@ class BackendCandidate:
         self._pipeline = Pipeline(loaded, self._backend, reason)
         self._tokenizer = Tokenizer(loaded.file(loaded.tokenizer.vocab), loaded.tokenizer)
         self.device = self._backend.device
+        self.arithmetic = self._backend.arithmetic
 
     def generate(self, workload: Workload, prompts: Sequence[str]) -> NDArray[np.uint8]:
         """Pixels [B, H, W, 3] of a picture for each prompt."""

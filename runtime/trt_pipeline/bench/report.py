@@ -24,6 +24,8 @@ class Row:
     name: str
     workload: Workload
     device: str = ""
+    arithmetic: str = ""
+    """fp32, fp16 or bf16, of the denoiser; reports of earlier releases do not say."""
     seconds: list[float] = field(default_factory=list)
     """Of each timed call, warm."""
     cold_seconds: list[float] = field(default_factory=list)
@@ -68,11 +70,16 @@ class Limit:
     """Batch → multiplications and additions of one step with guidance."""
     step_bytes: float
     """Weights, each read once a step."""
+    bf16_flop_per_second: float | None = None
+    """Measured: bfloat16 matrix product on a CPU that has such arithmetic."""
 
-    def step_seconds(self, batch: int) -> float:
-        """The least that a step could take."""
-        arithmetic = self.step_flop[batch] / self.flop_per_second
-        return max(arithmetic, self.step_bytes / self.copy_bytes_per_second)
+    def step_seconds(self, batch: int, arithmetic: str = "") -> float:
+        """The least that a step could take with fp32, fp16 or bf16 arithmetic."""
+        flop_per_second, step_bytes = self.flop_per_second, self.step_bytes
+        if arithmetic == "bf16" and self.bf16_flop_per_second:
+            flop_per_second, step_bytes = self.bf16_flop_per_second, step_bytes / 2
+        computing = self.step_flop[batch] / flop_per_second
+        return max(computing, step_bytes / self.copy_bytes_per_second)
 
 
 @dataclass(frozen=True, slots=True)

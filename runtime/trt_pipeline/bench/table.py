@@ -7,7 +7,7 @@ import numpy as np
 from trt_pipeline.bench.report import Limit, Report, Row
 
 COLUMNS = (
-    f"{'candidate':<18} {'p50':>8} {'p95':>8} {'p99':>8} {'ratio':>7} {'pictures/s':>10} "
+    f"{'candidate':<20} {'p50':>8} {'p95':>8} {'p99':>8} {'ratio':>7} {'pictures/s':>10} "
     f"{'step':>8} {'limit':>6} {'cold':>7} {'host':>8} {'device':>8}  pictures"
 )
 
@@ -27,7 +27,7 @@ def lines(report: Report) -> Iterator[str]:
         yield COLUMNS
         yield from (_line(row, rows[0], report.limit) for row in rows)
         if report.limit:
-            yield _roofline(report.limit, workload.batch)
+            yield from _roofline(report.limit, workload.batch)
     yield ""
     if report.verification:
         size, seconds = report.verification.size, report.verification.seconds
@@ -41,11 +41,11 @@ def lines(report: Report) -> Iterator[str]:
 
 def _line(row: Row, first: Row, limit: Limit | None) -> str:
     if not row.seconds:
-        return f"{row.name:<18} {row.error}"
+        return f"{row.name:<20} {row.error}"
     step = row.step_seconds
-    least = limit.step_seconds(row.workload.batch) if limit else None
+    least = limit.step_seconds(row.workload.batch, row.arithmetic) if limit else None
     cells = (
-        f"{row.name:<18}",
+        f"{row.name:<20}",
         *(f"{row.percentile(percent):8.3f}" for percent in (50, 95, 99)),
         _ratio(row, first),
         f"{row.workload.batch / row.percentile(50):10.2f}",
@@ -77,10 +77,15 @@ def _mebibytes(size: int | None) -> str:
     return "" if size is None else f"{size / 2**20:.0f} MiB"
 
 
-def _roofline(limit: Limit, batch: int) -> str:
-    return (
-        f"{'roofline':<18} a step needs {limit.step_flop[batch] / 1e9:.2f} GFLOP and "
+def _roofline(limit: Limit, batch: int) -> Iterator[str]:
+    yield (
+        f"{'roofline':<20} a step needs {limit.step_flop[batch] / 1e9:.2f} GFLOP and "
         f"{limit.step_bytes / 1e6:.1f} MB of weights; measured {limit.flop_per_second / 1e9:.0f} "
         f"GFLOP/s and {limit.copy_bytes_per_second / 1e9:.1f} GB/s: at least "
         f"{limit.step_seconds(batch):.4f} s"
     )
+    if limit.bf16_flop_per_second:
+        yield (
+            f"{'':<20} with bfloat16 {limit.bf16_flop_per_second / 1e9:.0f} GFLOP/s and half the "
+            f"bytes: at least {limit.step_seconds(batch, 'bf16'):.4f} s"
+        )

@@ -66,6 +66,7 @@ def answer(candidate: Candidate, nvml: Nvml, request: dict[str, Any]) -> dict[st
         "host_bytes": peak_host_bytes(),
         "device_bytes": nvml.device_bytes(),
         "device": candidate.device,
+        "arithmetic": candidate.arithmetic,
     }
 
 

@@ -74,6 +74,7 @@ const char* backend_names();
 
 // The bundle outlives the backend.
 std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads);
+std::unique_ptr<Backend> open_openvino_bf16(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, std::int32_t threads);
 

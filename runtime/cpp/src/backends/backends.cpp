@@ -35,6 +35,11 @@ constexpr Known backends[] = {
 #else
     {"onnxruntime", nullptr, "TRT_PIPELINE_ONNXRUNTIME"},
 #endif
+#ifdef TRT_PIPELINE_OPENVINO
+    {"openvino_bf16", open_openvino_bf16, "TRT_PIPELINE_OPENVINO"},
+#else
+    {"openvino_bf16", nullptr, "TRT_PIPELINE_OPENVINO"},
+#endif
 };
 
 std::int32_t usable_cpus() {

@@ -1,4 +1,4 @@
-// OpenVINO on the CPU, in float32 arithmetic whatever the precision of the weights.
+// OpenVINO on the CPU, in float32 arithmetic whatever the precision of the weights, or in bfloat16.
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
 // shape, and the sets used last are kept.
@@ -23,8 +23,9 @@ constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each
 constexpr std::int64_t max_cached_bytes = 256 << 20;
 
 // Where this user's compiled models are kept, also by Python: OpenVINO names them by a hash of the
-// model, its weights, its shapes and the version. Empty where nothing can be written.
-std::string cache_folder() {
+// model, its weights, its shapes and the version, not of the arithmetic, so each backend has a
+// folder of its own. Empty where nothing can be written.
+std::string cache_folder(const std::string& backend) {
   const auto variable = [](const char* name) {
     const char* const value = std::getenv(name);
     return std::filesystem::path(value ? value : "");
@@ -32,7 +33,7 @@ std::string cache_folder() {
   std::filesystem::path base = variable("XDG_CACHE_HOME");
   if (base.empty() && !variable("HOME").empty()) base = variable("HOME") / ".cache";
   if (base.empty()) return {};
-  const std::filesystem::path folder = base / "trt-pipeline" / "openvino";
+  const std::filesystem::path folder = base / "trt-pipeline" / backend;
   std::error_code failed;
   std::filesystem::create_directories(folder, failed);
   return failed || access(folder.c_str(), W_OK) != 0 ? std::string() : folder.string();
@@ -168,9 +169,10 @@ class OpenVinoGraph : public Graph {
 
 class OpenVinoBackend : public Backend {
  public:
-  OpenVinoBackend(const Bundle& bundle, std::int32_t threads) : bundle_(bundle), threads_(threads) {
-    // Without the hint, some CPUs would compute in bfloat16.
-    core_.set_property("CPU", {ov::hint::inference_precision(ov::element::f32),
+  // hint: of the arithmetic; without it, some CPUs would take bfloat16.
+  OpenVinoBackend(const Bundle& bundle, std::int32_t threads, ov::element::Type hint)
+      : bundle_(bundle), threads_(threads), hint_(hint) {
+    core_.set_property("CPU", {ov::hint::inference_precision(hint),
                                ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
                                ov::inference_num_threads(threads)});
   }
@@ -184,25 +186,47 @@ class OpenVinoBackend : public Backend {
                                            bundle_, spec, compiling);
   }
 
-  std::string name() const override { return "openvino"; }
+  std::string name() const override { return is_bf16() ? "openvino_bf16" : "openvino"; }
   std::string precision() const override { return "fp32"; }
+  std::string arithmetic() const override { return is_bf16() ? "bf16" : "fp32"; }
   std::string device() const override { return concat("CPU, ", threads_, " threads"); }
 
  private:
+  bool is_bf16() const { return hint_ == ov::element::bf16; }
+
   const Bundle& bundle_;
   std::int32_t threads_;
-  std::string cache_ = cache_folder();
+  ov::element::Type hint_;
+  std::string cache_ = cache_folder(name());
   ov::Core core_;
 };
+
+void check_bf16() {
+  const auto able = ov::Core().get_property("CPU", ov::device::capabilities);
+  if (std::find(able.begin(), able.end(), ov::device::capability::BF16) != able.end()) return;
+  throw BackendError(
+      "backend openvino_bf16: this CPU has no bfloat16 arithmetic (AVX512_BF16 or AMX); "
+      "take backend openvino.");
+}
+
+std::unique_ptr<Backend> open_with(ov::element::Type hint, const Bundle& bundle,
+                                   std::int32_t threads) {
+  try {
+    if (hint == ov::element::bf16) check_bf16();
+    return std::make_unique<OpenVinoBackend>(bundle, threads, hint);
+  } catch (const ov::Exception& error) {
+    throw BackendError(concat("OpenVINO could not be started: ", error.what()));
+  }
+}
 
 }  // namespace
 
 std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads) {
-  try {
-    return std::make_unique<OpenVinoBackend>(bundle, threads);
-  } catch (const ov::Exception& error) {
-    throw BackendError(concat("OpenVINO could not be started: ", error.what()));
-  }
+  return open_with(ov::element::f32, bundle, threads);
+}
+
+std::unique_ptr<Backend> open_openvino_bf16(const Bundle& bundle, std::int32_t threads) {
+  return open_with(ov::element::bf16, bundle, threads);
 }
 
 }  // namespace trt_pipeline::internal
