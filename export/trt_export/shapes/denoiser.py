@@ -21,10 +21,6 @@ CAPTION_DROPOUT = 0.12
 """Part of the scenes that are shown without their caption, for classifier-free guidance."""
 NOISES_PER_SCENE = 4
 """Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
-MAX_WEIGHTED_SNR = 5.0
-"""Signal-to-noise ratio above which the noise is easy to tell (min-SNR, arXiv:2303.09556)."""
-MAX_WEIGHT = 300.0
-"""Keeps the last timesteps, nearly all noise, from outweighing the others."""
 
 
 def train_denoiser(
@@ -107,23 +103,21 @@ def weighted_mean(error: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> T
 
 
 def drawn_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """Timesteps from 0 to total - 1, int64 [count], later ones more often.
+    """Timesteps from 0 to total - 1, int64 [count].
 
-    Place and kind of the shapes are decided at late ones, and are hardest to learn. One is drawn
-    from each of `count` equal parts of the distribution, in random order: less chance per step.
+    One is drawn from each of `count` equal parts, in random order: less chance per step.
     """
     device = generator.device
     parts = torch.randperm(count, generator=generator, device=device)
     share = (parts + torch.rand(count, generator=generator, device=device)) / count
-    return (share.sqrt() * total).long().clamp(max=total - 1)
+    return (share * total).long().clamp(max=total - 1)
 
 
 def loss_weight(alphas_cumprod: Tensor) -> Tensor:
     """How much the squared error of the noise counts, float32 of the argument's shape.
 
-    1 + 1 / SNR, the error of v (arXiv:2202.00512, appendix D): then every timestep has about the
-    same say. The noise's own error hardly shows where the noise is strong, though place and kind of
-    the shapes are decided there. Where it is weak, min-SNR's factor.
+    1 / √SNR, halfway between the error of the noise (1) and that of the scene (1 / SNR). Every
+    timestep then has about the same share of the loss: late ones, where places are decided, and
+    early ones, where it is the colours and the forms of pale shapes.
     """
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return (1 + 1 / snr).clamp(max=MAX_WEIGHT) * (MAX_WEIGHTED_SNR / snr).clamp(max=1.0)
+    return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
