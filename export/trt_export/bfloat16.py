@@ -8,21 +8,19 @@ from pathlib import Path
 import ml_dtypes
 import onnx_ir as ir
 
+from trt_export.retype import retype, retype_nodes
+
 BFLOAT16 = ir.DataType.BFLOAT16
 
 
 def as_bfloat16(model: ir.Model) -> ir.Model:
     """Turn float16 weights and arithmetic into bfloat16, the inputs and outputs left alone."""
     graph = model.graph
-    for node in graph.all_nodes():
-        for attribute in list(node.attributes.values()):
-            _convert_attribute(node, attribute)
-        for output in node.outputs:
-            _convert_type(output)
+    retype_nodes(graph, BFLOAT16, _converted)
     for value in graph.initializers.values():
         if value.const_value is not None and value.dtype == ir.DataType.FLOAT16:
             value.const_value = _converted(value.const_value)
-            _convert_type(value)
+            retype(value, BFLOAT16)
     _cast_inputs(graph)
     _cast_outputs(graph)
     return model
@@ -35,15 +33,6 @@ def write_bfloat16(path: Path, folder: Path) -> Path:
     return written
 
 
-def _convert_attribute(node: ir.Node, attribute: ir.Attr) -> None:
-    if attribute.name in ("to", "dtype") and attribute.as_int() == ir.DataType.FLOAT16:
-        node.attributes[attribute.name] = ir.AttrInt64(attribute.name, BFLOAT16)
-    elif attribute.type == ir.AttributeType.TENSOR:
-        tensor = attribute.as_tensor()
-        if tensor.dtype == ir.DataType.FLOAT16:
-            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _converted(tensor))
-
-
 def _converted(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     """Converted when it is written, so that memory holds one tensor at a time."""
     return ir.LazyTensor(
@@ -52,11 +41,6 @@ def _converted(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
         shape=ir.Shape(tensor.shape.numpy()),
         name=tensor.name,
     )
-
-
-def _convert_type(value: ir.Value) -> None:
-    if value.dtype == ir.DataType.FLOAT16:
-        value.dtype = BFLOAT16
 
 
 def _cast_inputs(graph: ir.Graph) -> None:

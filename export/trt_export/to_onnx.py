@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trt_export.attention import translation_table
+from trt_export.retype import retype, retype_nodes
 from trt_export.signatures import OUTPUTS
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import GraphSpec, Precision, TensorSpec
@@ -89,13 +90,9 @@ def _files(name: str, bundle: Path) -> dict[Precision, Path]:
 def widen(model: ir.Model) -> ir.Model:
     """Turn float16 arithmetic into float32; large weights stay float16 and are cast when loaded."""
     graph = model.graph
-    for node in list(graph.all_nodes()):
-        for attribute in list(node.attributes.values()):
-            _widen_attribute(node, attribute)
-        for output in node.outputs:
-            _widen_type(output)
+    retype_nodes(graph, ir.DataType.FLOAT, _wide)
     for value in graph.inputs:
-        _widen_type(value)
+        retype(value, ir.DataType.FLOAT)
     casts = [_widen_initializer(graph, value) for value in list(graph.initializers.values())]
     first = next(iter(graph), None)
     new = [cast for cast in casts if cast is not None]
@@ -105,27 +102,16 @@ def widen(model: ir.Model) -> ir.Model:
     return model
 
 
-def _widen_attribute(node: ir.Node, attribute: ir.Attr) -> None:
-    if attribute.name in ("to", "dtype") and attribute.as_int() == ir.DataType.FLOAT16:
-        node.attributes[attribute.name] = ir.AttrInt64(attribute.name, ir.DataType.FLOAT)
-    elif attribute.type == ir.AttributeType.TENSOR:
-        tensor = attribute.as_tensor()
-        if tensor.dtype == ir.DataType.FLOAT16:
-            wide = ir.tensor(tensor.numpy().astype("float32"), name=tensor.name)
-            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, wide)
-
-
-def _widen_type(value: ir.Value) -> None:
-    if value.dtype == ir.DataType.FLOAT16:
-        value.dtype = ir.DataType.FLOAT
+def _wide(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.tensor(tensor.numpy().astype("float32"), name=tensor.name)
 
 
 def _widen_initializer(graph: ir.Graph, value: ir.Value) -> ir.Node | None:
     if value.const_value is None or value.dtype != ir.DataType.FLOAT16:
         return None
     if not isinstance(value.const_value, ir.ExternalTensor):
-        value.const_value = ir.tensor(value.const_value.numpy().astype("float32"), name=value.name)
-        _widen_type(value)
+        value.const_value = _wide(value.const_value)
+        retype(value, ir.DataType.FLOAT)
         return None
     wide = ir.Value(
         name=f"{value.name}.float32", shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT)
