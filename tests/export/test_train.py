@@ -49,9 +49,8 @@ TINY = ModelSize(
 VAE_PLAN = StagePlan("vae", 6, 2, scenes=4, learning_rate=2e-3, warmup_steps=2)
 TEXT_PLAN = StagePlan("text", 2, 1, scenes=2, learning_rate=1e-3)
 DENOISER_PLAN = StagePlan("denoiser", 2, 1, scenes=2, learning_rate=1e-3, muon=True)
-DECODER_PLAN = StagePlan("decoder", 1, 1, scenes=2, learning_rate=1e-3, muon=True)
 REFINEMENT_PLAN = StagePlan("refinement", 1, 1, scenes=1, learning_rate=1e-3, muon=True)
-PRESET = Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN, DECODER_PLAN, REFINEMENT_PLAN)
+PRESET = Preset(replace(VAE_PLAN, steps=1), TEXT_PLAN, DENOISER_PLAN, REFINEMENT_PLAN)
 
 
 def surroundings(work: Path) -> Surroundings:

@@ -88,7 +88,7 @@ def refine_denoiser(
     unet = unet.to(memory_format=torch.channels_last)
     former = copy.deepcopy(unet).to(around.device).requires_grad_(False)
     painter = copy.deepcopy(former)
-    state = TrainingState(nn.ModuleDict({"unet": unet}).requires_grad_(True), plan, around)
+    state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
     vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)

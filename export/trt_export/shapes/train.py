@@ -17,7 +17,6 @@ from torch.multiprocessing.spawn import spawn
 
 from trt_export.checkpoint import open_checkpoint
 from trt_export.shapes.checkpoint_folder import read_checkpoint, write_checkpoint
-from trt_export.shapes.decoder import train_decoder
 from trt_export.shapes.denoiser import train_denoiser
 from trt_export.shapes.model import EMBEDDED, Networks, build_scheduler, build_tokenizer
 from trt_export.shapes.refinement import refine_denoiser
@@ -37,7 +36,6 @@ class Preset:
     vae: StagePlan
     text: StagePlan
     denoiser: StagePlan
-    decoder: StagePlan
     refinement: StagePlan
 
 
@@ -49,9 +47,6 @@ PRESETS = {
         text=TEXT,
         denoiser=StagePlan(
             "denoiser", 6000, 3000, scenes=32, learning_rate=1.2e-3, ema_decay=0.998, muon=True
-        ),
-        decoder=StagePlan(
-            "decoder", 1200, 900, scenes=32, learning_rate=1e-3, ema_decay=0.99, muon=True
         ),
         refinement=StagePlan(
             "refinement",
@@ -70,7 +65,6 @@ PRESETS = {
         denoiser=StagePlan(
             "denoiser", 8000, 4000, scenes=256, learning_rate=1.5e-3, ema_decay=0.999, muon=True
         ),
-        decoder=StagePlan("decoder", 2000, 1500, scenes=128, learning_rate=1e-3, muon=True),
         refinement=StagePlan(
             "refinement",
             600,
@@ -168,12 +162,7 @@ def train(preset: Preset, around: Surroundings, networks: Networks, out: Path) -
         train_vae(vae, preset.vae, around)
     if preset.text.steps:
         train_text_encoder(bert, tokenizer, preset.text, around)
-    stages = (
-        (train_denoiser, preset.denoiser),
-        (train_decoder, preset.decoder),
-        (refine_denoiser, preset.refinement),
-    )
-    for stage, plan in stages:
+    for stage, plan in ((train_denoiser, preset.denoiser), (refine_denoiser, preset.refinement)):
         if plan.steps:
             stage(unet, bert, vae, tokenizer, scheduler, plan, around)
     if around.rank == 0:
@@ -192,7 +181,6 @@ def _preset(arguments: argparse.Namespace, device: torch.device) -> Preset:
         vae=_resized(preset.vae, arguments.vae_steps, arguments.vae_decay_steps),
         text=_resized(preset.text, 0 if arguments.start else None, None),
         denoiser=_resized(preset.denoiser, arguments.steps, arguments.decay_steps),
-        decoder=_resized(preset.decoder, arguments.decoder_steps, arguments.decoder_decay_steps),
         refinement=_resized(
             preset.refinement, arguments.refinement_steps, arguments.refinement_decay_steps
         ),
@@ -210,9 +198,8 @@ def _resized(plan: StagePlan, steps: int | None, decay_steps: int | None) -> Sta
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trt_export.shapes.train",
-        description="Train the embedded checkpoint: VAE, text encoder, denoiser, the decoder on "
-        "its latents, and its refinement on pictures of its own. When killed, it goes on from its "
-        "work folder.",
+        description="Train the embedded checkpoint: VAE, text encoder, denoiser, and its "
+        "refinement on pictures of its own. When killed, it goes on from its work folder.",
     )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="checkpoint folder to write")
@@ -239,12 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         "decay steps, the last ones, the learning rate falls; a smaller length on resuming ends a "
         "stage early.",
     )
-    for name, stage in (
-        ("vae-", "VAE"),
-        ("", "denoiser"),
-        ("decoder-", "VAE's decoder on the denoiser's latents"),
-        ("refinement-", "refinement"),
-    ):
+    for name, stage in (("vae-", "VAE"), ("", "denoiser"), ("refinement-", "refinement")):
         stages.add_argument(f"--{name}steps", type=_count, metavar="N", help=f"of the {stage}")
         stages.add_argument(f"--{name}decay-steps", type=_count, metavar="N", help="its last ones")
     return parser

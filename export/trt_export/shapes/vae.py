@@ -76,21 +76,16 @@ def vae_loss(
     With a former autoencoder also one towards its latents.
     """
     posterior = vae.encode(images).latent_dist
-    error = drawing_error(vae.decode(posterior.sample(generator)).sample, images)
+    difference = vae.decode(posterior.sample(generator)).sample - images
+    error = (difference.abs() + 2 * difference.square()) * shape_weight(images)
     divergence = posterior.kl().mean() / posterior.mean[0].numel()
-    loss = error + KL_WEIGHT * divergence
+    loss = error.mean() + KL_WEIGHT * divergence
     if former is None:
         return loss
     with torch.no_grad():
         anchor = former.encode(images).latent_dist.mean
     moved = (posterior.mean - anchor) * former.config["scaling_factor"]
     return loss + TETHER_WEIGHT * moved.square().mean()
-
-
-def drawing_error(drawn: Tensor, images: Tensor) -> Tensor:
-    """Mean absolute and squared difference of the colour values, weighted by `shape_weight`."""
-    difference = drawn - images
-    return ((difference.abs() + 2 * difference.square()) * shape_weight(images)).mean()
 
 
 def shape_weight(images: Tensor) -> Tensor:
