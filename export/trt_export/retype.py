@@ -1,14 +1,15 @@
 """Another type for what is float16 in an ONNX graph."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import onnx_ir as ir
 
-Convert = Callable[[ir.TensorProtocol], ir.TensorProtocol]
+Convert: TypeAlias = Callable[[ir.TensorProtocol], ir.TensorProtocol]
 
 
 def retype_nodes(graph: ir.Graph, dtype: ir.DataType, convert: Convert) -> None:
-    """Give every node's float16 constants, casts and outputs the type that `convert` gives."""
+    """Give every node's float16 casts, outputs and constants, which `convert` turns, a type."""
     for node in graph.all_nodes():
         for attribute in list(node.attributes.values()):
             _retype_attribute(node, attribute, dtype, convert)

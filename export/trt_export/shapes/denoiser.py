@@ -1,20 +1,13 @@
 """Denoiser stage: trains the UNet on the latents of fresh scenes and their captions' states."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
 from torch import Tensor, nn
 
-from trt_export.shapes.stage import (
-    Every,
-    Journal,
-    StagePlan,
-    Surroundings,
-    TrainingState,
-    batches,
-)
+from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState, batches
 from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 CAPTION_DROPOUT = 0.12
@@ -38,20 +31,17 @@ def train_denoiser(
     vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
-    journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
-    for step, images, captions in batches(plan, around, state.step):
-        number = around.batch_number(step)
-        generator = torch.Generator(around.device).manual_seed(number)
-        shown = with_dropout(captions, torch.Generator().manual_seed(number))
-        latents = encode(vae, images)
-        states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-        loss = denoising_loss(unet, latents, states, alphas_cumprod, generator)
-        state.update(loss)
-        journal.note(step, loss)
-        if save_time.due():
-            state.save()
-    state.save()
-    state.adopt_averages()
+
+    def losses() -> Iterator[tuple[int, Tensor]]:
+        for step, images, captions in batches(plan, around, state.step):
+            number = around.batch_number(step)
+            generator = torch.Generator(around.device).manual_seed(number)
+            shown = with_dropout(captions, torch.Generator().manual_seed(number))
+            states = bert(input_ids(tokenizer, shown).to(around.device))[0]
+            latents = encode(vae, images)
+            yield step, denoising_loss(unet, latents, states, alphas_cumprod, generator)
+
+    state.train(losses())
 
 
 def with_dropout(captions: list[str], generator: torch.Generator) -> list[str]:

@@ -9,7 +9,7 @@ from the network that the stage began with: one that follows the training runs a
 import copy
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from trt_export.shapes.denoiser import (
 from trt_export.shapes.judge import judge
 from trt_export.shapes.reader import read_scene, redrawn
 from trt_export.shapes.scenes import Scene, random_double, random_single
-from trt_export.shapes.stage import Every, Journal, StagePlan, Surroundings, TrainingState, batches
+from trt_export.shapes.stage import Every, StagePlan, Surroundings, TrainingState, batches
 from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -93,37 +93,37 @@ def refine_denoiser(
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
     no_text = bert(input_ids(tokenizer, [""]).to(around.device))[0]
-    journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
     report = Every(6 * around.log_seconds)
     counts: Counter[tuple[int, bool]] = Counter()
-    for step, images, captions in batches(plan, around, state.step):
-        number = around.batch_number(step)
-        generator = torch.Generator(around.device).manual_seed(number)
-        shown = with_dropout(captions, torch.Generator().manual_seed(number))
-        states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-        loss = denoising_loss(unet, encode(vae, images), states, alphas_cumprod, generator)
 
-        torch._foreach_copy_(list(painter.parameters()), state.averages)
-        rng = np.random.default_rng([around.seed, *plan.name.encode(), number, 1])
-        scenes = random_prompts(rng, PICTURES_PER_SCENE * len(captions))
-        prompts = [scene.caption(rng) for scene in scenes]
-        states = bert(input_ids(tokenizer, prompts).to(around.device))[0]
-        paintings = painted(painter, vae, scheduler, scenes, states, no_text, generator)
-        counts.update(
-            (len(s.shapes), bool(r)) for s, r in zip(scenes, paintings.right, strict=True)
-        )
-        chosen = paintings.balanced(generator)
-        if len(chosen.right):
-            loss = loss + refinement_loss(unet, former, chosen, no_text, alphas_cumprod, generator)
-        state.update(loss)
-        journal.note(step, loss)
-        if report.due():
-            _report(counts)
-            counts.clear()
-        if save_time.due():
-            state.save()
-    state.save()
-    state.adopt_averages()
+    def losses() -> Iterator[tuple[int, Tensor]]:
+        for step, images, captions in batches(plan, around, state.step):
+            number = around.batch_number(step)
+            generator = torch.Generator(around.device).manual_seed(number)
+            shown = with_dropout(captions, torch.Generator().manual_seed(number))
+            states = bert(input_ids(tokenizer, shown).to(around.device))[0]
+            loss = denoising_loss(unet, encode(vae, images), states, alphas_cumprod, generator)
+
+            torch._foreach_copy_(list(painter.parameters()), state.averages)
+            rng = np.random.default_rng([around.seed, *plan.name.encode(), number, 1])
+            scenes = random_prompts(rng, PICTURES_PER_SCENE * len(captions))
+            prompts = [scene.caption(rng) for scene in scenes]
+            states = bert(input_ids(tokenizer, prompts).to(around.device))[0]
+            paintings = painted(painter, vae, scheduler, scenes, states, no_text, generator)
+            counts.update(
+                (len(s.shapes), bool(r)) for s, r in zip(scenes, paintings.right, strict=True)
+            )
+            if report.due():
+                _report(counts)
+                counts.clear()
+            kept = paintings.balanced(generator)
+            if len(kept.right):
+                loss = loss + refinement_loss(
+                    unet, former, kept, no_text, alphas_cumprod, generator
+                )
+            yield step, loss
+
+    state.train(losses())
 
 
 def random_prompts(rng: np.random.Generator, count: int) -> list[Scene]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,16 +89,38 @@ class TrainingState:
     """Networks, their running averages and the optimizer, saved together."""
 
     def __init__(self, networks: nn.ModuleDict, plan: StagePlan, around: Surroundings) -> None:
-        self.networks = networks.to(around.device)
-        self.parameters: list[Tensor] = [p for p in networks.parameters() if p.requires_grad]
+        self.networks = networks.to(around.device).requires_grad_(True)
+        self.parameters: list[Tensor] = list(networks.parameters())
         self.averages = [p.detach().clone() for p in self.parameters]
         self.optimizers = _optimizers(self.parameters, plan)
         self.plan = plan
+        self.around = around
         self.step = 0
         self.path = around.work / f"{plan.name}.pt"
         self.saves = around.rank == 0
         if self.path.exists():
             self._load(around.device)
+
+    def train(
+        self, losses: Iterable[tuple[int, Tensor]], on_save: Callable[[], None] = lambda: None
+    ) -> None:
+        """Goes down the loss of each step, made when it is asked for, and adopts the averages.
+
+        on_save: called whenever the state has been saved.
+        """
+        journal, save_time = (
+            Journal(self.plan, self.around.log_seconds),
+            Every(self.around.save_seconds),
+        )
+        for step, loss in losses:
+            self.update(loss)
+            journal.note(step, loss)
+            if save_time.due():
+                self.save()
+                on_save()
+        self.save()
+        on_save()
+        self._fill(self.averages)
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step down the loss, then one of the averages."""
@@ -135,10 +157,6 @@ class TrainingState:
             yield self.networks
         finally:
             self._fill(trained)
-
-    def adopt_averages(self) -> None:
-        """Leaves the averaged weights in the networks: the end of a stage."""
-        self._fill(self.averages)
 
     def _fill(self, values: list[Tensor]) -> None:
         with torch.no_grad():

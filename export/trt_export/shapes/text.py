@@ -25,7 +25,7 @@ from trt_export.shapes.scenes import (
     random_placed_scene,
     random_scene,
 )
-from trt_export.shapes.stage import Every, Journal, StagePlan, Surroundings, TrainingState
+from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
 from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 SHORT = 32
@@ -81,17 +81,14 @@ def train_text_encoder(
     config = bert.config
     reader = LayoutReader(config.d_model, config.encoder_attention_heads)
     state = TrainingState(nn.ModuleDict({"bert": bert, "reader": reader}), plan, around)
-    journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
-    for step, scenes, captions in _batches(plan, around, state.step):
-        ids = input_ids(tokenizer, captions).to(around.device)
-        states = bert(ids if _is_late(plan, step) else ids[:, :SHORT])[0]
-        loss = layout_loss(reader(states), layouts(scenes).to(around.device))
-        state.update(loss)
-        journal.note(step, loss)
-        if save_time.due():
-            state.save()
-    state.save()
-    state.adopt_averages()
+
+    def losses() -> Iterator[tuple[int, Tensor]]:
+        for step, scenes, captions in _batches(plan, around, state.step):
+            ids = input_ids(tokenizer, captions).to(around.device)
+            states = bert(ids if _is_late(plan, step) else ids[:, :SHORT])[0]
+            yield step, layout_loss(reader(states), layouts(scenes).to(around.device))
+
+    state.train(losses())
 
 
 def _batches(

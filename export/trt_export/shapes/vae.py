@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from collections.abc import Iterator
 
 import torch
 from diffusers import AutoencoderKL
@@ -10,15 +11,7 @@ from torch import Tensor, nn
 
 from trt_export.shapes.batches import draw_batch
 from trt_export.shapes.reader import MAX_BLACK, MIN_VIVIDNESS
-from trt_export.shapes.stage import (
-    Every,
-    Journal,
-    StagePlan,
-    Surroundings,
-    TrainingState,
-    batches,
-    to_model,
-)
+from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState, batches, to_model
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +37,13 @@ def train_vae(vae: AutoencoderKL, plan: StagePlan, around: Surroundings) -> None
     """
     former = copy.deepcopy(vae).to(around.device).requires_grad_(False) if is_trained(vae) else None
     state = TrainingState(nn.ModuleDict({"vae": vae}), plan, around)
-    journal, save_time = Journal(plan, around.log_seconds), Every(around.save_seconds)
-    for step, images, _ in batches(plan, around, state.step):
-        generator = torch.Generator(around.device).manual_seed(around.batch_number(step))
-        loss = vae_loss(vae, images, generator, former)
-        state.update(loss)
-        journal.note(step, loss)
-        if save_time.due():
-            state.save()
-            _report(state, around)
-    state.save()
-    _report(state, around)
-    state.adopt_averages()
+
+    def losses() -> Iterator[tuple[int, Tensor]]:
+        for step, images, _ in batches(plan, around, state.step):
+            generator = torch.Generator(around.device).manual_seed(around.batch_number(step))
+            yield step, vae_loss(vae, images, generator, former)
+
+    state.train(losses(), on_save=lambda: _report(state, around))
     if former is None:
         vae.register_to_config(scaling_factor=measured_scaling_factor(vae, around))
 
