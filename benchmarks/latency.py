@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from peers import EXPORTED, FLOAT32, OPENERS, peer_spec
+from peers import DEFAULT, EXPORTED, OPENERS, peer_spec
 from roofline import measure_limit
 from trt_export.checkpoint import EMBEDDED
 from trt_pipeline.backends import BACKENDS
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance-scale", type=float, default=6.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=describe_machine().cores)
-    parser.add_argument("--peers", nargs="*", choices=OPENERS, default=list(FLOAT32))
+    parser.add_argument("--peers", nargs="*", choices=OPENERS, default=list(DEFAULT))
     parser.add_argument("--backends", nargs="*", choices=BACKENDS, help="all that can run here")
     parser.add_argument(
         "--cpp", type=_program, metavar="FILE", help="trt_pipeline_candidate, to time C++ as well"

@@ -37,8 +37,8 @@ OPENERS = {
 """Name of each peer → what opens it."""
 EXPORTED = ("plain-ort", "plain-openvino", "plain-openvino-bf16")
 """Those that run the plain ONNX export."""
-FLOAT32 = tuple(name for name in OPENERS if not name.endswith("-bf16"))
-"""Those with the checkpoint's own arithmetic."""
+DEFAULT = tuple(name for name in OPENERS if not name.endswith("-bf16"))
+"""Those that are measured unless others are named."""
 
 
 def peer_spec(name: str, checkpoint: Path, graph: Path, threads: int) -> CandidateSpec:
@@ -134,7 +134,7 @@ def eager_peer(checkpoint: str, threads: int) -> DiffusersPeer:
 def compiled_peer(checkpoint: str, threads: int) -> DiffusersPeer:
     """With torch.compile around the UNet; on a CPU that needs a C++ compiler."""
     peer = DiffusersPeer(checkpoint, threads)
-    return _with_unet(peer, _compiled(peer.pipeline.unet))
+    return _with_unet(peer, _compiled(peer.pipeline.unet), peer.arithmetic)
 
 
 def ort_peer(checkpoint: str, threads: int, graph: str) -> DiffusersPeer:
@@ -164,22 +164,22 @@ def compiled_bf16_peer(checkpoint: str, threads: int) -> DiffusersPeer:
 def openvino_bf16_peer(checkpoint: str, threads: int, graph: str) -> DiffusersPeer:
     """With the plain export in OpenVINO, told to compute in bfloat16, as its UNet."""
     peer = DiffusersPeer(checkpoint, threads)
-    peer.arithmetic = "bf16"
-    return _with_export(peer, openvino_unet(Path(graph), threads, "bf16"))
+    return _with_export(peer, openvino_unet(Path(graph), threads, "bf16"), "bf16")
 
 
 def _compiled(unet: UNet2DConditionModel) -> Callable[..., Any]:
     return torch.compile(type(unet).forward.__get__(unet))
 
 
-def _with_export(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
+def _with_export(
+    peer: DiffusersPeer, run: Callable[..., Any], arithmetic: str = "fp32"
+) -> DiffusersPeer:
     peer.pipeline.unet.to("meta")  # its weights are in the graph now
-    return _with_unet(peer, run)
+    return _with_unet(peer, run, arithmetic)
 
 
 def _with_bf16(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
     """Between the pipeline's float32 and a UNet's bfloat16."""
-    peer.arithmetic = "bf16"
 
     def cast(sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, **_: Any) -> Any:
         half = torch.bfloat16
@@ -187,9 +187,10 @@ def _with_bf16(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
         found = run(sample.to(half), timestep, encoder_hidden_states=states)
         return UNet2DConditionOutput(sample=found.sample.to(sample.dtype))
 
-    return _with_unet(peer, cast)
+    return _with_unet(peer, cast, "bf16")
 
 
-def _with_unet(peer: DiffusersPeer, run: Callable[..., Any]) -> DiffusersPeer:
+def _with_unet(peer: DiffusersPeer, run: Callable[..., Any], arithmetic: str) -> DiffusersPeer:
+    peer.arithmetic = arithmetic
     peer.replace(peer.pipeline.unet, "forward", "denoiser", run)
     return peer

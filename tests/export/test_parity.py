@@ -10,11 +10,13 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from fidelity import compare, load_diffusers, measure
+from numpy.typing import NDArray
 
-from trt_pipeline import Pipeline, trt_pipeline
-from trt_pipeline.backends import onnxruntime, openvino_bf16
+from trt_pipeline import Pipeline, load_bundle, trt_pipeline
+from trt_pipeline.backends import onnxruntime, open_backend, openvino_bf16
 
 PROMPTS = ["a red circle above a small blue square", "über-große Katzen, 猫!"]
+needs_bf16 = pytest.mark.skipif(openvino_bf16.obstacle() is not None, reason="a CPU without it")
 SETTINGS: dict[str, Any] = {"num_inference_steps": 50, "guidance_scale": 6.0, "eta": 0.3}
 
 
@@ -79,7 +81,7 @@ def test_float16_weights_keep_forty_decibels(other_checkpoint: Path, other_bundl
         assert compare(theirs, ours, PROMPTS, 2, **SETTINGS).psnr >= 40
 
 
-@pytest.mark.skipif(openvino_bf16.obstacle() is not None, reason="a CPU without bfloat16")
+@needs_bf16
 def test_bfloat16_arithmetic_keeps_forty_decibels(
     other_checkpoint: Path, other_bundle: Path
 ) -> None:
@@ -88,6 +90,16 @@ def test_bfloat16_arithmetic_keeps_forty_decibels(
         assert ours.info.arithmetic == "bf16"
         found = compare(theirs, ours, PROMPTS, 2, **SETTINGS)
     assert 40 <= found.psnr < 70  # and is not float32's
+
+
+@needs_bf16
+def test_bfloat16_arithmetic_tells_timesteps_apart(other_bundle: Path) -> None:
+    def time_embeds(name: str) -> NDArray[np.float32]:
+        with open_backend(load_bundle(other_bundle), name, 1)[0] as backend:
+            timesteps = np.array([981, 980], np.float32)
+            return backend.graph("time_embedding").run({"timesteps": timesteps})["time_embeds"]
+
+    np.testing.assert_array_equal(time_embeds("openvino_bf16"), time_embeds("openvino"))
 
 
 def test_other_pictures_are_far_from_parity(pair: tuple[DiffusionPipeline, Pipeline]) -> None:

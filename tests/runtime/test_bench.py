@@ -40,7 +40,7 @@ def test_bench_reports_every_backend_it_was_asked_for(
     assert 0 < report["verification"]["seconds"] < 1
     assert [row["name"] for row in rows] == ["onnxruntime", "openvino"]
     for row in rows:
-        assert row["error"] is None
+        assert (row["error"], row["arithmetic"]) == (None, "fp32")
         assert (len(row["seconds"]), len(row["cold_seconds"])) == (2, 1)
         assert row["host_bytes"] > 2**20
     assert rows[0]["difference"] is None
@@ -125,9 +125,21 @@ def test_the_table_marks_pictures_that_are_off() -> None:
     assert table[8] == "opening begins by hashing 12.0 MB, which took 0.012 s"
 
 
+def test_bfloat16_has_a_roofline_of_its_own() -> None:
+    limit = Limit(1e9, 1e9, {2: 1e8}, 1e6, bf16_flop_per_second=4e9)
+    assert [limit.step_seconds(2, name) for name in ("fp32", "bf16")] == [0.1, 0.025]
+    memory_bound = replace(limit, step_bytes=1e9)
+    assert [memory_bound.step_seconds(2, name) for name in ("fp32", "bf16")] == [1.0, 0.5]
+    assert replace(limit, bf16_flop_per_second=None).step_seconds(2, "bf16") == 0.1
+    row = Row("ours", QUICK, arithmetic="bf16", seconds=[1.0], parts={"denoiser": [0.05]})
+    table = list(lines(Report("tiny", describe_machine(), [row], limit)))
+    assert "50%" in table[4]
+    assert "with bfloat16 4 GFLOP/s and half the bytes: at least 0.0250 s" in table[6]
+
+
 def test_a_report_survives_json(tmp_path: Path) -> None:
     row = Row("ours", QUICK, seconds=[1.0, 2.0], difference=difference(BLACK, BLACK))
-    limit = Limit(1e9, 1e9, {1: 1e8, 2: 2e8}, 1e6)
+    limit = Limit(1e9, 1e9, {1: 1e8, 2: 2e8}, 1e6, bf16_flop_per_second=2e9)
     rows, verification = [row, replace(row, name="b")], Verification(12, 0.5)
     report = Report("tiny", describe_machine(), rows, limit, verification)
     report.write(tmp_path / "results" / "report.json")

@@ -269,7 +269,7 @@ typedef struct trt_pipeline_info {
   const char* bundle;
   /** fp16 or fp32, as stored. */
   const char* weights;
-  /** fp16 or fp32, as computed. */
+  /** fp16, bf16 or fp32, as computed. */
   const char* arithmetic;
   const char* backend;
   /** Why this backend was chosen. */
@@ -296,7 +296,8 @@ typedef struct trt_pipeline_info {
 /** Version of the library, such as 0.1.0. */
 TRT_PIPELINE_API const char* trt_pipeline_version(void);
 
-/** Names of the backends that the library was built with, best first, separated by spaces. */
+/** Names of the backends that the library was built with, separated by spaces; the first is taken
+ * unless another is asked for. */
 TRT_PIPELINE_API const char* trt_pipeline_backends(void);
 
 /** What went wrong in this thread's last failed call; valid until its next one, never NULL. */

@@ -21,7 +21,10 @@ BACKENDS = (
     "onnxruntime_tensorrt",
     "openvino_bf16",
 )
-"""Every backend's name, best first; each is a module of this package."""
+"""Every backend's name, each a module of this package, in the order in which they are chosen.
+
+The last two never are where another can run: they have to be asked for.
+"""
 
 
 def open_backend(bundle: Bundle, name: str | None, threads: int | None) -> tuple[Backend, str]:

@@ -45,8 +45,6 @@ class OpenVinoBackend(CpuBackend):
     """One OpenVINO core; graphs are compiled for fixed shapes, which is faster than free ones."""
 
     name = "openvino"
-    hint = "f32"
-    """Of the arithmetic; without it, some CPUs would take bfloat16."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """threads: for each graph; None is every CPU this process may use."""
@@ -57,10 +55,13 @@ class OpenVinoBackend(CpuBackend):
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": self.threads,
-                "INFERENCE_PRECISION_HINT": self.hint,
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
+
+    def hint(self, graph: str) -> str:
+        """Of a graph's arithmetic; without it, some CPUs would take bfloat16."""
+        return "f32"
 
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
@@ -70,10 +71,12 @@ class OpenVinoBackend(CpuBackend):
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
         weights = self.bundle.files[self.bundle.graph(name, self.precision).weights]
-        cache = self._cache if weights.size <= MAX_CACHED_BYTES else {}
+        config = {"INFERENCE_PRECISION_HINT": self.hint(name)}
+        if weights.size <= MAX_CACHED_BYTES:
+            config |= self._cache
         return OpenVinoGraph(
             name,
-            partial(self._core.compile_model, device_name="CPU", config=cache),
+            partial(self._core.compile_model, device_name="CPU", config=config),
             model,
             self.bundle,
         )
@@ -164,6 +167,6 @@ def import_openvino() -> Any:
         import openvino
     except ImportError:
         raise MissingDependencyError(
-            f"backend openvino needs the openvino package. Install it with: {INSTALL}"
+            f"the openvino package is not installed. Install it with: {INSTALL}"
         ) from None
     return openvino

@@ -74,7 +74,7 @@ class Limit:
     """Measured: bfloat16 matrix product on a CPU that has such arithmetic."""
 
     def step_seconds(self, batch: int, arithmetic: str = "") -> float:
-        """The least that a step could take with fp32, fp16 or bf16 arithmetic."""
+        """The least that a step could take; bf16 may have a peak of its own."""
         flop_per_second, step_bytes = self.flop_per_second, self.step_bytes
         if arithmetic == "bf16" and self.bf16_flop_per_second:
             flop_per_second, step_bytes = self.bf16_flop_per_second, step_bytes / 2

@@ -115,7 +115,7 @@ def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, referen
         row.error = str(error)
         return
     row.seconds.append(answer["seconds"])
-    row.device, row.arithmetic = answer["device"], answer["arithmetic"]
+    row.device, row.arithmetic = answer["device"], answer.get("arithmetic", "")
     row.joules = answer["joules"]
     row.host_bytes, row.device_bytes = answer["host_bytes"], answer["device_bytes"]
     expected = pictures.with_name(f"{row.workload.batch}-{turn}-{reference}.npy")
