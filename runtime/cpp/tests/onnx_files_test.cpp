@@ -27,7 +27,8 @@ nlohmann::json locations(const std::string& model) {
 // another's name.
 std::string opening(const std::string& weights) {
   const TemporaryFolder folder;
-  Bundle bundle{folder.path, {}};
+  Bundle bundle;
+  bundle.path = folder.path;
   bundle.manifest.graphs["decoder"]["fp32"] = {"onnx/decoder.onnx", weights, {}, {}};
   bundle.manifest.files["onnx/decoder.onnx"] = {};
   folder.write("onnx/decoder.onnx",
