@@ -27,6 +27,7 @@ from trt_export.shapes.scenes import (
     random_double,
     random_single,
 )
+from trt_pipeline.backends import BACKENDS
 
 HELD_OUT_SHARE = 0.3
 """Part of the prompts that name a colour and shape never seen together in training."""
@@ -134,9 +135,10 @@ def main() -> None:
     else:
         from trt_pipeline import trt_pipeline
 
-        pipe = trt_pipeline(arguments.bundle)
+        pipe = trt_pipeline(arguments.bundle, backend=arguments.backend)
         scale, steps, eta = arguments.guidance_scale, arguments.steps, arguments.eta
         settings |= {"guidance_scale": scale, "steps": steps, "eta": eta}
+        settings |= {"backend": pipe.info.backend}
         pictures = generated(cases, pipe, scale, steps, arguments.seed, eta)
         report = settings | tally(cases, pictures)
     print_table(report)
@@ -151,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("bundle", nargs="?", type=Path, help="folder that export-all wrote")
     what.add_argument("--drawn", action="store_true", help="judge drawn scenes instead")
+    parser.add_argument("--backend", choices=BACKENDS, help="the best that can run here")
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--guidance-scale", type=float, default=5.0)
     parser.add_argument("--steps", type=int, default=50)
