@@ -28,20 +28,29 @@ def train_denoiser(
     """Trains the UNet in place, from where the work folder left off; the others are frozen."""
     unet = unet.to(memory_format=torch.channels_last)
     state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
+    state.train(denoising_losses(unet, bert, vae, tokenizer, scheduler, state))
+
+
+def denoising_losses(
+    unet: UNet2DConditionModel,
+    bert: LDMBertModel,
+    vae: AutoencoderKL,
+    tokenizer: Tokenizer,
+    scheduler: DDIMScheduler,
+    state: TrainingState,
+) -> Iterator[tuple[int, Tensor]]:
+    """The steps that are left of a stage, each with the UNet's loss on fresh scenes."""
+    plan, around = state.plan, state.around
     vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
-
-    def losses() -> Iterator[tuple[int, Tensor]]:
-        for step, images, captions in batches(plan, around, state.step):
-            number = around.batch_number(step)
-            generator = torch.Generator(around.device).manual_seed(number)
-            shown = with_dropout(captions, torch.Generator().manual_seed(number))
-            states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-            latents = encode(vae, images)
-            yield step, denoising_loss(unet, latents, states, alphas_cumprod, generator)
-
-    state.train(losses())
+    for step, images, captions in batches(plan, around, state.step):
+        number = around.batch_number(step)
+        generator = torch.Generator(around.device).manual_seed(number)
+        shown = with_dropout(captions, torch.Generator().manual_seed(number))
+        states = bert(input_ids(tokenizer, shown).to(around.device))[0]
+        latents = encode(vae, images)
+        yield step, denoising_loss(unet, latents, states, alphas_cumprod, generator)
 
 
 def with_dropout(captions: list[str], generator: torch.Generator) -> list[str]:

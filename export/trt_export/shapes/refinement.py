@@ -21,17 +21,15 @@ from torch import Tensor, nn
 
 from trt_export.shapes.denoiser import (
     NOISES_PER_SCENE,
-    denoising_loss,
-    encode,
+    denoising_losses,
     input_ids,
     noised,
     weighted_mean,
-    with_dropout,
 )
 from trt_export.shapes.judge import judge
 from trt_export.shapes.reader import read_scene, redrawn
 from trt_export.shapes.scenes import Scene, random_double, random_single
-from trt_export.shapes.stage import Every, StagePlan, Surroundings, TrainingState, batches
+from trt_export.shapes.stage import Every, StagePlan, Surroundings, TrainingState
 from trt_pipeline.pipelines.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -97,16 +95,12 @@ def refine_denoiser(
     counts: Counter[tuple[int, bool]] = Counter()
 
     def losses() -> Iterator[tuple[int, Tensor]]:
-        for step, images, captions in batches(plan, around, state.step):
+        for step, loss in denoising_losses(unet, bert, vae, tokenizer, scheduler, state):
             number = around.batch_number(step)
-            generator = torch.Generator(around.device).manual_seed(number)
-            shown = with_dropout(captions, torch.Generator().manual_seed(number))
-            states = bert(input_ids(tokenizer, shown).to(around.device))[0]
-            loss = denoising_loss(unet, encode(vae, images), states, alphas_cumprod, generator)
-
-            torch._foreach_copy_(list(painter.parameters()), state.averages)
             rng = np.random.default_rng([around.seed, *plan.name.encode(), number, 1])
-            scenes = random_prompts(rng, PICTURES_PER_SCENE * len(captions))
+            generator = torch.Generator(around.device).manual_seed(int(rng.integers(2**63)))
+            torch._foreach_copy_(list(painter.parameters()), state.averages)
+            scenes = random_prompts(rng, PICTURES_PER_SCENE * plan.scenes // around.processes)
             prompts = [scene.caption(rng) for scene in scenes]
             states = bert(input_ids(tokenizer, prompts).to(around.device))[0]
             paintings = painted(painter, vae, scheduler, scenes, states, no_text, generator)
@@ -118,10 +112,10 @@ def refine_denoiser(
                 counts.clear()
             kept = paintings.balanced(generator)
             if len(kept.right):
-                loss = loss + refinement_loss(
-                    unet, former, kept, no_text, alphas_cumprod, generator
-                )
-            yield step, loss
+                own = refinement_loss(unet, former, kept, no_text, alphas_cumprod, generator)
+                yield step, loss + own
+            else:
+                yield step, loss
 
     state.train(losses())
 

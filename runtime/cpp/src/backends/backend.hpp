@@ -69,7 +69,7 @@ struct Choice {
 // InvalidInputError for an unknown name, MissingBackendError for one that was left out.
 Choice open_backend(const Bundle& bundle, const std::string& name, std::int32_t threads);
 
-// Names of the backends in this library, separated by spaces; the first is taken unless one is named.
+// Names of the backends in this library, separated by spaces; the first is taken by default.
 const char* backend_names();
 
 // The bundle outlives the backend.

@@ -13,7 +13,7 @@ struct Known {
   const char* option;
 };
 
-// In the order in which they are chosen, which is the Python package's. The last has to be asked for.
+// In the order in which they are chosen, the Python package's. The last has to be asked for.
 constexpr Known backends[] = {
 #ifdef TRT_PIPELINE_TENSORRT
     {"tensorrt", open_tensorrt, "TRT_PIPELINE_TENSORRT"},
