@@ -205,7 +205,7 @@ def test_a_checkpoint_that_one_starts_from_keeps_its_texts_and_its_scaling_facto
     second = trained(without_text, read_checkpoint(tmp_path / "first.out"), "second")
     assert is_trained(second.vae)
     assert second.vae.config["scaling_factor"] == first.vae.config["scaling_factor"]
-    assert not torch.equal(second.vae.decoder.conv_out.weight, first.vae.decoder.conv_out.weight)
+    assert not torch.equal(second.vae.encoder.conv_in.weight, first.vae.encoder.conv_in.weight)
     texts = [networks.bert.model.embed_tokens.weight for networks in (first, second)]
     assert torch.equal(*texts)
 
@@ -237,6 +237,8 @@ def test_a_new_checkpoint_keeps_the_model_card(tmp_path: Path) -> None:
     [
         (["--start", "nowhere"], "error: nowhere "),
         (["--steps", "-4"], "argument --steps: -4 is below 0"),
+        (["--threads", "0"], "argument --threads: 0 is below 1"),
+        (["--device", "cuda"], "error: --device cuda: torch sees no GPU here."),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(
@@ -247,6 +249,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("sys.argv", ["train", "--out", "out", "--work", "work", *arguments])
     with pytest.raises(SystemExit) as end:
         main()

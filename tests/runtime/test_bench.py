@@ -81,6 +81,18 @@ def test_a_candidate_that_fails_does_not_stop_the_others(
     ]
 
 
+def test_a_bench_without_any_measurement_fails(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--backend", "onnxruntime", "--rounds", "1", "--cold-starts", "0")
+    command = ["bench", str(bundle.path), *few, "--guidance-scale", "nan"]
+    assert console.run(cli, command) == 1
+    captured = capsys.readouterr()
+    assert "error: onnxruntime: InvalidInputError: guidance_scale must be" in captured.err
+    assert captured.out == ""
+    assert console.run(cli, ["bench", str(bundle.path), "--steps", "0"]) == 2
+
+
 def test_a_process_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:
     ending = CandidateSpec("ending", worker_command("os:_exit", {"status": 3}))
     (row,) = measure([ending], Plan([QUICK], 1, 0, False), tmp_path, print)

@@ -83,6 +83,8 @@ def main() -> None:
     """Trains as the command line says and writes the checkpoint."""
     parser = _parser()
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.exit(2, "error: --device cuda: torch sees no GPU here.\n")
     if arguments.start:
         try:
             open_checkpoint(str(arguments.start), download=False)
@@ -218,8 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=0, help="of weights, scenes and noise (0)")
     add("--workers", type=_count, default=0, help="processes that draw scenes (0: the trainer)")
-    add("--processes", type=_count, default=1, help="train in so many on the CPU together (1)")
-    add("--threads", type=_count, help="of the arithmetic on a CPU, for each process (all)")
+    add("--processes", type=_positive, default=1, help="train in so many on the CPU together (1)")
+    add("--threads", type=_positive, help="of the arithmetic on a CPU, for each process (all)")
     stages = parser.add_argument_group(
         "stages",
         "Lengths in steps. Without them, those that suit the device; 0 leaves one out. Over the "
@@ -232,11 +234,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
+def _count(text: str, least: int = 0) -> int:
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is below {least}")
     return number
+
+
+def _positive(text: str) -> int:
+    return _count(text, least=1)
 
 
 if __name__ == "__main__":

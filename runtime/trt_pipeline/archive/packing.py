@@ -42,7 +42,11 @@ def pack(folder: Path, archive: Path, watch: Watch = lambda *_: None) -> bool:
         own(growing)
         with naming(archive, growing):
             require_room(growing, size)
-            _write(folder, growing, members, lambda done: watch(done, size))
+            try:
+                _write(folder, growing, members, lambda done: watch(done, size))
+            except IntegrityError:
+                growing.unlink()  # nothing to go on with
+                raise
         growing.replace(archive)
         sync(archive.parent)
     return True

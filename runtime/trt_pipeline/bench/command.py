@@ -23,6 +23,7 @@ from trt_pipeline.bench.workload import Workload
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.generate import BUNDLE, json_option
+from trt_pipeline.errors import BackendError
 
 
 @click.command()
@@ -34,12 +35,12 @@ from trt_pipeline.command_line.generate import BUNDLE, json_option
     multiple=True,
     help="May be repeated; every one that can run here by default.",
 )
-@click.option("--steps", default=50, help="Of the sampler.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=50, help="Of the sampler.")
 @click.option("--batch", "batches", type=click.IntRange(1, 64), multiple=True, default=(1,))
 @click.option("--rounds", type=click.IntRange(1), default=10, help="Timed calls of each backend.")
 @click.option("--cold-starts", type=click.IntRange(0), default=3, help="New processes of each.")
 @click.option("--guidance-scale", default=6.0)
-@click.option("--eta", default=0.0)
+@click.option("--eta", type=click.FloatRange(0, 1), default=0.0)
 @click.option("--threads", type=click.IntRange(1, 1024), help="All usable CPUs by default.")
 @click.option(
     "--alone", is_flag=True, help="Never two backends in memory at once; starts one every turn."
@@ -68,6 +69,8 @@ def bench(
     specs = [our_spec(str(bundle), name, threads) for name in names]
     workloads = [Workload(batch, steps, guidance_scale, eta) for batch in batches]
     rows = watched(specs, Plan(workloads, rounds, cold_starts, alone))
+    if all(row.error and not row.seconds for row in rows):
+        raise BackendError(rows[0].error)
     report = Report(loaded.model.name, describe_machine(), rows, verification=verification)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1))
