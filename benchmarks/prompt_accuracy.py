@@ -137,10 +137,9 @@ def main() -> None:
 
         pipe = trt_pipeline(arguments.bundle, backend=arguments.backend)
         scale, steps, eta = arguments.guidance_scale, arguments.steps, arguments.eta
-        settings |= {"guidance_scale": scale, "steps": steps, "eta": eta}
-        settings |= {"backend": pipe.info.backend}
+        used = {"backend": pipe.info.backend, "guidance_scale": scale, "steps": steps, "eta": eta}
         pictures = generated(cases, pipe, scale, steps, arguments.seed, eta)
-        report = settings | tally(cases, pictures)
+        report = settings | used | tally(cases, pictures)
     print_table(report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -87,7 +87,6 @@ def refine_denoiser(
     former = copy.deepcopy(unet).to(around.device).requires_grad_(False)
     painter = copy.deepcopy(former)
     state = TrainingState(nn.ModuleDict({"unet": unet}), plan, around)
-    vae = vae.to(around.device).requires_grad_(False)
     bert = bert.to(around.device).requires_grad_(False)
     alphas_cumprod = scheduler.alphas_cumprod.to(around.device)
     no_text = bert(input_ids(tokenizer, [""]).to(around.device))[0]
@@ -113,9 +112,8 @@ def refine_denoiser(
             kept = paintings.balanced(generator)
             if len(kept.right):
                 own = refinement_loss(unet, former, kept, no_text, alphas_cumprod, generator)
-                yield step, loss + own
-            else:
-                yield step, loss
+                loss = loss + own
+            yield step, loss
 
     state.train(losses())
 

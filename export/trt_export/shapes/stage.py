@@ -108,10 +108,8 @@ class TrainingState:
 
         on_save: called whenever the state has been saved.
         """
-        journal, save_time = (
-            Journal(self.plan, self.around.log_seconds),
-            Every(self.around.save_seconds),
-        )
+        journal = Journal(self.plan, self.around.log_seconds)
+        save_time = Every(self.around.save_seconds)
         for step, loss in losses:
             self.update(loss)
             journal.note(step, loss)
