@@ -3,8 +3,6 @@
 Inputs and outputs stay what they are, so that the runtime hands the same tensors to both engines.
 """
 
-from pathlib import Path
-
 import ml_dtypes
 import onnx_ir as ir
 
@@ -24,13 +22,6 @@ def as_bfloat16(model: ir.Model) -> ir.Model:
     _cast_inputs(graph)
     _cast_outputs(graph)
     return model
-
-
-def write_bfloat16(path: Path, folder: Path) -> Path:
-    """Write the bfloat16 form of an ONNX file, with its weights, into a folder; its path there."""
-    written = folder / path.name
-    ir.save(as_bfloat16(ir.load(path)), written, external_data=f"{path.name}.weights")
-    return written
 
 
 def _converted(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

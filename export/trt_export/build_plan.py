@@ -1,15 +1,15 @@
 """One TensorRT plan from one ONNX graph.
 
 Networks are strongly typed: the graph alone says which layer computes in which precision, and a
-check of the parsed network proves that the heavy ones are half precision. Polygraphy would wrap the
-same calls, but it chooses the flavour of TensorRT once for a whole process (0.53.6, from an
-environment variable), and says of a rejected graph only that it is rejected.
+check of the parsed network proves that the heavy ones have the precision that was asked for.
+Polygraphy would wrap the same calls, but chooses the flavour of TensorRT once for a whole process
+(0.53.6, from an environment variable), and says of a rejected graph only that it is rejected.
 """
 
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,13 @@ from typing import Any
 
 from trt_export.timing_cache import timing_cache
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import EngineKey, EnginePrecision, EngineSpec, ShapeRange
+from trt_pipeline.bundle.manifest import (
+    EIGHT_BITS,
+    EngineKey,
+    EnginePrecision,
+    EngineSpec,
+    ShapeRange,
+)
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import messages, named_targets, network_flags
@@ -39,7 +45,7 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
     log = messages(trt)
     builder = trt.Builder(log)
     network = _network(trt, builder, log, bundle, engine)
-    check_half_precision(trt, engine.graph, network, engine.key.precision)
+    check_precision(trt, engine.graph, network, engine.key.precision)
     config = _configure(trt, builder, engine)
     timings = timing_cache(trt)
     if timings:
@@ -60,10 +66,25 @@ def _network(trt: Any, builder: Any, log: Any, bundle: Bundle, engine: EngineSpe
     onnx = onnx_file(bundle, engine.graph, "fp16")
     if engine.key.precision == "fp16":
         return parse(trt, builder, log, engine.graph, onnx)
-    from trt_export.bfloat16 import write_bfloat16  # a second that other runs need not wait
-
     with TemporaryDirectory(prefix=f"{engine.graph}-") as folder:
-        return parse(trt, builder, log, engine.graph, write_bfloat16(onnx, Path(folder)))
+        return parse(trt, builder, log, engine.graph, _convert(onnx, bundle, engine, Path(folder)))
+
+
+def _convert(onnx: Path, bundle: Bundle, engine: EngineSpec, folder: Path) -> Path:
+    """Write a float16 graph in an engine's arithmetic, with its weights, into a folder."""
+    import onnx_ir as ir  # a second that other runs need not wait
+
+    from trt_export.bfloat16 import as_bfloat16
+    from trt_export.quantize import FP8, INT8, quantized, ranges_of
+
+    model = ir.load(onnx)
+    if engine.key.precision == "bf16":
+        model = as_bfloat16(model)
+    else:
+        ranges = ranges_of(ir.load(onnx_file(bundle, engine.graph, "int8")))
+        model = quantized(model, ranges, {"int8": INT8, "fp8": FP8}[engine.key.precision])
+    ir.save(model, folder / onnx.name, external_data=f"{onnx.name}.weights")
+    return folder / onnx.name
 
 
 def parse(trt: Any, builder: Any, log: Any, graph: str, onnx: Path) -> Any:
@@ -77,11 +98,14 @@ def parse(trt: Any, builder: Any, log: Any, graph: str, onnx: Path) -> Any:
     return network
 
 
-def check_half_precision(
+def check_precision(
     trt: Any, graph: str, network: Any, precision: EnginePrecision = "fp16"
 ) -> None:
-    """EngineBuildError unless every heavy layer of a network reads that half precision."""
-    half = {"fp16": trt.float16, "bf16": trt.bfloat16}[precision]
+    """EngineBuildError unless the heavy layers of a network have the precision that was asked for.
+
+    Of int8 and fp8 that is some of them; the others, and what is dequantized, are fp16.
+    """
+    half = trt.bfloat16 if precision == "bf16" else trt.float16
     heavy = [layer for layer in _layers(network) if layer.type.name in HEAVY]
     wide = [layer.name for layer in heavy if layer.get_input(0).dtype != half]
     if wide:
@@ -89,7 +113,24 @@ def check_half_precision(
             f"{graph}: {len(wide)} of {len(heavy)} convolutions and matrix products are not "
             f"{precision}, the first {wide[0]}. Export the checkpoint again with this release."
         )
-    logger.info("%s: all %d convolutions and matrix products are %s", graph, len(heavy), precision)
+    if precision in EIGHT_BITS:
+        heavy = _quantized(network, heavy, trt.int8 if precision == "int8" else trt.fp8)
+        if not heavy:
+            raise EngineBuildError(
+                f"{graph}: no convolution or matrix product is {precision}. "
+                "Quantize the bundle again with this release."
+            )
+    logger.info("%s: %d convolutions and matrix products are %s", graph, len(heavy), precision)
+
+
+def _quantized(network: Any, heavy: Sequence[Any], dtype: Any) -> list[Any]:
+    """The layers whose input was dequantized from a type."""
+    dequantized = {
+        layer.get_output(0).name
+        for layer in _layers(network)
+        if layer.type.name == "DEQUANTIZE" and layer.get_input(0).dtype == dtype
+    }
+    return [layer for layer in heavy if layer.get_input(0).name in dequantized]
 
 
 def _layers(network: Any) -> Iterator[Any]:

@@ -27,8 +27,11 @@ from trt_export.export import (
     up_to_date,
 )
 from trt_export.signing import read_private_key, sign_bundle
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
+    EIGHT_BITS,
     FLAVOURS,
+    QUANTIZED_GRAPH,
     CompatibilityLevel,
     EnginePrecision,
     Flavour,
@@ -95,6 +98,18 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     help="Largest height and width in pixels.  [default: 4 × the model's own size]",
 )
 @click.option(
+    "--quantize",
+    is_flag=True,
+    help="Add a denoiser with 8-bit layers, for CPUs; int8 and fp8 engines imply it.",
+)
+@click.option(
+    "--calibration-prompts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Prompts, one a line, whose pictures tell --quantize the ranges of 8-bit layers.  "
+    "[default: eight of its own]",
+)
+@click.option(
     "--engines",
     "flavour",
     type=click.Choice(FLAVOURS),
@@ -115,7 +130,8 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     type=click.Choice(get_args(EnginePrecision)),
     default="fp16",
     show_default=True,
-    help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy.",
+    help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy; "
+    "int8 and fp8 are the denoiser's alone, and change pictures more.",
 )
 @click.option(
     "--optimization-level",
@@ -153,6 +169,8 @@ def command(
     precision: str,
     max_batch: int,
     max_size: int | None,
+    quantize: bool,
+    calibration_prompts: Path | None,
     flavour: Flavour | None,
     sign: Path | None,
     dry_run: bool,
@@ -167,16 +185,22 @@ def command(
     export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
+    quantize |= bool(engines and engines.engine_precision in EIGHT_BITS)
     key = read_private_key(sign) if sign else None
     checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
+    prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
+    if calibration_prompts and not quantize:
+        raise click.UsageError("--calibration-prompts needs --quantize.")
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
     if engines and (engines.heights or engines.widths):
         _check_sizes(checkpoint, options, engines)
     if dry_run:
-        summary = _plan(checkpoint, out, options, engines)
+        summary = _plan(checkpoint, out, options, engines, quantize, prompts)
     else:
         summary = _summary(_export(checkpoint, out, options, key))
+        if quantize:
+            summary["quantized"] = _quantize(out, prompts, key)
         if engines:
             summary["engines"] = _build(out, engines, key)
         if key:
@@ -200,6 +224,15 @@ def _engine_options(
     options = EngineOptions(flavour, **chosen)
     engine_targets(load_flavour(flavour), options)
     return options
+
+
+def _calibration_prompts(checkpoint: Checkpoint, path: Path | None) -> list[str] | None:
+    """What the user chose; what cannot be calibrated is refused before the export begins."""
+    from trt_export.calibration import check_pipeline
+    from trt_export.quantization import read_prompts
+
+    check_pipeline(checkpoint.pipeline)
+    return read_prompts(path) if path else None
 
 
 def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: EngineOptions) -> None:
@@ -230,6 +263,17 @@ def _export(
         return export_checkpoint(checkpoint, out, options, watch, key)
 
 
+def _quantize(
+    out: Path, prompts: list[str] | None, key: "Ed25519PrivateKey | None"
+) -> list[dict[str, Any]]:
+    from trt_export.quantization import PROMPTS, quantize_bundle, read_prompts
+
+    pictures = len(prompts or read_prompts(PROMPTS))
+    with progress("calibrate denoiser", total=pictures) as bar:
+        report = quantize_bundle(out, prompts, bar.advance, key)
+    return [asdict(row) for row in report.parity]
+
+
 def _build(out: Path, options: EngineOptions, key: "Ed25519PrivateKey | None") -> dict[str, Any]:
     with progress(f"build {options.flavour} engines") as bar:
         current = ""
@@ -250,7 +294,12 @@ def _build(out: Path, options: EngineOptions, key: "Ed25519PrivateKey | None") -
 
 
 def _plan(
-    checkpoint: Checkpoint, out: Path, options: ExportOptions, engines: EngineOptions | None
+    checkpoint: Checkpoint,
+    out: Path,
+    options: ExportOptions,
+    engines: EngineOptions | None,
+    quantize: bool,
+    prompts: list[str] | None,
 ) -> dict[str, Any]:
     current, graphs = up_to_date(checkpoint, out, options), graph_names(checkpoint)
     if current is None:
@@ -259,11 +308,18 @@ def _plan(
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
         "would_export": current is None,
+        "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
         "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
         "read_bytes": {name: path.stat().st_size for name, path in checkpoint.files.items()},
         "stages": list(stages_of(checkpoint)),
     }
+
+
+def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:
+    from trt_export.quantization import is_quantized
+
+    return is_quantized(bundle, prompts)
 
 
 def _summary(report: ExportReport) -> dict[str, Any]:
@@ -279,11 +335,19 @@ def _summary(report: ExportReport) -> dict[str, Any]:
 def _table(summary: Mapping[str, Any]) -> str:
     if "would_export" in summary:
         return "\n".join(_plan_lines(summary))
-    engines = [f"{engine}: built" for engine in summary.get("engines", {}).get("built", ())]
+    parity = summary.get("quantized", ())
+    built = summary.get("engines", {}).get("built", ())
+    added = [
+        *(
+            f"{row['graph']}, 8 bits: {row['output']} within {row['difference']:.3f}"
+            for row in parity
+        ),
+        *(f"{engine}: built" for engine in built),
+    ]
     signed = [f"signed with {summary['signed_with']}"] if "signed_with" in summary else []
     if not summary["exported"]:
         return "\n".join(
-            [*engines, *signed] or [f"{summary['bundle']} is up to date; nothing to do."]
+            [*added, *signed] or [f"{summary['bundle']} is up to date; nothing to do."]
         )
     lines = ["graph           arithmetic  output        difference  allowed"]
     lines += [_parity_line(row) for row in summary["parity"]]
@@ -296,7 +360,7 @@ def _table(summary: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            *engines,
+            *added,
             f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s",
             *signed,
         ]
@@ -318,4 +382,6 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"  stages: {', '.join(plan['stages'])}"
     else:
         yield f"{plan['bundle']} is up to date; no graph to export."
+    if plan["would_quantize"]:
+        yield f"would calibrate and quantize the {QUANTIZED_GRAPH}"
     yield from (f"would build {engine}" for engine in plan["would_build"])

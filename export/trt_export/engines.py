@@ -1,4 +1,4 @@
-"""TensorRT engines from a bundle's float16 graphs, with float16 or bfloat16 arithmetic.
+"""TensorRT engines from a bundle's float16 graphs, whose arithmetic may become another.
 
 Every plan is keyed by all that would make it stale. A plan with the right key is kept; the manifest
 is rewritten after each new one, so that an interrupted build goes on with the next.
@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trt_export.build_plan import Watch, build_plan
+from trt_export.signing import write_manifest
 from trt_pipeline.bundle import (
     Bundle,
     file_sha256,
     load_bundle,
-    manifest_json,
     verify_files,
 )
 from trt_pipeline.bundle.manifest import (
+    EIGHT_BITS,
     FLAVOURS,
+    QUANTIZED_GRAPH,
     CompatibilityLevel,
     EngineKey,
     EnginePrecision,
@@ -30,8 +32,7 @@ from trt_pipeline.bundle.manifest import (
     ShapeRange,
     TensorSpec,
 )
-from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
-from trt_pipeline.durable import write_all_synced, write_synced
+from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.flavours import load_flavour, named_targets
 from trt_pipeline.locking import one_at_a_time
@@ -44,6 +45,8 @@ TYPICAL_STEPS = 50
 TYPICAL_BATCH = 1
 AMPERE = "8.0"
 """The least compute capability of ampere_plus."""
+ADA = "8.9"
+"""The least compute capability with float8 arithmetic."""
 ROWS_PER_SAMPLE = 2
 """Rows of the denoiser for a sample with guidance."""
 
@@ -65,7 +68,7 @@ class EngineOptions:
     static: bool = False
     """Allow one picture a call, with guidance, and nothing else."""
     engine_precision: EnginePrecision = "fp16"
-    """Of the arithmetic."""
+    """Of the arithmetic; int8 and fp8 are the quantized denoiser's, the others stay fp16."""
     optimization_level: int = 3
     """0 builds fastest, 5 searches longest."""
     hardware_compatibility_level: CompatibilityLevel = "none"
@@ -98,6 +101,7 @@ def build_engines(
     targets = engine_targets(trt, options)
     with one_at_a_time(folder, lambda wait: watch(wait, 0, 0)):
         bundle = load_bundle(folder, verify="manifest")
+        _check_quantized(bundle, options)
         _remove_unlisted(bundle)
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         missing = [engine for engine in wanted if engine not in bundle.engines]
@@ -112,10 +116,13 @@ def build_engines(
 def planned_engines(
     bundle: Bundle | None, options: EngineOptions, graphs: Sequence[str]
 ) -> list[str]:
-    """What a build would make, in words; None is a bundle of graphs yet to be exported."""
+    """What a build would make, in words; None is a bundle of graphs yet to be exported.
+
+    A bundle that is yet to be quantized for them lacks all of them.
+    """
     trt = load_flavour(options.flavour)
     targets = engine_targets(trt, options)
-    if bundle is None:
+    if bundle is None or _lacks_eight_bits(bundle, options):
         portable = options.hardware_compatibility_level == "ampere_plus"
         names = ("ampere_plus",) if portable else targets
         places = [(str(options.flavour), target, graph) for target in names for graph in graphs]
@@ -123,7 +130,7 @@ def planned_engines(
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         places = [engine.place for engine in wanted if engine not in bundle.engines]
     return [
-        f"{graph} as {flavour} engine for {target}, {options.engine_precision}"
+        f"{graph} as {flavour} engine for {target}, {_precision(graph, options)}"
         for flavour, target, graph in places
     ]
 
@@ -135,17 +142,26 @@ def engine_targets(trt: Any, options: EngineOptions) -> tuple[str, ...]:
     here = compute_capability()
     _check_compatibility(options)
     if options.hardware_compatibility_level == "ampere_plus":
-        return _ampere_plus(chosen, known, here)
+        targets = _ampere_plus(chosen, known, here)
+    else:
+        targets = _named_or_here(options.flavour, chosen, known, here)
+    _check_arithmetic(targets, options)
+    return targets
+
+
+def _named_or_here(
+    flavour: Flavour, chosen: tuple[str, ...], known: tuple[str, ...], here: str | None
+) -> tuple[str, ...]:
     if not chosen:
         if here is None:
             raise InvalidInputError(
-                f"there is no GPU here to build {options.flavour} engines for"
+                f"there is no GPU here to build {flavour} engines for"
                 + (f"; name one with --compute-capability: {', '.join(known)}." if known else ".")
             )
         return _supported((here,), known)
     if not known and chosen != (here,):
         raise InvalidInputError(
-            f"--compute-capability: {options.flavour} builds for the GPU of this machine only "
+            f"--compute-capability: {flavour} builds for the GPU of this machine only "
             f"({here or 'there is none'}). tensorrt_rtx builds for others."
         )
     return _supported(chosen, known)
@@ -165,6 +181,35 @@ def _check_compatibility(options: EngineOptions) -> None:
             "--hardware-compatibility-level same_compute_capability: a tensorrt_rtx engine is for "
             "every GPU of its compute capability. Leave it out."
         )
+
+
+def _check_arithmetic(targets: tuple[str, ...], options: EngineOptions) -> None:
+    """InvalidInputError for float8 on GPUs that have none."""
+    lacking = [target for target in targets if float(target) < float(ADA)]
+    if options.engine_precision == "fp8" and lacking:
+        raise InvalidInputError(
+            f"--engine-precision fp8: compute capability {lacking[0]} has no float8 arithmetic, "
+            f"{ADA} and newer have. Choose int8 or fp16."
+        )
+
+
+def _check_quantized(bundle: Bundle, options: EngineOptions) -> None:
+    """InvalidInputError for 8-bit engines of a bundle that no calibration prepared."""
+    if _lacks_eight_bits(bundle, options):
+        raise InvalidInputError(
+            f"--engine-precision {options.engine_precision}: {bundle.path} is not quantized. "
+            "Add --quantize."
+        )
+
+
+def _lacks_eight_bits(bundle: Bundle, options: EngineOptions) -> bool:
+    wanted = options.engine_precision in EIGHT_BITS
+    return wanted and "int8" not in bundle.graphs[QUANTIZED_GRAPH]
+
+
+def _precision(graph: str, options: EngineOptions) -> EnginePrecision:
+    eight_bits = options.engine_precision in EIGHT_BITS
+    return "fp16" if eight_bits and graph != QUANTIZED_GRAPH else options.engine_precision
 
 
 def _ampere_plus(
@@ -207,6 +252,8 @@ def _wanted(
     bundle: Bundle, version: str, graph: str, target: str, options: EngineOptions
 ) -> EngineSpec:
     spec = bundle.graph(graph, "fp16")
+    precision = _precision(graph, options)
+    source = bundle.graph(graph, "int8") if precision in EIGHT_BITS else spec
     steps = len(bundle.schedule.alphas_cumprod)
     ranges = engine_ranges(bundle.model, bundle.limits, steps, options)
     key = EngineKey(
@@ -214,9 +261,9 @@ def _wanted(
         version=version,
         compute_capability=target,
         platform=this_platform(),
-        precision=options.engine_precision,
-        onnx_sha256=bundle.files[spec.path].sha256,
-        weights_sha256=bundle.files[spec.weights].sha256,
+        precision=precision,
+        onnx_sha256=bundle.files[source.path].sha256,
+        weights_sha256=bundle.files[source.weights].sha256,
         profile=_profile(spec.inputs, ranges),
         optimization_level=options.optimization_level,
         hardware_compatibility_level=options.hardware_compatibility_level,
@@ -296,9 +343,7 @@ def _add(
     files[engine.path] = FileSpec(path.stat().st_size, file_sha256(path))
     engines = (*(old for old in bundle.engines if old not in stale), engine)
     bundle = replace(bundle, files=files, engines=engines)
-    manifest = manifest_json(bundle).encode()
-    signature = {SIGNATURE: signing_key.sign(manifest)} if signing_key else {}
-    write_all_synced(bundle.path, {MANIFEST: manifest, **signature})
+    write_manifest(bundle, signing_key)
     for old in stale:
         (bundle.path / old.path).unlink()
     return bundle

@@ -31,6 +31,7 @@ from trt_pipeline.bundle import (
 from trt_pipeline.bundle.manifest import (
     GRAPHS,
     FileSpec,
+    GraphPrecision,
     GraphSpec,
     Limits,
     ModelSpec,
@@ -272,7 +273,7 @@ def _save_reference(networks: "Networks", work: WorkFolder) -> None:
 
 
 def _check(
-    work: WorkFolder, name: str, graphs: Mapping[Precision, GraphSpec]
+    work: WorkFolder, name: str, graphs: Mapping[GraphPrecision, GraphSpec]
 ) -> list[dict[str, Any]]:
     from safetensors.numpy import load_file
 

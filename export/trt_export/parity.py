@@ -1,4 +1,4 @@
-"""Comparison of exported graphs with what PyTorch answered."""
+"""Comparison of exported graphs with what was expected: PyTorch's answers, or float32's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.manifest import GraphSpec, Precision
+from trt_pipeline.bundle.manifest import GraphPrecision, GraphSpec
 from trt_pipeline.errors import ParityError
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
+TOLERANCE: Mapping[GraphPrecision, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8": 2e-1}
 """Largest difference allowed, relative to the largest expected number. float32 differs by the order
-of its sums; float16 has eleven bits in every product, and the layers add up."""
-LEVELS: Mapping[Precision, int] = {"fp32": 1, "fp16": 8}
+of its sums; float16 has eleven bits in every product, and the layers add up; int8 has seven, and
+one scale for all numbers of a tensor."""
+LEVELS: Mapping[GraphPrecision, int] = {"fp32": 1, "fp16": 8}
 """Largest difference allowed between uint8 pixels, of 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far one output of one graph is from PyTorch's."""
+    """How far one output of one graph is from what was expected."""
 
     graph: str
-    precision: Precision
+    precision: GraphPrecision
     output: str
     difference: float
     """Relative to the largest expected number; levels of 255 for uint8."""
@@ -39,7 +40,7 @@ class Parity:
 
 def check_parity(
     name: str,
-    precision: Precision,
+    precision: GraphPrecision,
     graph: GraphSpec,
     bundle: Path,
     inputs: Arrays,
@@ -60,7 +61,7 @@ def check_parity(
     for row in rows:
         if not row.holds:
             raise ParityError(
-                f"{name} ({precision}): {row.output} is {row.difference:.2e} from PyTorch's, "
+                f"{name} ({precision}): {row.output} is {row.difference:.2e} off, "
                 f"but {row.tolerance:.0e} is allowed. Please report it with the checkpoint's name."
             )
     return rows
@@ -68,7 +69,7 @@ def check_parity(
 
 def compare(
     graph: str,
-    precision: Precision,
+    precision: GraphPrecision,
     output: str,
     found: NDArray[np.generic],
     expected: NDArray[np.generic],

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trt_pipeline.bundle import manifest_bytes
-from trt_pipeline.bundle.names import SIGNATURE
+from trt_pipeline.bundle import Bundle, manifest_bytes, manifest_json
+from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.bundle.signatures import require_cryptography
-from trt_pipeline.durable import write_synced
+from trt_pipeline.durable import write_all_synced, write_synced
 from trt_pipeline.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -41,3 +41,10 @@ def sign_bundle(folder: Path, key: "Ed25519PrivateKey") -> None:
     path, signature = folder / SIGNATURE, key.sign(manifest_bytes(folder))
     if not (path.is_file() and path.read_bytes() == signature):
         write_synced(path, signature)
+
+
+def write_manifest(bundle: Bundle, signing_key: "Ed25519PrivateKey | None") -> None:
+    """Write what has become of a bundle into its folder, with a signature if there is a key."""
+    manifest = manifest_json(bundle).encode()
+    signature = {SIGNATURE: signing_key.sign(manifest)} if signing_key else {}
+    write_all_synced(bundle.path, {MANIFEST: manifest, **signature})

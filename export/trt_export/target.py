@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from trt_export.work_folder import RECORDS
 from trt_pipeline.bundle import is_bundle, read_manifest
-from trt_pipeline.bundle.manifest import FLAVOURS
+from trt_pipeline.bundle.manifest import FLAVOURS, QUANTIZED_GRAPH
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.errors import InvalidInputError
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
+INT8_GRAPHS = f"onnx/{QUANTIZED_GRAPH}.int8-*.onnx"
 """What a killed run may leave in a bundle is ours as well, and so are hidden files."""
 
 
@@ -24,8 +26,8 @@ def refuse_foreign(folder: Path) -> None:
     for name in _files(folder):
         hidden = name.rpartition("/")[2].startswith(".")
         listed_or_beside = name in listed or name in (MANIFEST, SIGNATURE)
-        ours = listed_or_beside or name.partition("/")[0] in OUR_FOLDERS
-        if not (ours or hidden):
+        ours = name.partition("/")[0] in OUR_FOLDERS or fnmatch(name, INT8_GRAPHS)
+        if not (listed_or_beside or ours or hidden):
             raise InvalidInputError(
                 f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "
                 "Move it away, or name another folder."

@@ -16,7 +16,7 @@ from trt_export.attention import translation_table
 from trt_export.retype import retype, retype_nodes
 from trt_export.signatures import OUTPUTS
 from trt_pipeline.bundle.decoding import decode
-from trt_pipeline.bundle.manifest import GraphSpec, Precision, TensorSpec
+from trt_pipeline.bundle.manifest import GraphPrecision, GraphSpec, Precision, TensorSpec
 from trt_pipeline.errors import CheckpointError
 
 OPSET = 20
@@ -70,7 +70,7 @@ def save(name: str, model: ir.Model, bundle: Path) -> None:
         onnx.checker.check_model(file, full_check=True)
 
 
-def read_specs(name: str, bundle: Path) -> dict[Precision, GraphSpec]:
+def read_specs(name: str, bundle: Path) -> dict[GraphPrecision, GraphSpec]:
     """Describe the files that save() wrote for a graph."""
     return {precision: _graph_spec(name, path) for precision, path in _files(name, bundle).items()}
 
@@ -79,8 +79,8 @@ def _weights(name: str) -> str:
     return f"{name}.weights"
 
 
-def _files(name: str, bundle: Path) -> dict[Precision, Path]:
-    paths: dict[Precision, Path] = {
+def _files(name: str, bundle: Path) -> dict[GraphPrecision, Path]:
+    paths: dict[GraphPrecision, Path] = {
         "fp16": bundle / FOLDER / f"{name}.fp16.onnx",
         "fp32": bundle / FOLDER / f"{name}.fp32.onnx",
     }

@@ -9,8 +9,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trt_export.bfloat16 import as_bfloat16, write_bfloat16
-from trt_export.build_plan import check_half_precision, parse
+from trt_export.bfloat16 import as_bfloat16
+from trt_export.build_plan import check_precision, parse
 from trt_pipeline.flavours import messages
 
 
@@ -47,11 +47,13 @@ def test_every_heavy_layer_of_a_network_is_bfloat16(
     other_bundle: Path, tmp_path: Path, graph: str
 ) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    path = write_bfloat16(other_bundle / "onnx" / f"{graph}.fp16.onnx", tmp_path)
+    path = tmp_path / "graph.onnx"
+    model = as_bfloat16(ir.load(other_bundle / "onnx" / f"{graph}.fp16.onnx"))
+    ir.save(model, path, external_data="graph.weights")
     log = messages(trt)
     builder = trt.Builder(log)
     network = parse(trt, builder, log, graph, path)
-    check_half_precision(trt, graph, network, "bf16")
+    check_precision(trt, graph, network, "bf16")
     half = {"text_kv", "time_embeds", "features"}
     ends = [network.get_input(n) for n in range(network.num_inputs)]
     ends += [network.get_output(n) for n in range(network.num_outputs)]

@@ -237,7 +237,7 @@ def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
 
 
 def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
-    from trt_export.build_plan import check_half_precision, parse
+    from trt_export.build_plan import check_precision, parse
 
     trt = pytest.importorskip("tensorrt_rtx")
     log = messages(trt)
@@ -245,7 +245,7 @@ def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
     graph = load_bundle(other_bundle).graph("decoder", "fp32")
     network = parse(trt, builder, log, "decoder", other_bundle / graph.path)
     with pytest.raises(EngineBuildError, match=r"decoder: (\d+) of \1 convolutions"):
-        check_half_precision(trt, "decoder", network)
+        check_precision(trt, "decoder", network)
 
 
 @pytest.mark.skipif(compute_capability() is not None, reason="needs a machine without a GPU")

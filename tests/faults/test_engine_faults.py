@@ -15,7 +15,7 @@ from tests.runtime.tiny_bundle import write_tiny_bundle
 from trt_export.engines import EngineOptions, build_engines
 from trt_export.signing import sign_bundle
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
-from trt_pipeline.bundle.manifest import EngineSpec, GraphSpec, Precision
+from trt_pipeline.bundle.manifest import EngineSpec, GraphPrecision, GraphSpec
 from trt_pipeline.errors import IntegrityError
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
@@ -31,7 +31,9 @@ PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicK
 def stale(tmp_path: Path) -> Path:
     """A signed bundle of one graph, with a plan of an older TensorRT."""
     tiny = write_tiny_bundle(tmp_path / "stale")
-    graphs: dict[str, dict[Precision, GraphSpec]] = {GRAPH: {"fp16": tiny.graph(GRAPH, "fp32")}}
+    graphs: dict[str, dict[GraphPrecision, GraphSpec]] = {
+        GRAPH: {"fp16": tiny.graph(GRAPH, "fp32")}
+    }
     write_signed(replace(tiny, precision="fp16", graphs=graphs))
     build_engines(tiny.path, OPTIONS)
     make_stale(load_bundle(tiny.path))

@@ -17,10 +17,10 @@ from trt_pipeline.bundle import Bundle, file_sha256, manifest_json
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import (
     FileSpec,
+    GraphPrecision,
     GraphSpec,
     Limits,
     ModelSpec,
-    Precision,
     ScheduleSpec,
     TensorSpec,
     TokenizerSpec,
@@ -210,7 +210,7 @@ def _write(
     tokenizer: TokenizerSpec | None,
 ) -> Bundle:
     (folder / "onnx").mkdir()
-    graphs: dict[str, dict[Precision, GraphSpec]] = {
+    graphs: dict[str, dict[GraphPrecision, GraphSpec]] = {
         name: {"fp32": _write_graph(folder, name, text)} for name, text in texts.items()
     }
     paths = [path for path in folder.rglob("*") if path.is_file()]

@@ -20,10 +20,11 @@ BACKENDS = (
     "onnxruntime",
     "onnxruntime_tensorrt",
     "openvino_bf16",
+    "openvino_int8",
 )
 """Every backend's name, each a module of this package, in the order in which they are chosen.
 
-The last two never are where another can run: they have to be asked for.
+The last three never are where another can run: they have to be asked for.
 """
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trt_pipeline.backends.base import TensorCheck, Tensors
+from trt_pipeline.backends.base import Graph, TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.onnx_files import onnx_file
@@ -40,7 +40,7 @@ class OnnxRuntimeBackend(CpuBackend):
         super().__init__(bundle, threads)
         self._runtime = _import_runtime()
 
-    def open_graph(self, name: str) -> "OnnxRuntimeGraph":
+    def open_graph(self, name: str) -> Graph:
         """A session over the graph's file; BackendError if ONNX Runtime refuses it."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self.threads

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import Any, TypeAlias
@@ -63,9 +64,13 @@ class OpenVinoBackend(CpuBackend):
         """Of a graph's arithmetic; without it, some CPUs would take bfloat16."""
         return "f32"
 
+    def file(self, graph: str) -> Path:
+        """The graph to read."""
+        return onnx_file(self.bundle, graph, self.precision)
+
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
-        path = onnx_file(self.bundle, name, self.precision)
+        path = self.file(name)
         try:
             model = self._core.read_model(path)
         except RuntimeError as error:

@@ -17,6 +17,7 @@ from trt_pipeline.bundle.integrity import file_problem, open_regular
 from trt_pipeline.bundle.manifest import (
     EngineSpec,
     FileSpec,
+    GraphPrecision,
     GraphSpec,
     Limits,
     ModelSpec,
@@ -44,7 +45,7 @@ class Bundle:
     model: ModelSpec
     precision: Precision
     """Precision in which the weights are stored."""
-    graphs: Mapping[str, Mapping[Precision, GraphSpec]]
+    graphs: Mapping[str, Mapping[GraphPrecision, GraphSpec]]
     """Graph name → arithmetic precision → graph."""
     limits: Limits
     schedule: ScheduleSpec
@@ -64,7 +65,7 @@ class Bundle:
         if self.preview and (len(self.preview), widths) != (3, {self.model.latent_channels + 1}):
             raise ValueError("preview must be 3 rows of a weight for each channel and an offset")
 
-    def graph(self, name: str, precision: Precision) -> GraphSpec:
+    def graph(self, name: str, precision: GraphPrecision) -> GraphSpec:
         """Look up one graph; BundleError if the bundle lacks it."""
         try:
             return self.graphs[name][precision]

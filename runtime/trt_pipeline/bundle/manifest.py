@@ -22,7 +22,11 @@ GRAPHS = (
 )
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
-EnginePrecision: TypeAlias = Literal["fp16", "bf16"]
+GraphPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
+EnginePrecision: TypeAlias = Literal["fp16", "bf16", "int8", "fp8"]
+EIGHT_BITS: tuple[EnginePrecision, ...] = ("int8", "fp8")
+QUANTIZED_GRAPH = "denoiser"
+"""The one with an 8-bit form, as it takes nearly all the time."""
 Arithmetic: TypeAlias = Precision | EnginePrecision
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
@@ -203,8 +207,9 @@ class EngineKey:
     platform: str
     """Operating system and processor, such as linux-x86_64."""
     precision: EnginePrecision
-    """Of the arithmetic; the plan is built from the fp16 graph either way."""
+    """Of the arithmetic."""
     onnx_sha256: str
+    """Of the graph that source names."""
     weights_sha256: str
     profile: Mapping[str, ShapeRange]
     """Input → shapes."""
@@ -219,6 +224,12 @@ class EngineKey:
         """The GPUs that the plan is for: a compute capability, or ampere_plus."""
         portable = self.hardware_compatibility_level == "ampere_plus"
         return "ampere_plus" if portable else self.compute_capability
+
+    @property
+    def source(self) -> GraphPrecision:
+        """The graph that the plan depends on: fp16, or int8, which is made from it and has the
+        ranges of all 8-bit arithmetic."""
+        return "int8" if self.precision in EIGHT_BITS else "fp16"
 
     def digest(self) -> str:
         """sha256 of the key, as lower-case hexadecimal."""

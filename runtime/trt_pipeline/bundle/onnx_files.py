@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.bundle.manifest import GraphPrecision
 from trt_pipeline.errors import BundleError, IntegrityError
 
 MESSAGES: Mapping[str, Mapping[int, str]] = {
@@ -39,7 +39,7 @@ MAX_DEPTH = 100
 """Protobuf's own limit."""
 
 
-def onnx_file(bundle: Bundle, name: str, precision: Precision) -> Path:
+def onnx_file(bundle: Bundle, name: str, precision: GraphPrecision) -> Path:
     """Path of a graph's ONNX file, whose only weight file is the one that the manifest says.
 
     BundleError if the bundle has no such graph or the file is no ONNX, IntegrityError if it names

@@ -44,8 +44,8 @@ def trt_pipeline(
 ) -> "Pipeline":
     """Open a bundle, ready to make pictures.
 
-    backend: tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino, onnxruntime, onnxruntime_tensorrt
-    or openvino_bf16; None is the first of them that can run here.
+    backend: tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino, onnxruntime, onnxruntime_tensorrt,
+    openvino_bf16 or openvino_int8; None is the first of them that can run here.
     verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
     threads: for arithmetic on the CPU; None is every CPU this process may use.
     safety_checker: called with every call's finished Pillow images, says which must not be shown.

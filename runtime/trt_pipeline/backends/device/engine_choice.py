@@ -95,7 +95,7 @@ def _range_of(key: EngineKey) -> str:
 
 
 def _outdated(bundle: Bundle, engine: EngineSpec) -> bool:
-    spec = bundle.graph(engine.graph, "fp16")
+    spec = bundle.graph(engine.graph, engine.key.source)
     now = (bundle.files[spec.path].sha256, bundle.files[spec.weights].sha256)
     return now != (engine.key.onnx_sha256, engine.key.weights_sha256)
 

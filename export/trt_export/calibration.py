@@ -1,0 +1,126 @@
+"""Calibration: how large the inputs of a denoiser's layers become while pictures are made."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import onnxruntime
+from numpy.typing import NDArray
+
+from trt_export.quantize import Ranges, layers
+from trt_pipeline.backends import Graph
+from trt_pipeline.backends.base import Tensors
+from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
+from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.onnx_files import onnx_file
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.pipelines.text_to_image import Pipeline
+from trt_pipeline.pipelines.unconditional import UnconditionalPipeline
+
+STEPS = 10
+"""Of each picture, from noise alone to the last details."""
+GUIDANCE_SCALE = 6.0
+"""High, as latents grow largest there."""
+
+
+def calibrate(bundle: Bundle, prompts: Sequence[str], watch: Callable[[], None]) -> "Watched":
+    """Make a picture of each prompt in float32 on the CPU, and return the denoiser that watched.
+
+    A model without prompts makes as many pictures. watch: called after each.
+    InvalidInputError for a model that makes pictures from others.
+    """
+    check_pipeline(bundle.model.pipeline)
+    settings: dict[str, Any] = {
+        "num_inference_steps": STEPS,
+        "output_type": "latent",
+        "progress_bar": False,
+    }
+    backend = Calibrator(bundle)
+    if bundle.model.pipeline == Pipeline.KIND:
+        with Pipeline(bundle, backend) as pipe:
+            for seed, prompt in enumerate(prompts):
+                pipe(prompt, seed=seed, guidance_scale=GUIDANCE_SCALE, **settings)
+                watch()
+    else:
+        with UnconditionalPipeline(bundle, backend) as unconditional:
+            for seed in range(len(prompts)):
+                unconditional(seed=seed, **settings)
+                watch()
+    return backend.denoiser
+
+
+def check_pipeline(name: str) -> None:
+    """InvalidInputError for a pipeline that needs more than prompts."""
+    if name not in (Pipeline.KIND, UnconditionalPipeline.KIND):
+        raise InvalidInputError(
+            f"{name} cannot be calibrated: 8-bit arithmetic is for models that make pictures from "
+            "prompts or from noise alone. Leave --quantize out."
+        )
+
+
+class Calibrator(OnnxRuntimeBackend):
+    """ONNX Runtime on the CPU, with a denoiser that is watched."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.denoiser = Watched(bundle, "denoiser")
+
+    def open_graph(self, name: str) -> Graph:
+        """The watched graph, or another one as it is."""
+        return self.denoiser if name == "denoiser" else super().open_graph(name)
+
+
+class Watched:
+    """A graph that remembers the largest magnitude of each layer's input."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        spec = bundle.graph(name, "fp32")
+        path = onnx_file(bundle, name, "fp32")
+        model = ir.load(path)
+        seen = {layer.name: layer.input for layer in layers(model.graph)}
+        maxima = {value: _add_maximum(model.graph, value) for value in dict.fromkeys(seen.values())}
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+        self.last_call: tuple[Tensors, Tensors] = {}, {}
+        """Inputs and outputs of the last run."""
+        self._maximum_of = {name: maxima[value] for name, value in seen.items()}
+        self._largest = dict.fromkeys(maxima.values(), 0.0)
+        self._session = _session(model, path.parent)
+
+    def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
+        """As the graph does."""
+        names = [spec.name for spec in self.outputs]
+        values = self._session.run([*names, *self._largest], dict(tensors))
+        outputs = dict(zip(names, values[: len(names)], strict=True))
+        for name, maximum in zip(self._largest, values[len(names) :], strict=True):
+            self._largest[name] = max(self._largest[name], float(maximum))
+        self.last_call = dict(tensors), outputs
+        return outputs
+
+    @property
+    def ranges(self) -> Ranges:
+        """Of all runs so far."""
+        return {name: self._largest[maximum] for name, maximum in self._maximum_of.items()}
+
+
+def _add_maximum(graph: ir.Graph, value: ir.Value) -> str:
+    """Add an output with a value's largest magnitude; its name."""
+    magnitudes = ir.Value(name=f"{value.name}.magnitudes")
+    maximum = ir.Value(name=f"{value.name}.maximum", type=ir.TensorType(ir.DataType.FLOAT))
+    graph.append(ir.Node("", "Abs", [value], outputs=[magnitudes]))
+    whole = [ir.AttrInt64("keepdims", 0)]
+    graph.append(ir.Node("", "ReduceMax", [magnitudes], whole, outputs=[maximum]))
+    graph.outputs.append(maximum)
+    return str(maximum.name)
+
+
+def _session(model: ir.Model, weights_folder: Path) -> onnxruntime.InferenceSession:
+    """Without optimizations, which would hold the weights of a full-size model in float32."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False
+    key = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(key, str(weights_folder))
+    content = ir.to_proto(model).SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
