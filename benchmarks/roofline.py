@@ -33,6 +33,7 @@ def measure_limit(bundle: Bundle, batches: Sequence[int], threads: int) -> Limit
         step_flop={batch: step_flop(bundle, batch) for batch in batches},
         step_bytes=step_bytes(bundle, 2 if on_gpu else 4),
         bf16_flop_per_second=None if on_gpu else bf16_peak(),
+        int8_flop_per_second=None if on_gpu else int8_peak(),
     )
 
 
@@ -59,6 +60,12 @@ def bf16_peak() -> float | None:
         return None
     half = torch.ones(SIDE, SIDE, dtype=torch.bfloat16)
     return 2 * SIDE**3 / _fastest(lambda: half @ half)
+
+
+def int8_peak() -> float:
+    """Likewise of int8 matrices, whose products are summed in int32."""
+    ones = torch.ones(SIDE, SIDE, dtype=torch.int8)
+    return 2 * SIDE**3 / _fastest(lambda: torch._int_mm(ones, ones))
 
 
 def _fastest(run: Callable[[], Any]) -> float:

@@ -1,5 +1,6 @@
 """What tests share: small checkpoints and their bundles, made once a session."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from tests.checkpoints import OTHER, PLAIN, make_checkpoint
 from trt_export.checkpoint import open_checkpoint
 from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
+from trt_export.quantization import quantize_bundle
+
+CALIBRATION_PROMPTS = ["a red circle"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,6 +55,14 @@ def plain_bundle(resumed_export: ExportReport) -> Path:
 def other_bundle(other_checkpoint: Path) -> Path:
     """OTHER, stored as float16, for up to three pictures a call."""
     return _export(other_checkpoint, ExportOptions("fp16", max_batch=3)).bundle.path
+
+
+@pytest.fixture(scope="session")
+def quantized_bundle(other_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OTHER with an int8 denoiser, calibrated with CALIBRATION_PROMPTS."""
+    folder = Path(shutil.copytree(other_bundle, tmp_path_factory.mktemp("quantized") / "bundle"))
+    assert quantize_bundle(folder, CALIBRATION_PROMPTS).quantized
+    return folder
 
 
 def _export(

@@ -63,7 +63,7 @@ def quantize_bundle(
         watched = calibrate(bundle, prompts, watch)
         try:
             graph, file = _write(bundle, watched.ranges)
-            # The noise predicted in the last steps is small beside its error, and matters as little.
+            # The noise predicted in the last steps is small: its error is large only beside it.
             latents = tuple(spec for spec in graph.outputs if spec.name == "next_latents")
             parity = check_parity(
                 GRAPH, "int8", replace(graph, outputs=latents), folder, *watched.last_call

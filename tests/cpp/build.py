@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline.backends import openvino_bf16
+from trt_pipeline import load_bundle
+from trt_pipeline.backends import openvino_bf16, openvino_int8
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
@@ -45,12 +46,17 @@ class Build:
         command = [self.folder / "trt-pipeline-cpp", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
-    def backends(self) -> list[str]:
-        """Those that it was built with and that this CPU can run."""
+    def backends(self, bundle: Path | None = None) -> list[str]:
+        """Those that it was built with, and that can run a bundle, or this one, on this CPU."""
         cache = (self.folder / "CMakeCache.txt").read_text()
         names = [n for n in ("openvino", "onnxruntime") if f"{n.upper()}:BOOL=ON" in cache]
         if "openvino" in names and openvino_bf16.obstacle() is None:
             names.append("openvino_bf16")
+        if (
+            "openvino" in names
+            and openvino_int8.obstacle(load_bundle(bundle or self.bundle)) is None
+        ):
+            names.append("openvino_int8")
         return names
 
 

@@ -20,6 +20,7 @@ from tests.cpp.build import COMPILER, SANITIZE, SOURCE, Build, call, sanitized
 from tests.runtime.tiny_bundle import write_tiny_bundle
 from trt_export.checkpoint import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
+from trt_export.quantization import quantize_bundle
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if SANITIZE:
         return write_tiny_bundle(out).path
     export_checkpoint(open_checkpoint(None), out, ExportOptions(), lambda _: None)
+    quantize_bundle(out, ["a red circle"])
     return out
 
 

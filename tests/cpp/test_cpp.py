@@ -159,7 +159,7 @@ def test_a_picture_decoded_in_tiles_is_pythons(build: Build, tmp_path: Path) -> 
 
 def test_a_picture_without_a_prompt_is_pythons(build: Build, tmp_path: Path) -> None:
     bundle = write_textless_bundle(tmp_path / "bundle", "LDMPipeline").path
-    for backend in build.backends():
+    for backend in build.backends(bundle):
         path = tmp_path / f"{backend}.png"
         done = build.run(bundle, "--steps=10", "--seed=3", f"--backend={backend}", "-o", path)
         assert done.returncode == 0, done.stderr
@@ -176,7 +176,7 @@ def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(noise).resize((64, 32), Image.Resampling.BICUBIC).save(small)
-    for backend in build.backends():
+    for backend in build.backends(bundle):
         done = build.run(
             *(bundle, f"--image={small}", "--seed=3", "--eta=0.3", "--sampler=ddim"),
             *(f"--backend={backend}", "--force", "-o", large),

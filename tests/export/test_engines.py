@@ -10,7 +10,8 @@ import pytest
 
 from trt_export.build_plan import set_targets
 from trt_export.cli import command
-from trt_export.engines import EngineOptions, build_engines, engine_targets
+from trt_export.engines import EngineOptions, build_engines, engine_targets, planned_engines
+from trt_export.quantization import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
@@ -164,6 +165,61 @@ def test_bfloat16_replaces_half_precision_and_is_kept(engines: Bundle, tmp_path:
     assert engine.key.precision == "bf16"
     assert fitting_engine(load_bundle(folder), "time_embedding", machine_of(engine.key)) == engine
     assert len(build_engines(folder, options).kept) == 1
+
+
+@pytest.fixture(scope="session")
+def eight_bits(quantized_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """OTHER's bundle with the fp8 engine of its denoiser and the fp16 ones of others."""
+    folder = Path(shutil.copytree(quantized_bundle, tmp_path_factory.mktemp("fp8") / "bundle"))
+    build_engines(folder, replace(RTX, engine_precision="fp8"))
+    return load_bundle(folder)
+
+
+def test_eight_bits_are_for_the_denoiser(eight_bits: Bundle) -> None:
+    keys = {engine.graph: engine.key for engine in eight_bits.engines}
+    assert {name for name, key in keys.items() if key.precision == "fp8"} == {"denoiser"}
+    assert {key.precision for key in keys.values()} == {"fp16", "fp8"}
+    int8 = eight_bits.files[eight_bits.graph("denoiser", "int8").path]
+    assert keys["denoiser"].onnx_sha256 == int8.sha256
+
+
+def test_an_engine_of_another_calibration_is_stale(
+    eight_bits: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(eight_bits.path, tmp_path / "bundle"))
+    machine = machine_of(eight_bits.engines[0].key)
+    assert fitting_engine(load_bundle(folder), "denoiser", machine).key.precision == "fp8"
+    quantize_bundle(folder, ["a blue square"])
+    with pytest.raises(EngineMismatchError, match=r"denoiser: the engine was .* another ONNX"):
+        fitting_engine(load_bundle(folder), "denoiser", machine)
+    int8 = replace(RTX, engine_precision="int8")
+    with caplog.at_level("INFO", "trt_export.build_plan"):
+        assert [engine.graph for engine in build_engines(folder, int8).built] == ["denoiser"]
+    assert "denoiser: 118 convolutions and matrix products are int8" in caplog.text
+    assert fitting_engine(load_bundle(folder), "denoiser", machine).key.precision == "int8"
+
+
+def test_a_bundle_that_is_not_quantized_has_no_8_bit_engines(other_bundle: Path) -> None:
+    options = replace(RTX, engine_precision="int8")
+    with pytest.raises(InvalidInputError, match=r"int8: .* is not quantized\. Add --quantize"):
+        build_engines(other_bundle, options)
+    planned = planned_engines(load_bundle(other_bundle), options, ["denoiser", "decoder"])
+    assert planned == [
+        "denoiser as tensorrt_rtx engine for 8.9, int8",
+        "decoder as tensorrt_rtx engine for 8.9, fp16",
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [replace(RTX, compute_capabilities=("8.9", "8.6")), PORTABLE],
+    ids=["8.6", "portable"],
+)
+def test_a_gpu_without_float8_is_named(options: EngineOptions) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"8\.[06] has no float8 arithmetic, 8\.9 and newer"
+    ):
+        engine_targets(tensorrt_rtx, replace(options, engine_precision="fp8"))
 
 
 @pytest.mark.parametrize(

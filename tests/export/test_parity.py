@@ -92,6 +92,14 @@ def test_bfloat16_arithmetic_keeps_forty_decibels(
     assert 40 <= found.psnr < 70  # and is not float32's
 
 
+def test_8_bit_layers_keep_thirty_decibels(other_checkpoint: Path, quantized_bundle: Path) -> None:
+    theirs = load_diffusers(other_checkpoint, rounded=False)
+    with trt_pipeline(quantized_bundle, backend="openvino_int8") as ours:
+        assert ours.info.arithmetic == "int8"
+        found = compare(theirs, ours, PROMPTS, 2, **SETTINGS)
+    assert 30 <= found.psnr < 60  # and is neither float32's nor bfloat16's
+
+
 @needs_bf16
 def test_bfloat16_arithmetic_tells_timesteps_apart(other_bundle: Path) -> None:
     def time_embeds(name: str) -> NDArray[np.float32]:

@@ -16,7 +16,13 @@ from trt_pipeline import (
     MissingDependencyError,
     trt_pipeline,
 )
-from trt_pipeline.backends import Backend, open_backend, openvino, openvino_bf16
+from trt_pipeline.backends import (
+    Backend,
+    open_backend,
+    openvino,
+    openvino_bf16,
+    openvino_int8,
+)
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.backends.openvino import OpenVinoBackend
 from trt_pipeline.machine import compute_capability
@@ -226,6 +232,15 @@ def test_a_cpu_without_bfloat16_is_refused(bundle: Bundle, monkeypatch: pytest.M
     monkeypatch.setattr(core, "get_property", lambda *_: ["FP32", "INT8"])
     with pytest.raises(BackendError, match=r"no bfloat16 arithmetic, .*; take backend openvino"):
         open_backend(bundle, "openvino_bf16", 1)
+
+
+def test_a_bundle_without_an_8_bit_denoiser_is_refused(bundle: Bundle) -> None:
+    command = f"export-all MODEL --out {bundle.path} --quantize does it"
+    assert openvino_int8.obstacle(bundle) == f"{bundle.path} is not quantized: {command}"
+    with pytest.raises(
+        BackendError, match=r"backend openvino_int8: .* is not quantized: export-all"
+    ):
+        open_backend(bundle, "openvino_int8", 1)
 
 
 def test_openvino_runs_without_a_place_for_compiled_models(

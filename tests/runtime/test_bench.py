@@ -137,16 +137,18 @@ def test_the_table_marks_pictures_that_are_off() -> None:
     assert table[8] == "opening begins by hashing 12.0 MB, which took 0.012 s"
 
 
-def test_bfloat16_has_a_roofline_of_its_own() -> None:
-    limit = Limit(1e9, 1e9, {2: 1e8}, 1e6, bf16_flop_per_second=4e9)
-    assert [limit.step_seconds(2, name) for name in ("fp32", "bf16")] == [0.1, 0.025]
+def test_narrow_arithmetic_has_a_roofline_of_its_own() -> None:
+    limit = Limit(1e9, 1e9, {2: 1e8}, 1e6, bf16_flop_per_second=4e9, int8_flop_per_second=8e9)
+    names = ("fp32", "bf16", "int8")
+    assert [limit.step_seconds(2, name) for name in names] == [0.1, 0.025, 0.0125]
     memory_bound = replace(limit, step_bytes=1e9)
-    assert [memory_bound.step_seconds(2, name) for name in ("fp32", "bf16")] == [1.0, 0.5]
+    assert [memory_bound.step_seconds(2, name) for name in names] == [1.0, 0.5, 0.25]
     assert replace(limit, bf16_flop_per_second=None).step_seconds(2, "bf16") == 0.1
     row = Row("ours", QUICK, arithmetic="bf16", seconds=[1.0], parts={"denoiser": [0.05]})
     table = list(lines(Report("tiny", describe_machine(), [row], limit)))
     assert "50%" in table[4]
-    assert "with bfloat16 4 GFLOP/s and half the bytes: at least 0.0250 s" in table[6]
+    assert "with bf16 4 GFLOP/s and half the bytes: at least 0.0250 s" in table[6]
+    assert "with int8 8 GFLOP/s and a quarter of the bytes: at least 0.0125 s" in table[7]
 
 
 def test_a_report_survives_json(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ typedef struct trt_pipeline_info {
   const char* bundle;
   /** fp16 or fp32, as stored. */
   const char* weights;
-  /** fp16, bf16 or fp32, as computed. */
+  /** fp16, bf16, int8, fp8 or fp32: of the denoiser, as computed. */
   const char* arithmetic;
   const char* backend;
   /** Why this backend was chosen. */

@@ -63,7 +63,7 @@ GraphSpec graph_of(const Entry& entry) {
 
 std::map<std::string, GraphSpec> precisions_of(const Entry& entry) {
   for (const auto& [name, graph] : entry.items()) {
-    precision_of({Json(name), "a name in " + entry.where});
+    Entry{Json(name), "a name in " + entry.where}.one_of({"fp32", "fp16", "int8"});
   }
   return map_of(entry, graph_of);
 }
@@ -202,7 +202,7 @@ EngineSpec engine_of(const Entry& entry) {
                     key["version"].string(),
                     key["compute_capability"].string(),
                     key["platform"].string(),
-                    key["precision"].one_of({"fp16", "bf16"}),
+                    key["precision"].one_of({"fp16", "bf16", "int8", "fp8"}),
                     key["onnx_sha256"].string(),
                     key["weights_sha256"].string(),
                     map_of(key["profile"], shape_range_of),

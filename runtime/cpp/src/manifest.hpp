@@ -91,14 +91,17 @@ struct EngineSpec {
   std::string version;
   std::string compute_capability;  // of an ampere_plus plan the least one
   std::string platform;
-  std::string precision;  // fp16 or bf16, of the arithmetic; built from the fp16 graph either way
-  std::string onnx_sha256;
+  std::string precision;  // fp16, bf16, int8 or fp8: of the arithmetic
+  std::string onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
   std::string weights_sha256;
   std::map<std::string, ShapeRange> profile;
   std::int64_t optimization_level;
   std::string hardware_compatibility_level = "none";
   bool version_compatible = false;
 };
+
+// The one with an int8 form.
+inline constexpr const char* quantized_graph = "denoiser";
 
 struct Manifest {
   ModelSpec model;

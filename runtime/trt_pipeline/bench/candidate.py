@@ -19,7 +19,7 @@ class Candidate(Protocol):
     device: str
     """What it runs on, in words."""
     arithmetic: str
-    """fp32, fp16 or bf16, of the denoiser."""
+    """fp32, fp16, bf16, int8 or fp8, of the denoiser."""
 
     def generate(self, workload: Workload, prompts: Sequence[str]) -> NDArray[np.uint8]:
         """Pixels [B, H, W, 3] of a picture for each prompt."""

@@ -25,7 +25,7 @@ class Row:
     workload: Workload
     device: str = ""
     arithmetic: str = ""
-    """fp32, fp16 or bf16, of the denoiser; reports of earlier releases do not say."""
+    """fp32, fp16, bf16, int8 or fp8, of the denoiser; reports of earlier releases do not say."""
     seconds: list[float] = field(default_factory=list)
     """Of each timed call, warm."""
     cold_seconds: list[float] = field(default_factory=list)
@@ -72,12 +72,16 @@ class Limit:
     """Weights, each read once a step."""
     bf16_flop_per_second: float | None = None
     """Measured: bfloat16 matrix product on a CPU that has such arithmetic."""
+    int8_flop_per_second: float | None = None
+    """Measured: product of int8 matrices on a CPU."""
 
     def step_seconds(self, batch: int, arithmetic: str = "") -> float:
-        """The least that a step could take; bf16 may have a peak of its own."""
+        """The least that a step could take; on CPUs bf16 and int8 have peaks of their own."""
         flop_per_second, step_bytes = self.flop_per_second, self.step_bytes
-        if arithmetic == "bf16" and self.bf16_flop_per_second:
-            flop_per_second, step_bytes = self.bf16_flop_per_second, step_bytes / 2
+        narrow = {"bf16": (self.bf16_flop_per_second, 2), "int8": (self.int8_flop_per_second, 4)}
+        peak, part = narrow.get(arithmetic, (None, 1))
+        if peak:
+            flop_per_second, step_bytes = peak, step_bytes / part
         computing = self.step_flop[batch] / flop_per_second
         return max(computing, step_bytes / self.copy_bytes_per_second)
 

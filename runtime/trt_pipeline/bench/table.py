@@ -84,8 +84,12 @@ def _roofline(limit: Limit, batch: int) -> Iterator[str]:
         f"GFLOP/s and {limit.copy_bytes_per_second / 1e9:.1f} GB/s: at least "
         f"{limit.step_seconds(batch):.4f} s"
     )
-    if limit.bf16_flop_per_second:
-        yield (
-            f"{'':<20} with bfloat16 {limit.bf16_flop_per_second / 1e9:.0f} GFLOP/s and half the "
-            f"bytes: at least {limit.step_seconds(batch, 'bf16'):.4f} s"
-        )
+    for arithmetic, peak, part in (
+        ("bf16", limit.bf16_flop_per_second, "half"),
+        ("int8", limit.int8_flop_per_second, "a quarter of"),
+    ):
+        if peak:
+            yield (
+                f"{'':<20} with {arithmetic} {peak / 1e9:.0f} GFLOP/s and {part} the bytes: "
+                f"at least {limit.step_seconds(batch, arithmetic):.4f} s"
+            )

@@ -53,7 +53,7 @@ class Backend {
   virtual std::string name() const = 0;
   // fp32 or fp16: of the graphs that it runs, of what goes in and comes out.
   virtual std::string precision() const = 0;
-  // fp32, fp16 or bf16.
+  // fp32, fp16, bf16, int8 or fp8: of the denoiser.
   virtual std::string arithmetic() const { return precision(); }
   // What runs the graphs, in words.
   virtual std::string device() const = 0;
@@ -75,6 +75,7 @@ const char* backend_names();
 // The bundle outlives the backend.
 std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_openvino_bf16(const Bundle& bundle, std::int32_t threads);
+std::unique_ptr<Backend> open_openvino_int8(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_onnxruntime(const Bundle& bundle, std::int32_t threads);
 std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, std::int32_t threads);
 

@@ -37,8 +37,10 @@ constexpr Known backends[] = {
 #endif
 #ifdef TRT_PIPELINE_OPENVINO
     {"openvino_bf16", open_openvino_bf16, "TRT_PIPELINE_OPENVINO"},
+    {"openvino_int8", open_openvino_int8, "TRT_PIPELINE_OPENVINO"},
 #else
     {"openvino_bf16", nullptr, "TRT_PIPELINE_OPENVINO"},
+    {"openvino_int8", nullptr, "TRT_PIPELINE_OPENVINO"},
 #endif
 };
 

@@ -38,7 +38,8 @@ bool takes_newer(const EngineSpec& engine, const std::string& compute_capability
 
 // What makes a plan unfit, such as "version 10.13.0.35 instead of 11.1.0.1"; empty if nothing does.
 std::string misfit(const Bundle& bundle, const EngineSpec& engine, const EngineTarget& target) {
-  const GraphSpec& graph = bundle.graph(engine.graph, "fp16");
+  const bool eight_bits = engine.precision == "int8" || engine.precision == "fp8";
+  const GraphSpec& graph = bundle.graph(engine.graph, eight_bits ? "int8" : "fp16");
   const auto sha256 = [&](const std::string& file) {
     return bundle.manifest.files.at(file).sha256;
   };

@@ -1,4 +1,5 @@
-// OpenVINO on the CPU, in float32 arithmetic whatever the precision of the weights, or in bfloat16.
+// OpenVINO on the CPU, in float32 arithmetic whatever the precision of the weights, in bfloat16, or
+// with 8-bit layers.
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
 // shape, and the sets used last are kept.
@@ -167,54 +168,74 @@ class OpenVinoGraph : public Graph {
   std::mutex mutex_;
 };
 
+// One of the backends that OpenVINO gives.
+struct Variant {
+  std::string name;
+  std::string arithmetic;
+  // Of what has no 8-bit layers; without one, some CPUs would take bfloat16.
+  ov::element::Type hint;
+};
+
 class OpenVinoBackend : public Backend {
  public:
-  // hint: of the arithmetic; without one, some CPUs would take bfloat16.
-  OpenVinoBackend(const Bundle& bundle, std::int32_t threads, ov::element::Type hint)
-      : bundle_(bundle), threads_(threads), hint_(hint) {
+  OpenVinoBackend(const Bundle& bundle, std::int32_t threads, Variant variant)
+      : bundle_(bundle), threads_(threads), variant_(std::move(variant)) {
     core_.set_property("CPU", {ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
                                ov::inference_num_threads(threads)});
   }
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
-    const GraphSpec& spec = bundle_.graph(graph, precision());
+    const bool quantized = variant_.arithmetic == "int8" && graph == quantized_graph;
+    const std::string source = quantized ? "int8" : precision();
+    const GraphSpec& spec = bundle_.graph(graph, source);
     const bool kept = bundle_.manifest.files.at(spec.weights).size <= max_cached_bytes;
     // bfloat16 could not tell the timestep 981 from 980.
     const bool exact = graph == "time_embedding";
-    ov::AnyMap compiling{ov::hint::inference_precision(exact ? ov::element::f32 : hint_)};
+    ov::AnyMap compiling{ov::hint::inference_precision(exact ? ov::element::f32 : variant_.hint)};
     if (kept && !cache_.empty()) compiling.emplace(ov::cache_dir(cache_));
-    return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, precision()), graph,
-                                           bundle_, spec, compiling);
+    return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, source), graph, bundle_,
+                                           spec, compiling);
   }
 
-  std::string name() const override { return is_bf16() ? "openvino_bf16" : "openvino"; }
+  std::string name() const override { return variant_.name; }
   std::string precision() const override { return "fp32"; }
-  std::string arithmetic() const override { return is_bf16() ? "bf16" : "fp32"; }
+  std::string arithmetic() const override { return variant_.arithmetic; }
   std::string device() const override { return concat("CPU, ", threads_, " threads"); }
 
  private:
-  bool is_bf16() const { return hint_ == ov::element::bf16; }
-
   const Bundle& bundle_;
   std::int32_t threads_;
-  ov::element::Type hint_;
+  Variant variant_;
   std::string cache_ = cache_folder(name());
   ov::Core core_;
 };
 
-void check_bf16() {
+bool has_bf16() {
   const auto able = ov::Core().get_property("CPU", ov::device::capabilities);
-  if (std::find(able.begin(), able.end(), ov::device::capability::BF16) != able.end()) return;
-  throw BackendError(
-      "backend openvino_bf16: this CPU has no bfloat16 arithmetic, as AVX512_BF16 or AMX; "
-      "take backend openvino.");
+  return std::find(able.begin(), able.end(), ov::device::capability::BF16) != able.end();
 }
 
-std::unique_ptr<Backend> open_with(ov::element::Type hint, const Bundle& bundle,
-                                   std::int32_t threads) {
+bool is_quantized(const Bundle& bundle) {
+  const auto found = bundle.manifest.graphs.find(quantized_graph);
+  return found != bundle.manifest.graphs.end() && found->second.contains("int8");
+}
+
+std::unique_ptr<Backend> open_with(const std::string& name, const std::string& arithmetic,
+                                   const Bundle& bundle, std::int32_t threads) {
   try {
-    if (hint == ov::element::bf16) check_bf16();
-    return std::make_unique<OpenVinoBackend>(bundle, threads, hint);
+    const bool bf16 = arithmetic != "fp32" && has_bf16();
+    if (arithmetic == "bf16" && !bf16) {
+      throw BackendError(concat("backend ", name,
+                                ": this CPU has no bfloat16 arithmetic, as AVX512_BF16 or AMX; "
+                                "take backend openvino."));
+    }
+    if (arithmetic == "int8" && !is_quantized(bundle)) {
+      throw BackendError(concat("backend ", name, ": ", bundle.path.string(),
+                                " is not quantized: export-all MODEL --out ", bundle.path.string(),
+                                " --quantize does it."));
+    }
+    const ov::element::Type hint = bf16 ? ov::element::bf16 : ov::element::f32;
+    return std::make_unique<OpenVinoBackend>(bundle, threads, Variant{name, arithmetic, hint});
   } catch (const ov::Exception& error) {
     throw BackendError(concat("OpenVINO could not be started: ", error.what()));
   }
@@ -223,11 +244,15 @@ std::unique_ptr<Backend> open_with(ov::element::Type hint, const Bundle& bundle,
 }  // namespace
 
 std::unique_ptr<Backend> open_openvino(const Bundle& bundle, std::int32_t threads) {
-  return open_with(ov::element::f32, bundle, threads);
+  return open_with("openvino", "fp32", bundle, threads);
 }
 
 std::unique_ptr<Backend> open_openvino_bf16(const Bundle& bundle, std::int32_t threads) {
-  return open_with(ov::element::bf16, bundle, threads);
+  return open_with("openvino_bf16", "bf16", bundle, threads);
+}
+
+std::unique_ptr<Backend> open_openvino_int8(const Bundle& bundle, std::int32_t threads) {
+  return open_with("openvino_int8", "int8", bundle, threads);
 }
 
 }  // namespace trt_pipeline::internal
