@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,14 @@ def prove(proof: Proof, work: Path, batches: Sequence[int], limit: float) -> Non
         HERE.parent / "tests" / "gpu",
     ]
     proof.run("tests", tests, limit)
-    for flavour in flavours:  # last, as these engines take the place of the others
-        build = [*export, "--engines", flavour, "--engine-precision", "bf16"]
-        if proof.run(f"build {flavour} bf16", build, limit):
-            path = work / f"latency-{flavour}-bf16.json"
-            only = [*timing, flavour, "--json", path]
-            if proof.run(f"latency {flavour} bf16", only, limit):
-                proof.tell(f"timings {flavour} bf16", json.loads(path.read_text()))
+    for flavour, precision in product(flavours, ("bf16", "fp8", "int8")):
+        # last, as these engines take the place of the others
+        name = f"{flavour} {precision}"
+        build = [*export, "--engines", flavour, "--engine-precision", precision]
+        if proof.run(f"build {name}", build, limit):
+            path = work / f"latency-{flavour}-{precision}.json"
+            if proof.run(f"latency {name}", [*timing, flavour, "--json", path], limit):
+                proof.tell(f"timings {name}", json.loads(path.read_text()))
 
 
 def _flavours(proof: Proof) -> list[Flavour]:

@@ -28,6 +28,7 @@ from trt_pipeline.bench.rounds import Plan
 from trt_pipeline.bench.table import lines
 from trt_pipeline.bench.verification import load_verified
 from trt_pipeline.bench.workload import Workload
+from trt_pipeline.errors import TrtPipelineError
 
 HERE = Path(__file__).parent
 
@@ -84,7 +85,10 @@ def main() -> None:
     arguments = _parser().parse_args()
     inherited = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), inherited]))
-    report = run(arguments)
+    try:
+        report = run(arguments)
+    except TrtPipelineError as error:
+        sys.exit(f"error: {error}")
     print("\n".join(lines(report)))
     if arguments.json:
         report.write(arguments.json)

@@ -15,7 +15,7 @@ from trt_pipeline.backends.base import Backend
 from trt_pipeline.bundle.manifest import FLAVOURS
 from trt_pipeline.errors import TrtPipelineError
 
-CPU_BACKENDS = ("onnxruntime", "openvino", "openvino_bf16")
+CPU_BACKENDS = ("onnxruntime", "openvino", "openvino_bf16", "openvino_int8")
 GPU_BACKENDS = [name for name in BACKENDS if name not in CPU_BACKENDS]
 
 

@@ -30,7 +30,7 @@ void make(Caller& caller, const std::vector<Batch>& batches, Delivery& delivery)
 }
 
 void announce(std::size_t pictures, std::size_t kept) {
-  std::cerr << "generating " << pictures << " pictures";
+  std::cerr << "generating " << pictures << (pictures == 1 ? " picture" : " pictures");
   if (kept) std::cerr << ", " << kept << " kept";
   std::cerr << '\n';
 }

@@ -69,8 +69,6 @@ def bench(
     specs = [our_spec(str(bundle), name, threads) for name in names]
     workloads = [Workload(batch, steps, guidance_scale, eta) for batch in batches]
     rows = watched(specs, Plan(workloads, rounds, cold_starts, alone))
-    if all(row.error and not row.seconds for row in rows):
-        raise BackendError(rows[0].error)
     report = Report(loaded.model.name, describe_machine(), rows, verification=verification)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1))
@@ -79,7 +77,7 @@ def bench(
 
 
 def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:
-    """Measure with progress on stderr."""
+    """Measure with progress on stderr; BackendError if nothing could be measured."""
     turns = len(specs) * (plan.rounds * len(plan.workloads) + plan.cold_starts)
     with TemporaryDirectory() as work, console.progress("bench", turns) as bar:
 
@@ -87,7 +85,10 @@ def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:
             bar.describe(turn)
             bar.advance()
 
-        return measure(specs, plan, Path(work), watch)
+        rows = measure(specs, plan, Path(work), watch)
+    if all(row.error and not row.seconds for row in rows):
+        raise BackendError(rows[0].error)
+    return rows
 
 
 def runnable_backends(bundle: Bundle) -> list[str]:
