@@ -4,9 +4,11 @@ CPUs run the int8 graph itself; int8 and fp8 engines take their ranges from it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -15,13 +17,13 @@ from trt_export.calibration import GUIDANCE_SCALE, STEPS, calibrate
 from trt_export.parity import Parity, check_parity
 from trt_export.quantize import INT8, Ranges, quantized
 from trt_export.signing import write_manifest
-from trt_export.target import INT8_GRAPHS
-from trt_pipeline.bundle import Bundle, load_bundle, read_manifest, verify_files
+from trt_export.target import INT8_FILES
+from trt_pipeline.bundle import Bundle, file_sha256, load_bundle, read_manifest, verify_files
 from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH as GRAPH
 from trt_pipeline.bundle.manifest import FileSpec, GraphSpec
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.command_line.prompt_files import read_prompt_file
-from trt_pipeline.durable import write_synced
+from trt_pipeline.durable import sync, sync_tree
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.locking import one_at_a_time
 
@@ -62,13 +64,13 @@ def quantize_bundle(
         prompts = prompts or read_prompts(PROMPTS)
         watched = calibrate(bundle, prompts, watch)
         try:
-            graph, file = _write(bundle, watched.ranges)
+            graph = _write(bundle, watched.ranges)
             # The noise predicted in the last steps is small: its error is large only beside it.
             latents = tuple(spec for spec in graph.outputs if spec.name == "next_latents")
             parity = check_parity(
                 GRAPH, "int8", replace(graph, outputs=latents), folder, *watched.last_call
             )
-            write_manifest(_with(bundle, graph, file, _record(prompts)), signing_key)
+            write_manifest(_with(bundle, graph, _record(prompts)), signing_key)
         finally:
             _remove_unlisted(folder)
     return QuantizationReport(quantized=True, parity=tuple(parity))
@@ -99,27 +101,38 @@ def _record(prompts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _write(bundle: Bundle, ranges: Ranges) -> tuple[GraphSpec, FileSpec]:
-    """Write the int8 graph under a name of its own: one that is in use stays what it is."""
-    spec = bundle.graph(GRAPH, "fp32")
+def _write(bundle: Bundle, ranges: Ranges) -> GraphSpec:
+    """Write the int8 graph and its weights, under a name of their own: others stay as they are."""
+    exact = bundle.graph(GRAPH, "fp32")
+    sources = [bundle.files[name].sha256 for name in (exact.path, exact.weights)]
+    digest = hashlib.sha256(json.dumps([sources, ranges]).encode()).hexdigest()
+    name = f"{GRAPH}.int8-{digest[:12]}"
     model = quantized(ir.load(onnx_file(bundle, GRAPH, "fp32")), ranges, INT8)
-    content = ir.to_proto(model).SerializeToString()
-    digest = hashlib.sha256(content).hexdigest()
-    path = f"onnx/{GRAPH}.int8-{digest[:12]}.onnx"
-    write_synced(bundle.path / path, content)
-    return replace(spec, path=path), FileSpec(len(content), digest)
+    folder = bundle.path / "onnx"
+    with TemporaryDirectory(dir=folder, prefix=".") as aside:
+        ir.save(model, Path(aside) / f"{name}.onnx", external_data=f"{name}.weights")
+        sync_tree(Path(aside))
+        for file in Path(aside).iterdir():
+            file.replace(folder / file.name)
+    sync(folder)
+    return replace(exact, path=f"onnx/{name}.onnx", weights=f"onnx/{name}.weights")
 
 
-def _with(
-    bundle: Bundle, graph: GraphSpec, file: FileSpec, calibration: Mapping[str, Any]
-) -> Bundle:
+def _with(bundle: Bundle, graph: GraphSpec, calibration: Mapping[str, Any]) -> Bundle:
     """The bundle with an int8 graph, in place of any that it had."""
     before = bundle.graphs[GRAPH].get("int8", graph)
-    kept = {name: spec for name, spec in bundle.files.items() if name != before.path}
+    files = {
+        name: spec
+        for name, spec in bundle.files.items()
+        if name not in (before.path, before.weights)
+    }
+    for name in (graph.path, graph.weights):
+        path = bundle.path / name
+        files[name] = FileSpec(path.stat().st_size, file_sha256(path))
     return replace(
         bundle,
         graphs={**bundle.graphs, GRAPH: {**bundle.graphs[GRAPH], "int8": graph}},
-        files={**kept, graph.path: file},
+        files=files,
         provenance={**bundle.provenance, "calibration": calibration},
     )
 
@@ -127,6 +140,6 @@ def _with(
 def _remove_unlisted(folder: Path) -> None:
     """Remove int8 graphs that were replaced, refused, or left behind by a killed run."""
     listed = read_manifest(folder)["files"]
-    for path in folder.glob(INT8_GRAPHS):
+    for path in folder.glob(INT8_FILES):
         if path.relative_to(folder).as_posix() not in listed:
             path.unlink()

@@ -1,4 +1,4 @@
-"""8-bit convolutions and linear layers in an ONNX graph, as a rounding before each.
+"""8-bit convolutions and linear layers in an ONNX graph: weights stored so, inputs rounded before.
 
 Symmetric, a scale for each channel of the weights and one for each layer's input (arXiv:2004.09602,
 section 3). A runtime that is able to computes such layers in 8 bits; others see the rounding only.
@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 Ranges: TypeAlias = Mapping[str, float]
 """Name of a layer → largest magnitude of its input."""
@@ -33,7 +34,7 @@ class Layer(NamedTuple):
     factor: ir.Value
     """What the input is multiplied with."""
     weights: ir.TensorProtocol
-    """The factor as it is stored, before it is cast or rounded."""
+    """The factor as it is stored, before it is cast or dequantized."""
 
     @property
     def name(self) -> str:
@@ -61,15 +62,14 @@ def layers(graph: ir.Graph) -> Iterator[Layer]:
 
 
 def quantized(model: ir.Model, ranges: Ranges, dtype: ir.DataType) -> ir.Model:
-    """Round the weights and inputs of the layers that ranges names to INT8 or FP8."""
+    """Store the weights of the layers that ranges names as INT8 or FP8, and round their inputs."""
     rounded: dict[ir.Value, ir.Value] = {}
     for layer in [layer for layer in layers(model.graph) if layer.name in ranges]:
         if layer.input not in rounded:
-            scale = np.array(ranges[layer.name] / LARGEST[dtype])
-            rounded[layer.input] = _round(model.graph, layer.node, layer.input, scale, dtype)
-        factor = _round_weights(model.graph, layer, dtype)
+            rounded[layer.input] = _rounded(model.graph, layer, ranges[layer.name], dtype)
         layer.node.replace_input_with(0, rounded[layer.input])
-        layer.node.replace_input_with(1, factor)
+        layer.node.replace_input_with(1, _narrow_weights(model.graph, layer, dtype))
+    RemoveUnusedNodesPass()(model)
     return model
 
 
@@ -78,56 +78,93 @@ def ranges_of(model: ir.Model) -> dict[str, float]:
     ranges: dict[str, float] = {}
     for layer in layers(model.graph):
         rounding = layer.input.producer()
-        scale = _stored(rounding.inputs[1]) if rounding and len(rounding.inputs) == 3 else None
-        if scale:
+        if rounding and rounding.op_type == "DequantizeLinear":
+            scale = _stored(rounding.inputs[1])
+            assert scale
             ranges[layer.name] = float(scale.numpy()) * LARGEST[INT8]
     return ranges
 
 
-def _round_weights(graph: ir.Graph, layer: Layer, dtype: ir.DataType) -> ir.Value:
-    axis, dims = layer.channel_axis, len(layer.weights.shape)
-    others = tuple(other for other in range(dims) if other != axis)
-    largest = np.abs(layer.weights.numpy()).max(axis=others).astype(np.float32)
-    return _round(graph, layer.node, layer.factor, largest / LARGEST[dtype], dtype, axis)
+def _rounded(graph: ir.Graph, layer: Layer, largest: float, dtype: ir.DataType) -> ir.Value:
+    """A layer's input after QuantizeLinear and DequantizeLinear."""
+    value = layer.input
+    scale = _scale(np.array(largest), dtype, value)
+    codes = ir.Value(name=f"{value.name}.codes", shape=value.shape, type=ir.TensorType(dtype))
+    constants = _scale_and_zero_point(graph, value, scale, dtype)
+    quantize = ir.Node("", "QuantizeLinear", [value, *constants], outputs=[codes])
+    graph.insert_before(layer.node, quantize)
+    return _dequantized(graph, layer.node, value, codes, constants)
 
 
-def _round(
+def _narrow_weights(graph: ir.Graph, layer: Layer, dtype: ir.DataType) -> ir.Value:
+    """A layer's factor from weights of 8 bits, which are made when they are written."""
+    weights, axis = layer.weights, layer.channel_axis
+    others = tuple(other for other in range(len(weights.shape)) if other != axis)
+    scale = _scale(np.abs(weights.numpy()).max(axis=others), dtype, layer.factor)
+    name = f"{layer.factor.name}.codes"
+
+    def make() -> ir.TensorProtocol:
+        numbers = weights.numpy().astype(np.float32) / np.expand_dims(
+            scale.astype(np.float32), others
+        )
+        whole = np.rint(numbers) if dtype == INT8 else numbers
+        return ir.tensor(whole.astype(dtype.numpy()), name=name)
+
+    shape = ir.Shape(weights.shape.numpy())
+    tensor = ir.LazyTensor(make, dtype=dtype, shape=shape, name=name)
+    codes = _initializer(graph, name, tensor)
+    constants = _scale_and_zero_point(graph, layer.factor, scale, dtype)
+    return _dequantized(graph, layer.node, layer.factor, codes, constants, axis)
+
+
+def _scale(
+    largest: NDArray[np.floating], dtype: ir.DataType, value: ir.Value
+) -> NDArray[np.floating]:
+    """One step of the 8-bit numbers, in a value's own type."""
+    wide = (value.dtype or ir.DataType.FLOAT).numpy()
+    steps = np.maximum(largest.astype(np.float32) / LARGEST[dtype], SMALLEST_SCALE)
+    scale: NDArray[np.floating] = steps.astype(wide)
+    return scale
+
+
+def _scale_and_zero_point(
+    graph: ir.Graph, value: ir.Value, scale: NDArray[np.floating], dtype: ir.DataType
+) -> list[ir.Value]:
+    arrays = {"scale": scale, "zero_point": np.zeros(scale.shape, dtype.numpy())}
+    return [
+        _initializer(graph, f"{value.name}.{name}", ir.tensor(array, name=f"{value.name}.{name}"))
+        for name, array in arrays.items()
+    ]
+
+
+def _dequantized(
     graph: ir.Graph,
     node: ir.Node,
     value: ir.Value,
-    scale: NDArray[np.floating],
-    dtype: ir.DataType,
+    codes: ir.Value,
+    constants: list[ir.Value],
     axis: int | None = None,
 ) -> ir.Value:
-    """A value quantized and dequantized, before a node."""
-    wide = (value.dtype or ir.DataType.FLOAT).numpy()
-    arrays = {
-        "scale": np.maximum(scale, SMALLEST_SCALE).astype(wide),
-        "zero_point": np.zeros(scale.shape, dtype.numpy()),
-    }
-    constants = [_constant(graph, f"{value.name}.{n}", array) for n, array in arrays.items()]
+    """What 8-bit codes of a value stand for, before a node."""
     options = [] if axis is None else [ir.AttrInt64("axis", axis)]
-    codes = ir.Value(name=f"{value.name}.codes", shape=value.shape, type=ir.TensorType(dtype))
     result = ir.Value(name=f"{value.name}.rounded", shape=value.shape, type=value.type)
-    quantize = ir.Node("", "QuantizeLinear", [value, *constants], options, outputs=[codes])
     dequantize = ir.Node("", "DequantizeLinear", [codes, *constants], options, outputs=[result])
-    graph.insert_before(node, [quantize, dequantize])
+    graph.insert_before(node, dequantize)
     return result
 
 
-def _constant(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    shape, kind = ir.Shape(array.shape), ir.TensorType(tensor.dtype)
+def _initializer(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+    shape, kind = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
     value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
 def _stored(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The constant that a value is, before casts and roundings; None if it is none."""
+    """The constant that a value is, before it is cast or dequantized; None if it is none."""
     while value is not None and value.const_value is None:
         source = value.producer()
-        if source is None or source.op_type not in ("Cast", "QuantizeLinear", "DequantizeLinear"):
+        if source is None or source.op_type not in ("Cast", "DequantizeLinear"):
             return None
         value = source.inputs[0]
     return value.const_value if value is not None else None

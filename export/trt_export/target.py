@@ -12,7 +12,7 @@ from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.errors import InvalidInputError
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
-INT8_GRAPHS = f"onnx/{QUANTIZED_GRAPH}.int8-*.onnx"
+INT8_FILES = f"onnx/{QUANTIZED_GRAPH}.int8-*"
 """What a killed run may leave in a bundle is ours as well, and so are hidden files."""
 
 
@@ -26,7 +26,7 @@ def refuse_foreign(folder: Path) -> None:
     for name in _files(folder):
         hidden = name.rpartition("/")[2].startswith(".")
         listed_or_beside = name in listed or name in (MANIFEST, SIGNATURE)
-        ours = name.partition("/")[0] in OUR_FOLDERS or fnmatch(name, INT8_GRAPHS)
+        ours = name.partition("/")[0] in OUR_FOLDERS or fnmatch(name, INT8_FILES)
         if not (listed_or_beside or ours or hidden):
             raise InvalidInputError(
                 f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "

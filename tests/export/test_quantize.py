@@ -34,6 +34,13 @@ def answer(model: ir.Model, x: list[list[float]]) -> NDArray[np.float32]:
     return y
 
 
+@pytest.mark.parametrize("dtype", [INT8, FP8])
+def test_weights_are_stored_in_8_bits_alone(dtype: ir.DataType) -> None:
+    model = quantized(product(), {"layer": 1.0}, dtype)
+    large = [value.dtype for value in model.graph.initializers.values() if value.shape == [2, 2]]
+    assert large == [dtype]
+
+
 def test_weights_are_rounded_in_steps_of_each_channel() -> None:
     rows = answer(quantized(product(), {"layer": 127}, INT8), [[1, 0], [0, 1]])
     step = 3 / 127

@@ -190,7 +190,7 @@ def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
         graph = backend.open_graph("decoder")
         for height in (4, 5, 6, 7, 8, 4):
             graph.run(latents(1, 4, height, 8))
-        assert [shapes[0][2] for shapes in graph._compiled] == [6, 7, 8, 4]
+        assert [shapes[0][2] for _, shapes in graph._compiled] == [6, 7, 8, 4]
 
 
 def black_level(bundle: Bundle) -> int:

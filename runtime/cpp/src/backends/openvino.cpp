@@ -2,7 +2,8 @@
 // with 8-bit layers.
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
-// shape, and the sets used last are kept.
+// shape, and the sets used last are kept. The denoisers' rows run as two halves where there are two
+// threads: half as many wait for each other after every layer.
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "../errors.hpp"
 #include "../onnx_files.hpp"
 #include "backend.hpp"
+#include "halves.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
@@ -80,10 +82,12 @@ class Compiled {
 
 class OpenVinoGraph : public Graph {
  public:
+  // halved: whether an even number of rows runs as two halves, each on half the threads.
   OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
-                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling)
+                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling, bool halved)
       : name_(std::move(name)),
         spec_(spec),
+        halved_(halved),
         check_(name_, spec.inputs, bundle),
         core_(core),
         compiling_(std::move(compiling)) {
@@ -99,28 +103,44 @@ class OpenVinoGraph : public Graph {
   Tensors run(const TensorViews& inputs) override {
     check_(inputs);
     try {
-      const auto compiled = compiled_for(inputs);
-      ov::InferRequest request = compiled->take();
-      for (const auto& [name, view] : inputs) {
-        request.set_tensor(name,
-                           {element_type(view.dtype), view.shape, const_cast<void*>(view.data)});
-      }
-      request.infer();
-      Tensors outputs = copied_outputs(request);
-      compiled->give_back(std::move(request));
-      return outputs;
+      const auto halves = halved_ ? halve(inputs) : std::nullopt;
+      if (!halves) return std::move(run_parts({&inputs}).front());
+      std::vector<Tensors> outputs = run_parts({&halves->first, &halves->second});
+      return join(std::move(outputs.front()), outputs.back());
     } catch (const ov::Exception& error) {
       throw BackendError(concat(name_, ": OpenVINO failed: ", error.what()));
     }
   }
 
  private:
-  using Shapes = std::map<std::string, Shape>;
+  // With the number of runs at a time.
+  using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
+
+  // The outputs of parts of equal shapes, run at the same time.
+  std::vector<Tensors> run_parts(const std::vector<const TensorViews*>& parts) {
+    const auto compiled = compiled_for(*parts.front(), parts.size());
+    std::vector<ov::InferRequest> requests;
+    for (const TensorViews* part : parts) {
+      ov::InferRequest& request = requests.emplace_back(compiled->take());
+      for (const auto& [name, view] : *part) {
+        request.set_tensor(name,
+                           {element_type(view.dtype), view.shape, const_cast<void*>(view.data)});
+      }
+      request.start_async();
+    }
+    for (ov::InferRequest& request : requests) request.wait();
+    std::vector<Tensors> outputs;
+    for (ov::InferRequest& request : requests) {
+      outputs.push_back(copied_outputs(request));
+      compiled->give_back(std::move(request));
+    }
+    return outputs;
+  }
 
   // Made by the first call with these shapes; others wait meanwhile.
-  std::shared_ptr<Compiled> compiled_for(const TensorViews& inputs) {
-    Shapes shapes;
-    for (const auto& [name, view] : inputs) shapes[name] = view.shape;
+  std::shared_ptr<Compiled> compiled_for(const TensorViews& inputs, std::size_t streams) {
+    Shapes shapes{streams, {}};
+    for (const auto& [name, view] : inputs) shapes.second[name] = view.shape;
     const std::lock_guard lock(mutex_);
     const auto found = std::find_if(compiled_.begin(), compiled_.end(),
                                     [&](const auto& entry) { return entry.first == shapes; });
@@ -136,9 +156,11 @@ class OpenVinoGraph : public Graph {
   std::shared_ptr<Compiled> compile(const Shapes& shapes) {
     const auto model = model_->clone();
     std::map<std::string, ov::PartialShape> partial;
-    for (const auto& [name, shape] : shapes) partial[name] = ov::Shape(shape);
+    for (const auto& [name, shape] : shapes.second) partial[name] = ov::Shape(shape);
     model->reshape(partial);
-    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling_));
+    ov::AnyMap compiling = compiling_;
+    compiling.insert(ov::num_streams(static_cast<std::int32_t>(shapes.first)));
+    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling));
   }
 
   Tensors copied_outputs(ov::InferRequest& request) const {
@@ -160,6 +182,7 @@ class OpenVinoGraph : public Graph {
 
   std::string name_;
   GraphSpec spec_;
+  bool halved_;
   TensorCheck check_;
   ov::Core core_;
   ov::AnyMap compiling_;  // options
@@ -193,8 +216,9 @@ class OpenVinoBackend : public Backend {
     const bool exact = graph == "time_embedding";
     ov::AnyMap compiling{ov::hint::inference_precision(exact ? ov::element::f32 : variant_.hint)};
     if (kept && !cache_.empty()) compiling.emplace(ov::cache_dir(cache_));
+    const bool halved = threads_ > 1 && (graph == "denoiser" || graph == "cached_denoiser");
     return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, source), graph, bundle_,
-                                           spec, compiling);
+                                           spec, compiling, halved);
   }
 
   std::string name() const override { return variant_.name; }
