@@ -128,13 +128,15 @@ class OpenVinoGraph:
     def _run(self, parts: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
         """The outputs of parts of equal shapes, run at the same time."""
         compiled = self._compile(parts[0], len(parts))
+        given = [{n: np.ascontiguousarray(t) for n, t in part.items()} for part in parts]
         with ExitStack() as stack:
             requests = [stack.enter_context(compiled.request()) for _ in parts]
-            kept = [{n: np.ascontiguousarray(t) for n, t in part.items()} for part in parts]
-            for request, given in zip(requests, kept, strict=True):
-                request.start_async(given, share_inputs=True)  # given lives until it has waited
-            for request in requests:
-                request.wait()
+            try:
+                for request, tensors in zip(requests, given, strict=True):
+                    request.start_async(tensors, share_inputs=True)
+            finally:  # what is running reads the tensors
+                for request in requests:
+                    request.wait()
             return [
                 {spec.name: request.get_tensor(spec.name).data.copy() for spec in self.outputs}
                 for request in requests
