@@ -12,7 +12,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from trt_export.engines import EngineOptions, build_engines
 from trt_export.precision import round_weights
+from trt_export.quantization import quantize_bundle
 from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 
 pytestmark = pytest.mark.slow
@@ -51,6 +53,37 @@ def test_the_export_takes_at_most_12_gib(
     print(f"exported in {seconds:.0f} s, {peak:.1f} GiB at most, bundle of {size / 1e9:.2f} GB")
     assert peak < 12
     assert size < 3.1e9
+
+
+@pytest.fixture(scope="module")
+def quantized(seconds_and_bundle: tuple[float, Path]) -> Path:
+    """The bundle with an int8 denoiser, calibrated with one picture."""
+    _, bundle = seconds_and_bundle
+    started = time.perf_counter()
+    quantize_bundle(bundle, ["a painting of a squirrel eating a burger"])
+    print(f"quantized in {time.perf_counter() - started:.0f} s")
+    return bundle
+
+
+def test_8_bit_layers_keep_thirty_decibels(quantized: Path) -> None:
+    drawn = []
+    for backend in ("openvino", "openvino_int8"):
+        with trt_pipeline(quantized, backend=backend) as pipe:
+            drawn.append(pipe("a cat", seed=0, output_type="np", **SETTINGS).images)
+    error = float(np.mean((np.asarray(drawn[0]) - np.asarray(drawn[1])) ** 2))
+    print(f"8-bit layers keep {-10 * np.log10(error):.1f} dB")
+    assert -10 * np.log10(error) >= 30
+
+
+def test_an_8_bit_engine_is_built_without_a_gpu(quantized: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    options = EngineOptions("tensorrt_rtx", ("8.9",), engine_precision="fp8", static=True)
+    started = time.perf_counter()
+    built = build_engines(quantized, options).built
+    print(f"{len(built)} engines built in {time.perf_counter() - started:.0f} s")
+    precisions = {engine.graph: engine.key.precision for engine in built}
+    assert precisions.pop("denoiser") == "fp8"
+    assert set(precisions.values()) == {"fp16"}
 
 
 def test_two_steps_match_diffusers(twin: Path, seconds_and_bundle: tuple[float, Path]) -> None:

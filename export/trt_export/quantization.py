@@ -5,6 +5,7 @@ CPUs run the int8 graph itself; int8 and fp8 engines take their ranges from it.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from trt_pipeline.locking import one_at_a_time
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+ASIDE = ".int8-"
+"""How the name of the folder begins where an int8 graph is written."""
 PROMPTS = Path(__file__).with_name("calibration_prompts.txt")
 
 
@@ -58,6 +61,7 @@ def quantize_bundle(
     folder = folder.resolve()
     with one_at_a_time(folder):
         bundle = load_bundle(folder, verify="manifest")
+        _remove_unlisted(folder)
         if is_quantized(bundle, prompts):
             return QuantizationReport(quantized=False)
         verify_files(folder, bundle.files)
@@ -109,7 +113,7 @@ def _write(bundle: Bundle, ranges: Ranges) -> GraphSpec:
     name = f"{GRAPH}.int8-{digest[:12]}"
     model = quantized(ir.load(onnx_file(bundle, GRAPH, "fp32")), ranges, INT8)
     folder = bundle.path / "onnx"
-    with TemporaryDirectory(dir=folder, prefix=".") as aside:
+    with TemporaryDirectory(dir=folder, prefix=ASIDE) as aside:
         ir.save(model, Path(aside) / f"{name}.onnx", external_data=f"{name}.weights")
         sync_tree(Path(aside))
         for file in Path(aside).iterdir():
@@ -143,3 +147,5 @@ def _remove_unlisted(folder: Path) -> None:
     for path in folder.glob(INT8_FILES):
         if path.relative_to(folder).as_posix() not in listed:
             path.unlink()
+    for aside in folder.glob(f"onnx/{ASIDE}*"):
+        shutil.rmtree(aside)

@@ -13,7 +13,7 @@ from trt_pipeline.errors import InvalidInputError
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
 INT8_FILES = f"onnx/{QUANTIZED_GRAPH}.int8-*"
-"""What a killed run may leave in a bundle is ours as well, and so are hidden files."""
+"""What a killed run may leave in a bundle is ours as well, and so is what is hidden."""
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -24,7 +24,7 @@ def refuse_foreign(folder: Path) -> None:
         raise InvalidInputError(f"--out {folder} exists and is no bundle. Name another folder.")
     listed = read_manifest(folder)["files"]
     for name in _files(folder):
-        hidden = name.rpartition("/")[2].startswith(".")
+        hidden = any(part.startswith(".") for part in name.split("/"))
         listed_or_beside = name in listed or name in (MANIFEST, SIGNATURE)
         ours = name.partition("/")[0] in OUR_FOLDERS or fnmatch(name, INT8_FILES)
         if not (listed_or_beside or ours or hidden):

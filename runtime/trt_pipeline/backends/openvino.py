@@ -85,7 +85,8 @@ class OpenVinoBackend(CpuBackend):
 
         def compile_model(fixed: Any, streams: int) -> Any:
             """streams: how many runs may share the threads at a time."""
-            return self._core.compile_model(fixed, "CPU", {**config, "NUM_STREAMS": str(streams)})
+            sharing = {"NUM_STREAMS": str(streams)} if streams > 1 else {}
+            return self._core.compile_model(fixed, "CPU", config | sharing)
 
         halved = name in DENOISERS and self.threads > 1
         return OpenVinoGraph(name, compile_model, model, self.bundle, halved)

@@ -159,7 +159,8 @@ class OpenVinoGraph : public Graph {
     for (const auto& [name, shape] : shapes.second) partial[name] = ov::Shape(shape);
     model->reshape(partial);
     ov::AnyMap compiling = compiling_;
-    compiling.insert(ov::num_streams(static_cast<std::int32_t>(shapes.first)));
+    const auto streams = static_cast<std::int32_t>(shapes.first);
+    if (streams > 1) compiling.insert(ov::num_streams(streams));
     return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling));
   }
 
