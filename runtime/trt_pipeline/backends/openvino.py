@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
-from trt_pipeline.backends.halves import halve, join
+from trt_pipeline.backends.row_parts import row_parts, step_of
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 INSTALL = 'pip install "trt-pipeline[openvino]"'
 MOST_COMPILED = 4
 """Sets of shapes a graph stays compiled for; each holds its own copy of the weights."""
-DENOISERS = ("denoiser", "cached_denoiser")
-"""Graphs whose rows run as two halves, where there are two threads: half as many wait for each
-other after every layer, which takes a fifth off a step of a small model and nothing from others."""
+MOST_PARTS = 2
+"""In which the rows of a step run side by side, where there are as many threads: half the threads
+wait for each other after every layer, which takes a fifth off a small model's step."""
 MAX_CACHED_BYTES = 256 * 2**20
 """Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
@@ -88,8 +88,7 @@ class OpenVinoBackend(CpuBackend):
             sharing = {"NUM_STREAMS": str(streams)} if streams > 1 else {}
             return self._core.compile_model(fixed, "CPU", config | sharing)
 
-        halved = name in DENOISERS and self.threads > 1
-        return OpenVinoGraph(name, compile_model, model, self.bundle, halved)
+        return OpenVinoGraph(name, compile_model, model, self.bundle, self.threads)
 
 
 class OpenVinoGraph:
@@ -101,16 +100,16 @@ class OpenVinoGraph:
         compile_model: Callable[[Any, int], Any],
         model: Any,
         bundle: Bundle,
-        halved: bool = False,
+        threads: int,
     ) -> None:
-        """halved: whether an even number of rows runs as two halves, each on half the threads."""
+        """threads: that run the graph."""
         spec = bundle.graph(name, "fp32")
         self.inputs = spec.inputs
         self.outputs = spec.outputs
         self._name = name
         self._compile_model = compile_model
         self._model = model
-        self._halved = halved
+        self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._compiled: OrderedDict[tuple[int, Shapes], Compiled] = OrderedDict()
         self._lock = Lock()
@@ -118,11 +117,11 @@ class OpenVinoGraph:
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
-        halves = halve(tensors) if self._halved else None
         try:
-            if halves:
-                return join(*self._run(halves))
-            return self._run([tensors])[0]
+            if "rows" not in tensors:
+                return self._run([tensors])[0]
+            count = min(MOST_PARTS, self._threads, len(tensors["rows"]))
+            return step_of(tensors, self._run(row_parts(tensors, count)))
         except RuntimeError as error:
             raise BackendError(f"{self._name}: OpenVINO failed: {error}") from error
 

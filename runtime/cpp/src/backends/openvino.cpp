@@ -2,8 +2,7 @@
 // with 8-bit layers.
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
-// shape, and the sets used last are kept. The denoisers' rows run as two halves where there are two
-// threads: half as many wait for each other after every layer.
+// shape, and the sets used last are kept.
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,11 +15,14 @@
 #include "../errors.hpp"
 #include "../onnx_files.hpp"
 #include "backend.hpp"
-#include "halves.hpp"
+#include "row_parts.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
+// In which the rows of a step run side by side, where there are as many threads: half the threads
+// wait for each other after every layer, which takes a fifth off a small model's step.
+constexpr std::size_t most_parts = 2;
 constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each holds its weights
 // Weights of a graph above which compiled models, each as large, are not kept on disk.
 constexpr std::int64_t max_cached_bytes = 256 << 20;
@@ -82,12 +84,12 @@ class Compiled {
 
 class OpenVinoGraph : public Graph {
  public:
-  // halved: whether an even number of rows runs as two halves, each on half the threads.
+  // threads: that run the graph.
   OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
-                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling, bool halved)
+                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling, std::int32_t threads)
       : name_(std::move(name)),
         spec_(spec),
-        halved_(halved),
+        threads_(static_cast<std::size_t>(threads)),
         check_(name_, spec.inputs, bundle),
         core_(core),
         compiling_(std::move(compiling)) {
@@ -103,10 +105,13 @@ class OpenVinoGraph : public Graph {
   Tensors run(const TensorViews& inputs) override {
     check_(inputs);
     try {
-      const auto halves = halved_ ? halve(inputs) : std::nullopt;
-      if (!halves) return std::move(run_parts({&inputs}).front());
-      std::vector<Tensors> outputs = run_parts({&halves->first, &halves->second});
-      return join(std::move(outputs.front()), outputs.back());
+      const auto rows = inputs.find("rows");
+      if (rows == inputs.end()) return std::move(run_parts({inputs}).front());
+      const std::size_t count = std::min({most_parts, threads_, rows->second.shape[0]});
+      const std::vector<Tensors> parts = row_parts(inputs, count);
+      std::vector<TensorViews> views;
+      for (const Tensors& part : parts) views.emplace_back(part.begin(), part.end());
+      return step_of(inputs, run_parts(views));
     } catch (const ov::Exception& error) {
       throw BackendError(concat(name_, ": OpenVINO failed: ", error.what()));
     }
@@ -117,12 +122,12 @@ class OpenVinoGraph : public Graph {
   using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
 
   // The outputs of parts of equal shapes, run at the same time.
-  std::vector<Tensors> run_parts(const std::vector<const TensorViews*>& parts) {
-    const auto compiled = compiled_for(*parts.front(), parts.size());
+  std::vector<Tensors> run_parts(const std::vector<TensorViews>& parts) {
+    const auto compiled = compiled_for(parts.front(), parts.size());
     std::vector<ov::InferRequest> requests;
-    for (const TensorViews* part : parts) {
+    for (const TensorViews& part : parts) {
       ov::InferRequest& request = requests.emplace_back(compiled->take());
-      for (const auto& [name, view] : *part) {
+      for (const auto& [name, view] : part) {
         request.set_tensor(name,
                            {element_type(view.dtype), view.shape, const_cast<void*>(view.data)});
       }
@@ -183,7 +188,7 @@ class OpenVinoGraph : public Graph {
 
   std::string name_;
   GraphSpec spec_;
-  bool halved_;
+  std::size_t threads_;
   TensorCheck check_;
   ov::Core core_;
   ov::AnyMap compiling_;  // options
@@ -217,9 +222,8 @@ class OpenVinoBackend : public Backend {
     const bool exact = graph == "time_embedding";
     ov::AnyMap compiling{ov::hint::inference_precision(exact ? ov::element::f32 : variant_.hint)};
     if (kept && !cache_.empty()) compiling.emplace(ov::cache_dir(cache_));
-    const bool halved = threads_ > 1 && (graph == "denoiser" || graph == "cached_denoiser");
     return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, source), graph, bundle_,
-                                           spec, compiling, halved);
+                                           spec, compiling, threads_);
   }
 
   std::string name() const override { return variant_.name; }

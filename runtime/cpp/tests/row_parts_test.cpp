@@ -1,0 +1,64 @@
+#include "../src/backends/row_parts.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+namespace trt_pipeline::internal {
+namespace {
+
+Tensor of(Shape shape, std::vector<float> numbers) {
+  Tensor tensor(DType::float32, std::move(shape));
+  std::copy(numbers.begin(), numbers.end(), tensor.as<float>().begin());
+  return tensor;
+}
+
+std::vector<float> numbers(const Tensor& tensor) {
+  const auto values = tensor.as<float>();
+  return {values.begin(), values.end()};
+}
+
+// One sample of one pixel that three rows mix.
+Tensors step() {
+  Tensor rows(DType::int32, {3});
+  return {{"rows", rows},
+          {"text_kv", of({3, 1, 1}, {1, 2, 3})},
+          {"guidance", of({1, 3}, {-5, 4, 2})},
+          {"coefficients", of({1, 8}, {2, 3, 0.5f, 7, 11, 13, 17, 19})},
+          {"latents", of({1, 1, 1, 1}, {10})},
+          {"history", of({3, 1, 1, 1, 1}, {1, 2, 3})},
+          {"time_embeds", of({1, 2}, {8, 9})},
+          {"noise", of({1, 1, 1, 1}, {0.25f})}};
+}
+
+TensorViews views(const Tensors& tensors) { return {tensors.begin(), tensors.end()}; }
+
+TEST_CASE("parts have equally many rows, each a sample of its own, and repeat the last one") {
+  const Tensors whole = step();
+  const auto parts = row_parts(views(whole), 2);
+  REQUIRE(parts.size() == 2);
+  CHECK(numbers(parts[0].at("text_kv")) == std::vector<float>{1, 2});
+  CHECK(numbers(parts[1].at("text_kv")) == std::vector<float>{3, 3});
+  CHECK(numbers(parts[1].at("latents")) == std::vector<float>{10, 10});
+  CHECK(numbers(parts[1].at("time_embeds")) == std::vector<float>{8, 9, 8, 9});
+  CHECK(numbers(parts[1].at("guidance")) == std::vector<float>{1, 0, 0, 1});
+  CHECK(parts[1].at("rows").as<std::int32_t>()[1] == 1);
+}
+
+TEST_CASE("guidance and the sampler's update follow for all rows at once") {
+  const auto part = [](float first, float second) {
+    return Tensors{{"next_latents", of({2, 1, 1, 1}, {0, 0})},
+                   {"next_history", of({3, 2, 1, 1, 1}, {first, second, 0, 0, 0, 0})},
+                   {"features", of({2, 1, 1, 1}, {first, second})}};
+  };
+  const Tensors whole = step();
+  const Tensors made = step_of(views(whole), {part(1, 2), part(3, 99)});
+  const float m0 = 2 * 10 + 3 * (-5 * 1 + 4 * 2 + 2 * 3);  // 47
+  CHECK(numbers(made.at("next_history")) == std::vector<float>{m0, 1, 2});
+  CHECK(numbers(made.at("next_latents")) ==
+        std::vector<float>{0.5f * 10 + 7 * m0 + 11 * 1 + 13 * 2 + 17 * 3 + 19 * 0.25f});
+  CHECK(numbers(made.at("features")) == std::vector<float>{1, 2, 3});
+}
+
+}  // namespace
+}  // namespace trt_pipeline::internal

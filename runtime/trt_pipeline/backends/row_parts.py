@@ -1,0 +1,70 @@
+"""A denoiser's step in parts, which predict the noise of some rows each and can run side by side.
+
+Guidance and the sampler's update, as engines/README.md has them, follow here for all rows at once,
+so that the bits of a picture depend neither on the parts nor on what shares its batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.backends.base import Tensors
+
+PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
+"""Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself."""
+
+
+def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
+    """The inputs of calls for equally many rows each; the last row is repeated to fill them up.
+
+    A row is a sample of its own there, with a step that gives the prediction as m0.
+    """
+    rows = len(tensors["rows"])
+    size = -(-rows // count)
+    return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
+
+
+def step_of(
+    tensors: Tensors, outputs: Sequence[Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """The outputs of the whole step from those of its parts."""
+    count = len(tensors["rows"])
+    predictions = np.concatenate([part["next_history"][0] for part in outputs])[:count]
+    columns = tensors["guidance"].T[:, :, None, None, None]
+    mixed = np.zeros_like(tensors["latents"])
+    for column, prediction in zip(columns, predictions, strict=True):
+        mixed += column * prediction
+    p, q, a, b0, b1, b2, b3, s = tensors["coefficients"].T[:, :, None, None, None]
+    latents, (m1, m2, m3) = tensors["latents"], tensors["history"]
+    m0 = p * latents + q * mixed
+    update = a * latents + b0 * m0 + b1 * m1 + b2 * m2 + b3 * m3 + s * tensors["noise"]
+    made = {"next_latents": update, "next_history": np.stack([m0, m1, m2])}
+    if "features" in outputs[0]:
+        made["features"] = np.concatenate([part["features"] for part in outputs])[:count]
+    return made
+
+
+def _numbers(start: int, size: int, rows: int) -> slice | NDArray[np.intp]:
+    """Of the rows of a part; a slice, which copies nothing, where there are enough."""
+    if start + size <= rows:
+        return slice(start, start + size)
+    return np.minimum(np.arange(start, start + size), rows - 1)
+
+
+def _part(tensors: Tensors, numbers: slice | NDArray[np.intp]) -> Tensors:
+    samples = tensors["rows"][numbers]
+    count = len(samples)
+    latents = tensors["latents"][samples]
+    by_row = {name: tensors[name][numbers] for name in ("text_kv", "features") if name in tensors}
+    return {
+        **by_row,
+        "latents": latents,
+        "history": np.zeros((3, *latents.shape), np.float32),
+        "noise": np.zeros_like(latents),
+        "time_embeds": tensors["time_embeds"][samples],
+        "coefficients": np.tile(PREDICTION, (count, 1)),
+        "rows": np.arange(count, dtype=np.int32),
+        "guidance": np.eye(count, dtype=np.float32),
+    }
