@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole GPU proof on a machine with CUDA: benchmarks/gpu.sh [WORK [REPORT.json]]
-# WORK takes the twin and its bundle, 6 GB. Started again with the same two, it goes on where it was.
+# WORK takes the twin, its bundle and engines, 12 GB. Started again with the same two, it goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${1:-${TMPDIR:-/tmp}/trt-pipeline-gpu}

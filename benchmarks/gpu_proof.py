@@ -175,7 +175,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, required=True, help="folder for twin and bundle, 6 GB")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for twin, bundle and engines, 12 GB"
+    )
     parser.add_argument(
         "--json", type=Path, required=True, help="report, also of a run to go on with"
     )

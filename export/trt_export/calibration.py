@@ -81,8 +81,9 @@ class Watched:
         seen = {layer.name: layer.input for layer in layers(model.graph)}
         maxima = {value: _add_maximum(model.graph, value) for value in dict.fromkeys(seen.values())}
         self.inputs, self.outputs = spec.inputs, spec.outputs
-        self.last_call: tuple[Tensors, Tensors] = {}, {}
-        """Inputs and outputs of the last run."""
+        self.middle_step: tuple[Tensors, Tensors] = {}, {}
+        """Inputs and outputs of the last picture's middle step."""
+        self._runs = 0
         self._maximum_of = {name: maxima[value] for name, value in seen.items()}
         self._largest = dict.fromkeys(maxima.values(), 0.0)
         self._session = _session(model, path.parent)
@@ -94,7 +95,10 @@ class Watched:
         outputs = dict(zip(names, values[: len(names)], strict=True))
         for name, maximum in zip(self._largest, values[len(names) :], strict=True):
             self._largest[name] = max(self._largest[name], float(maximum))
-        self.last_call = dict(tensors), outputs
+        if self._runs % STEPS == STEPS // 2:
+            copies = {name: tensor.copy() for name, tensor in tensors.items()}
+            self.middle_step = copies, outputs
+        self._runs += 1
         return outputs
 
     @property

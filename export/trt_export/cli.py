@@ -104,10 +104,11 @@ class PixelRange(click.ParamType[tuple[int, int]]):
 )
 @click.option(
     "--calibration-prompts",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Prompts, one a line, whose pictures tell --quantize the ranges of 8-bit layers.  "
-    "[default: eight of its own]",
+    help="A .txt with a prompt a line, or a .jsonl of which the prompts are taken, whose pictures "
+    "tell --quantize the ranges of 8-bit layers.  [default: what calibrated before, or eight of "
+    "its own]",
 )
 @click.option(
     "--engines",
@@ -190,7 +191,7 @@ def command(
     checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:
-        raise click.UsageError("--calibration-prompts needs --quantize.")
+        raise click.UsageError("--calibration-prompts needs --quantize, or int8 or fp8 engines.")
     out = out or Path("engines") / checkpoint.name
     options = ExportOptions(cast(Precision, precision), max_batch, max_size)
     if engines and (engines.heights or engines.widths):
@@ -339,7 +340,7 @@ def _table(summary: Mapping[str, Any]) -> str:
     built = summary.get("engines", {}).get("built", ())
     added = [
         *(
-            f"{row['graph']}, 8 bits: {row['output']} within {row['difference']:.3f}"
+            f"{row['graph']} with 8 bits: a step's latents within {row['difference']:.4f}"
             for row in parity
         ),
         *(f"{engine}: built" for engine in built),
