@@ -26,6 +26,7 @@ def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
     return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the pipeline refuses latents that overflowed
 def step_of(
     tensors: Tensors, outputs: Sequence[Mapping[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
