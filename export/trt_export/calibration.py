@@ -13,6 +13,7 @@ from trt_pipeline.backends import Graph
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.pipelines.text_to_image import Pipeline
@@ -64,11 +65,11 @@ class Calibrator(OnnxRuntimeBackend):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
-        self.denoiser = Watched(bundle, "denoiser")
+        self.denoiser = Watched(bundle, QUANTIZED_GRAPH)
 
     def open_graph(self, name: str) -> Graph:
         """The watched graph, or another one as it is."""
-        return self.denoiser if name == "denoiser" else super().open_graph(name)
+        return self.denoiser if name == QUANTIZED_GRAPH else super().open_graph(name)
 
 
 class Watched:

@@ -31,7 +31,9 @@ Tensors step() {
           {"noise", of({1, 1, 1, 1}, {0.25f})}};
 }
 
-TensorViews views(const Tensors& tensors) { return {tensors.begin(), tensors.end()}; }
+TensorViews views(const Tensors& tensors) {
+  return {tensors.begin(), tensors.end()};
+}
 
 TEST_CASE("parts have equally many rows, each a sample of its own, and repeat the last one") {
   const Tensors whole = step();

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import Any, TypeAlias
@@ -17,6 +16,7 @@ from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.backends.row_parts import row_parts, step_of
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.manifest import GraphPrecision
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 from trt_pipeline.machine import cache_folder
@@ -67,18 +67,19 @@ class OpenVinoBackend(CpuBackend):
         """Of a graph's arithmetic; without it, some CPUs would take bfloat16."""
         return "f32"
 
-    def file(self, graph: str) -> Path:
-        """The graph to read."""
-        return onnx_file(self.bundle, graph, self.precision)
+    def source(self, graph: str) -> GraphPrecision:
+        """Of the ONNX graph to read."""
+        return self.precision
 
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
-        path = self.file(name)
+        source = self.source(name)
+        path = onnx_file(self.bundle, name, source)
         try:
             model = self._core.read_model(path)
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        weights = self.bundle.files[self.bundle.graph(name, self.precision).weights]
+        weights = self.bundle.files[self.bundle.graph(name, source).weights]
         config = {"INFERENCE_PRECISION_HINT": self.hint(name)}
         if weights.size <= MAX_CACHED_BYTES:
             config |= self._cache

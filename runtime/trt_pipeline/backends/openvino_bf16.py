@@ -13,12 +13,12 @@ from trt_pipeline.errors import BackendError
 
 def obstacle(bundle: Bundle | None = None) -> str | None:
     """Why this backend cannot run here, or None if it can."""
-    return openvino.obstacle(bundle) or _missing_arithmetic(openvino.import_openvino().Core())
+    return openvino.obstacle(bundle) or missing_arithmetic(openvino.import_openvino().Core())
 
 
 def open_backend(bundle: Bundle, threads: int | None) -> "OpenVinoBf16Backend":
     """Open the backend; MissingDependencyError without openvino, BackendError on other CPUs."""
-    if missing := _missing_arithmetic(openvino.import_openvino().Core()):
+    if missing := missing_arithmetic(openvino.import_openvino().Core()):
         raise BackendError(f"backend openvino_bf16: {missing}; take backend openvino.")
     return OpenVinoBf16Backend(bundle, threads)
 
@@ -34,6 +34,7 @@ class OpenVinoBf16Backend(openvino.OpenVinoBackend):
         return "f32" if graph == "time_embedding" else "bf16"
 
 
-def _missing_arithmetic(core: Any) -> str | None:
+def missing_arithmetic(core: Any) -> str | None:
+    """Why an OpenVINO core has no bfloat16 here; None if it has."""
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return None if "BF16" in able else "this CPU has no bfloat16 arithmetic, as AVX512_BF16 or AMX"

@@ -4,12 +4,9 @@ Most of the denoiser's convolutions and linear layers multiply int8 numbers; the
 other graphs are bfloat16 where the CPU has that, and float32 elsewhere.
 """
 
-from pathlib import Path
-
 from trt_pipeline.backends import openvino, openvino_bf16
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH
-from trt_pipeline.bundle.onnx_files import onnx_file
+from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH, GraphPrecision
 from trt_pipeline.errors import BackendError
 
 
@@ -35,15 +32,15 @@ class OpenVinoInt8Backend(openvino.OpenVinoBackend):
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """threads: for each graph; None is every CPU this process may use."""
         super().__init__(bundle, threads)
-        self._rest = "f32" if openvino_bf16.obstacle() else "bf16"
+        self._rest = "f32" if openvino_bf16.missing_arithmetic(self._core) else "bf16"
 
     def hint(self, graph: str) -> str:
         """Of a graph's arithmetic apart from 8-bit layers."""
         return "f32" if graph == "time_embedding" else self._rest
 
-    def file(self, graph: str) -> Path:
-        """The graph to read."""
-        return onnx_file(self.bundle, graph, "int8" if graph == QUANTIZED_GRAPH else self.precision)
+    def source(self, graph: str) -> GraphPrecision:
+        """Of the ONNX graph to read."""
+        return "int8" if graph == QUANTIZED_GRAPH else self.precision
 
 
 def _missing_graph(bundle: Bundle) -> str | None:

@@ -86,7 +86,8 @@ class OpenVinoGraph : public Graph {
  public:
   // threads: that run the graph.
   OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
-                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling, std::int32_t threads)
+                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling,
+                std::int32_t threads)
       : name_(std::move(name)),
         spec_(spec),
         threads_(static_cast<std::size_t>(threads)),

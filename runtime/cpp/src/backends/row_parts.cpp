@@ -64,17 +64,14 @@ Tensors part_of(const TensorViews& step, const std::vector<std::size_t>& numbers
 
 // The first rows of a tensor [k, …] of all parts, one after the other.
 Tensor joined(const std::vector<Tensors>& parts, const char* name, std::size_t rows) {
-  Shape shape = parts.front().at(name).shape;
-  const std::size_t row = count_of(shape) / shape[0];
+  const Tensor& front = parts.front().at(name);
+  const std::size_t per_part = front.shape[0], bytes = front.bytes.size() / per_part;
+  Shape shape = front.shape;
   shape[0] = rows;
-  Tensor tensor(parts.front().at(name).dtype, shape);
-  std::size_t done = 0;
-  for (const Tensors& part : parts) {
-    const Tensor& own = part.at(name);
-    const std::size_t bytes =
-        std::min(own.bytes.size(), tensor.bytes.size() - done * row * item_size(own.dtype));
-    std::copy_n(own.bytes.data(), bytes, tensor.bytes.data() + done * row * item_size(own.dtype));
-    done += own.shape[0];
+  Tensor tensor(front.dtype, shape);
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::copy_n(parts[row / per_part].at(name).bytes.data() + row % per_part * bytes, bytes,
+                tensor.bytes.data() + row * bytes);
   }
   return tensor;
 }
@@ -101,9 +98,9 @@ Tensors step_of(const TensorViews& step, const std::vector<Tensors>& parts) {
   const std::size_t rows = step.at("rows").shape[0], batch = shape[0];
   const std::size_t total = latents.size(), size = total / batch;
 
+  const std::size_t per_part = parts.front().at("next_latents").shape[0];
   std::vector<float> mixed(total);
   for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t per_part = parts.front().at("next_latents").shape[0];
     const auto predictions = parts[row / per_part].at("next_history").as<float>();
     const float* const predicted = predictions.data() + row % per_part * size;
     for (std::size_t i = 0; i < total; ++i) {
