@@ -4,7 +4,7 @@ The UNet reads what stays constant over the steps: the keys and values of its cr
 text_kv, the time projections of its ResNet blocks from time_embeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 
 import torch
@@ -13,7 +13,13 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from trt_export.graphs import cross_attentions, resnet_blocks, use_plain_upsampling
+from trt_export.graphs import (
+    cross_attentions,
+    resnet_blocks,
+    text_sizes,
+    use_gate_layers,
+    use_plain_upsampling,
+)
 
 
 class Denoiser(nn.Module):
@@ -26,6 +32,7 @@ class Denoiser(nn.Module):
         _slice_text(unet)
         slice_time(unet)
         use_plain_upsampling(unet)
+        use_gate_layers(unet)
         self.head = Head(unet)
 
     def forward(
@@ -163,8 +170,8 @@ class _SlicedText:
             return projected.view(rows, -1, attn.heads, head_dim).transpose(1, 2)
 
         query = heads(attn.to_q(hidden_states))
-        key = heads(encoder_hidden_states[..., self.key])
-        value = heads(encoder_hidden_states[..., self.value])
+        key = heads(encoder_hidden_states[:, self.key])
+        value = heads(encoder_hidden_states[:, self.value])
         mixed = scaled_dot_product_attention(query, key, value, scale=attn.scale)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(rows, positions, attn.inner_dim))
 
@@ -181,7 +188,7 @@ class _SlicedTime(nn.Module):
 
 
 def _slice_text(unet: UNet2DConditionModel) -> None:
-    places = _places(p.out_features for a in cross_attentions(unet) for p in (a.to_k, a.to_v))
+    places = _places(text_sizes(unet))
     for attention in cross_attentions(unet):
         attention.set_processor(_SlicedText(next(places), next(places)))
         del attention.to_k, attention.to_v
@@ -196,7 +203,7 @@ def slice_time(unet: UNet2DConditionModel | UNet2DModel) -> None:
     del unet.time_proj, unet.time_embedding
 
 
-def _places(sizes: Iterator[int]) -> Iterator[slice]:
+def _places(sizes: Iterable[int]) -> Iterator[slice]:
     start = 0
     for size in sizes:
         yield slice(start, start + size)

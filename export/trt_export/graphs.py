@@ -9,16 +9,26 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
+
+from trt_export.signatures import TEXT_TOKENS
 
 
 def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:
     """Every cross-attention layer, in the order in which text_kv holds keys and values."""
     return [m for m in unet.modules() if isinstance(m, Attention) and m.is_cross_attention]
+
+
+def text_sizes(unet: UNet2DConditionModel) -> list[int]:
+    """Numbers in text_kv's pieces: each layer's keys, then its values, [77, channels] laid flat."""
+    layers = cross_attentions(unet)
+    return [TEXT_TOKENS * p.out_features for a in layers for p in (a.to_k, a.to_v)]
 
 
 def resnet_blocks(unet: UNet2DConditionModel | UNet2DModel) -> list[ResnetBlock2D]:
@@ -27,7 +37,8 @@ def resnet_blocks(unet: UNet2DConditionModel | UNet2DModel) -> list[ResnetBlock2
 
 
 class TextEncoder(nn.Module):
-    """input_ids int32 [B, 77] → text_kv [B, 77, K]: keys, then values, layer after layer."""
+    """input_ids int32 [B, 77] → text_kv [B, K]: the pieces of text_sizes, one after the other, so
+    that a step need not copy them out of a row."""
 
     def __init__(self, bert: LDMBertModel, unet: UNet2DConditionModel) -> None:
         super().__init__()
@@ -49,7 +60,7 @@ class TextEncoder(nn.Module):
                 hidden_states + layer.fc2(layer.activation_fn(layer.fc1(normed))).float()
             )
         context = encoder.layer_norm(hidden_states)
-        return torch.cat([project(context) for project in self.projections], dim=-1)
+        return torch.cat([project(context).flatten(1) for project in self.projections], dim=-1)
 
 
 def _bert_attention(attention: Any, hidden_states: Tensor) -> Tensor:
@@ -100,6 +111,31 @@ def use_plain_upsampling(model: nn.Module) -> None:
         upsamplers = getattr(block, "upsamplers", None)
         if upsamplers is not None:
             block.upsamplers = nn.ModuleList(_Upsample(u.conv) for u in upsamplers)
+
+
+class _Gated(nn.Module):
+    """GEGLU, arXiv:2002.05202, as two linear layers: nothing has to be split afterwards."""
+
+    def __init__(self, geglu: GEGLU) -> None:
+        super().__init__()
+        weight, bias = geglu.proj.weight.chunk(2), geglu.proj.bias.chunk(2)
+        self.hidden, self.gate = (_linear(*half) for half in zip(weight, bias, strict=True))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.hidden(hidden_states) * gelu(self.gate(hidden_states))
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return layer
+
+
+def use_gate_layers(unet: UNet2DConditionModel) -> None:
+    """Let every feed-forward network compute its gate apart."""
+    for block in unet.modules():
+        if isinstance(block, FeedForward):
+            block.net[0] = _Gated(block.net[0])
 
 
 class Decoder(nn.Module):

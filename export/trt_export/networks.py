@@ -105,7 +105,7 @@ class Networks:
     def inputs(self, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
         """Of every graph."""
         unet = self.modules.unet
-        text = sum(a.to_k.out_features + a.to_v.out_features for a in graphs.cross_attentions(unet))
+        text = sum(graphs.text_sizes(unet))
         time = sum(block.time_emb_proj.out_features for block in graphs.resnet_blocks(unet))
         features = denoisers.feature_channels(unet)
         return graph_inputs(unet.config.in_channels, text, time, features, precision)

@@ -37,7 +37,7 @@ def reference_outputs(modules: Modules, inputs: Mapping[str, Tensors]) -> dict[s
 def _text_kv(modules: Modules, input_ids: Tensor) -> Tensor:
     context = modules.bert(input_ids.long(), return_dict=False)[0]
     layers = cross_attentions(modules.unet)
-    return torch.cat([p(context) for a in layers for p in (a.to_k, a.to_v)], dim=-1)
+    return torch.cat([p(context).flatten(1) for a in layers for p in (a.to_k, a.to_v)], dim=-1)
 
 
 def time_embeds_of(unet: Any, timesteps: Tensor) -> Tensor:

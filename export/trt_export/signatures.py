@@ -23,7 +23,7 @@ def graph_inputs(
     step = (
         TensorSpec("latents", "float32", latents),
         TensorSpec("history", "float32", (3, *latents)),
-        TensorSpec("text_kv", arithmetic, ("rows", TEXT_TOKENS, text_kv)),
+        TensorSpec("text_kv", arithmetic, ("rows", text_kv)),
         TensorSpec("time_embeds", arithmetic, ("batch", time_embeds)),
         TensorSpec("rows", "int32", ("rows",)),
         TensorSpec("guidance", "float32", ("batch", "rows")),

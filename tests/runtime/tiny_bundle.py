@@ -36,7 +36,7 @@ HEADER = '<ir_version: 10, opset_import: ["": 20]>'
 LATENTS = "float[batch, 4, latent_height, latent_width]"
 STEP_INPUTS = f"""
     {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history,
-    float[rows, 77, 3] text_kv, float[batch, 2] time_embeds, int32[rows] rows,
+    float[rows, 231] text_kv, float[batch, 2] time_embeds, int32[rows] rows,
     float[batch, rows] guidance, float[batch, 8] coefficients, {LATENTS} noise"""
 STEP_OUTPUTS = f"""
     {LATENTS} next_latents, float[3, batch, 4, latent_height, latent_width] next_history"""
@@ -72,8 +72,9 @@ SAMPLER_UPDATE = """
 
 GRAPHS = {
     "text_encoder": """
-        text_encoder (int32[batch, 77] input_ids) => (float[batch, 77, 3] text_kv) {
-            text_kv = Gather <axis = 0> (weight, input_ids)
+        text_encoder (int32[batch, 77] input_ids) => (float[batch, 231] text_kv) {
+            words = Gather <axis = 0> (weight, input_ids)
+            text_kv = Flatten (words)
         }""",
     "time_embedding": """
         time_embedding (float[steps] timesteps) => (float[steps, 2] time_embeds) {
@@ -86,14 +87,13 @@ GRAPHS = {
             {STEP_OUTPUTS},
             float[rows, 1, latent_height, latent_width] features
         ) {{
-            last_axes = Constant <value_ints = [1, 2]> ()
-            text = ReduceMean <keepdims = 1> (text_kv, last_axes)
             last_axis = Constant <value_ints = [1]> ()
+            text = ReduceMean <keepdims = 1> (text_kv, last_axis)
             times = ReduceMean <keepdims = 1> (time_embeds, last_axis)
             two_axes = Constant <value_ints = [2, 3]> ()
             time_columns = Unsqueeze (times, two_axes)
             time = Gather <axis = 0> (time_columns, rows)
-            text_columns = Unsqueeze (text, last_axis)
+            text_columns = Unsqueeze (text, two_axes)
             x = Gather <axis = 0> (latents, rows)
             plane = ReduceMean <keepdims = 1> (x, last_axis)
             zero = Sub (plane, plane)

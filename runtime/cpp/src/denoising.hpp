@@ -16,7 +16,7 @@ namespace trt_pipeline::internal {
 struct Part {
   std::size_t start;  // their place in the whole batch
   std::size_t count;
-  Tensors constants;  // inputs that stay the same over the steps, such as text_kv [M, 77, K]
+  Tensors constants;  // inputs that stay the same over the steps, such as text_kv [M, K]
 };
 using Parts = std::vector<Part>;
 

@@ -282,13 +282,13 @@ Parts Pipeline::encode(const Request& request, const std::vector<double>& scales
   return parts;
 }
 
-// [M, 77, K], encoded one by one so that a prompt's never depends on its company.
+// [M, K], encoded one by one so that a prompt's never depends on its company.
 Tensor Pipeline::text_kv(const std::vector<InputIds>& texts) {
   std::vector<std::shared_ptr<const Tensor>> rows;
   for (const InputIds& ids : texts) {
     rows.push_back(texts_.get(ids, [&] {
       const TensorView input{DType::int32, {1, ids.size()}, ids.data()};
-      return run(*text_encoder_, {{"input_ids", input}}, "text_kv", {1, ids.size(), 0});
+      return run(*text_encoder_, {{"input_ids", input}}, "text_kv", {1, 0});
     }));
   }
   return concatenated(rows);

@@ -19,11 +19,23 @@ PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
 def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
     """The inputs of calls for equally many rows each; the last row is repeated to fill them up.
 
-    A row is a sample of its own there, with a step that gives the prediction as m0.
+    A row is a sample of its own there. What prediction_inputs gives belongs to them.
     """
     rows = len(tensors["rows"])
     size = -(-rows // count)
     return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
+
+
+def prediction_inputs(part: Tensors) -> Tensors:
+    """The other inputs of a part, which let the denoiser give its prediction as m0."""
+    shape = part["latents"].shape
+    return {
+        "history": np.zeros((3, *shape), np.float32),
+        "noise": np.zeros(shape, np.float32),
+        "coefficients": np.tile(PREDICTION, (shape[0], 1)),
+        "rows": np.arange(shape[0], dtype=np.int32),
+        "guidance": np.eye(shape[0], dtype=np.float32),
+    }
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the pipeline refuses latents that overflowed
@@ -56,16 +68,6 @@ def _numbers(start: int, size: int, rows: int) -> slice | NDArray[np.intp]:
 
 def _part(tensors: Tensors, numbers: slice | NDArray[np.intp]) -> Tensors:
     samples = tensors["rows"][numbers]
-    count = len(samples)
-    latents = tensors["latents"][samples]
     by_row = {name: tensors[name][numbers] for name in ("text_kv", "features") if name in tensors}
-    return {
-        **by_row,
-        "latents": latents,
-        "history": np.zeros((3, *latents.shape), np.float32),
-        "noise": np.zeros_like(latents),
-        "time_embeds": tensors["time_embeds"][samples],
-        "coefficients": np.tile(PREDICTION, (count, 1)),
-        "rows": np.arange(count, dtype=np.int32),
-        "guidance": np.eye(count, dtype=np.float32),
-    }
+    by_sample = {name: tensors[name][samples] for name in ("latents", "time_embeds")}
+    return {**by_row, **by_sample}

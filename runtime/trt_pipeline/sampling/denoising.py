@@ -24,7 +24,7 @@ class Part:
     samples: slice
     """Their place in the whole batch."""
     constants: Mapping[str, NDArray[Any]]
-    """Inputs of the denoiser that stay the same over the steps, such as text_kv [M, 77, K]."""
+    """Inputs of the denoiser that stay the same over the steps, such as text_kv [M, K]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

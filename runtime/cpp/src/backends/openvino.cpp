@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <openvino/openvino.hpp>
@@ -58,27 +59,82 @@ ov::element::Type element_type(DType dtype) {
   return {};
 }
 
-// One compiled set of shapes, with the requests that no call uses at the moment.
-class Compiled {
+// A request that reads and writes memory of its own. Tensors bound anew for every run take an
+// eighth of a small model's step, and copies far less.
+class Lane {
  public:
-  explicit Compiled(ov::CompiledModel model) : model_(std::move(model)) {}
-
-  ov::InferRequest take() {
-    const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return model_.create_infer_request();
-    ov::InferRequest request = std::move(idle_.back());
-    idle_.pop_back();
-    return request;
+  // BackendError if an output is of another type than the graph's.
+  Lane(ov::InferRequest request, const std::string& graph, const std::vector<TensorSpec>& outputs)
+      : request_(std::move(request)) {
+    for (const TensorSpec& spec : outputs) {
+      const ov::Tensor made = request_.get_tensor(spec.name);
+      if (made.get_element_type() != element_type(spec.dtype)) {
+        throw BackendError(concat(graph, ": ", spec.name, " is ",
+                                  made.get_element_type().get_type_name(), ", expected ",
+                                  name_of(spec.dtype), ". Export the checkpoint again."));
+      }
+      outputs_.emplace(spec.name, TensorView(spec.dtype, made.get_shape(), made.data()));
+    }
   }
 
-  void give_back(ov::InferRequest request) {
+  // Sets inputs for this run and those after it.
+  void write(const TensorViews& inputs) {
+    for (const auto& [name, view] : inputs) {
+      std::copy_n(static_cast<const std::byte*>(view.data), view.bytes(),
+                  static_cast<std::byte*>(request_.get_tensor(name).data()));
+    }
+  }
+
+  void start(const TensorViews& inputs) {
+    write(inputs);
+    request_.start_async();
+  }
+
+  // Of the run, when it has ended; the next one overwrites them.
+  const TensorViews& outputs() {
+    request_.wait();
+    return outputs_;
+  }
+
+ private:
+  ov::InferRequest request_;
+  TensorViews outputs_;
+};
+
+// One compiled set of shapes, with the lanes that no call uses at the moment.
+class Compiled {
+ public:
+  // constants: inputs that no run changes.
+  Compiled(ov::CompiledModel model, std::string graph, const std::vector<TensorSpec>& outputs,
+           Tensors constants)
+      : model_(std::move(model)),
+        graph_(std::move(graph)),
+        outputs_(outputs),
+        constants_(std::move(constants)) {}
+
+  Lane take() {
     const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(request));
+    if (!idle_.empty()) {
+      Lane lane = std::move(idle_.back());
+      idle_.pop_back();
+      return lane;
+    }
+    Lane lane(model_.create_infer_request(), graph_, outputs_);
+    lane.write({constants_.begin(), constants_.end()});
+    return lane;
+  }
+
+  void give_back(Lane lane) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(lane));
   }
 
  private:
   ov::CompiledModel model_;
-  std::vector<ov::InferRequest> idle_;
+  std::string graph_;
+  std::vector<TensorSpec> outputs_;
+  Tensors constants_;
+  std::vector<Lane> idle_;
   std::mutex mutex_;
 };
 
@@ -107,12 +163,17 @@ class OpenVinoGraph : public Graph {
     check_(inputs);
     try {
       const auto rows = inputs.find("rows");
-      if (rows == inputs.end()) return std::move(run_parts({inputs}).front());
+      if (rows == inputs.end()) {
+        const auto no_inputs = [](const TensorViews&) { return Tensors(); };
+        return run_parts({inputs}, no_inputs,
+                         [](const auto& outputs) { return copied(outputs.front()); });
+      }
       const std::size_t count = std::min({most_parts, threads_, rows->second.shape[0]});
-      const std::vector<Tensors> parts = row_parts(inputs, count);
+      const std::vector<RowPart> parts = row_parts(inputs, count);
       std::vector<TensorViews> views;
-      for (const Tensors& part : parts) views.emplace_back(part.begin(), part.end());
-      return step_of(inputs, run_parts(views));
+      for (const RowPart& part : parts) views.push_back(part.inputs());
+      return run_parts(views, prediction_inputs,
+                       [&](const auto& predictions) { return step_of(inputs, predictions); });
     } catch (const ov::Exception& error) {
       throw BackendError(concat(name_, ": OpenVINO failed: ", error.what()));
     }
@@ -121,70 +182,62 @@ class OpenVinoGraph : public Graph {
  private:
   // With the number of runs at a time.
   using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
+  using Constants = std::function<Tensors(const TensorViews&)>;
 
-  // The outputs of parts of equal shapes, run at the same time.
-  std::vector<Tensors> run_parts(const std::vector<TensorViews>& parts) {
-    const auto compiled = compiled_for(parts.front(), parts.size());
-    std::vector<ov::InferRequest> requests;
-    for (const TensorViews& part : parts) {
-      ov::InferRequest& request = requests.emplace_back(compiled->take());
-      for (const auto& [name, view] : part) {
-        request.set_tensor(name,
-                           {element_type(view.dtype), view.shape, const_cast<void*>(view.data)});
-      }
-      request.start_async();
-    }
-    for (ov::InferRequest& request : requests) request.wait();
-    std::vector<Tensors> outputs;
-    for (ov::InferRequest& request : requests) {
-      outputs.push_back(copied_outputs(request));
-      compiled->give_back(std::move(request));
-    }
-    return outputs;
+  // What `use` makes of the outputs of parts of equal shapes, run at the same time; they hold until
+  // it returns. constants: what a part needs besides, the same for all parts of these shapes.
+  Tensors run_parts(const std::vector<TensorViews>& parts, const Constants& constants,
+                    const std::function<Tensors(const std::vector<TensorViews>&)>& use) {
+    const auto compiled = compiled_for(parts.front(), constants, parts.size());
+    std::vector<Lane> lanes;
+    for (const TensorViews& part : parts) lanes.emplace_back(compiled->take()).start(part);
+    std::vector<TensorViews> outputs;
+    for (Lane& lane : lanes) outputs.push_back(lane.outputs());
+    Tensors made = use(outputs);
+    for (Lane& lane : lanes) compiled->give_back(std::move(lane));
+    return made;
   }
 
   // Made by the first call with these shapes; others wait meanwhile.
-  std::shared_ptr<Compiled> compiled_for(const TensorViews& inputs, std::size_t streams) {
+  std::shared_ptr<Compiled> compiled_for(const TensorViews& part, const Constants& constants,
+                                         std::size_t streams) {
     Shapes shapes{streams, {}};
-    for (const auto& [name, view] : inputs) shapes.second[name] = view.shape;
+    for (const auto& [name, view] : part) shapes.second[name] = view.shape;
     const std::lock_guard lock(mutex_);
     const auto found = std::find_if(compiled_.begin(), compiled_.end(),
                                     [&](const auto& entry) { return entry.first == shapes; });
     if (found != compiled_.end()) {
       compiled_.splice(compiled_.begin(), compiled_, found);
     } else {
-      compiled_.emplace_front(shapes, compile(shapes));
+      compiled_.emplace_front(shapes, compile(part, constants(part), streams));
       if (compiled_.size() > kept_shapes) compiled_.pop_back();
     }
     return compiled_.front().second;
   }
 
-  std::shared_ptr<Compiled> compile(const Shapes& shapes) {
+  std::shared_ptr<Compiled> compile(const TensorViews& part, Tensors constants,
+                                    std::size_t streams) {
     const auto model = model_->clone();
     std::map<std::string, ov::PartialShape> partial;
-    for (const auto& [name, shape] : shapes.second) partial[name] = ov::Shape(shape);
+    for (const auto& [name, view] : part) partial[name] = ov::Shape(view.shape);
+    for (const auto& [name, tensor] : constants) partial[name] = ov::Shape(tensor.shape);
     model->reshape(partial);
     ov::AnyMap compiling = compiling_;
-    const auto streams = static_cast<std::int32_t>(shapes.first);
-    if (streams > 1) compiling.insert(ov::num_streams(streams));
-    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling));
+    const auto count = static_cast<std::int32_t>(streams);
+    if (count > 1) compiling.insert(ov::num_streams(count));
+    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling), name_,
+                                      spec_.outputs, std::move(constants));
   }
 
-  Tensors copied_outputs(ov::InferRequest& request) const {
-    Tensors outputs;
-    for (const TensorSpec& spec : spec_.outputs) {
-      const ov::Tensor made = request.get_tensor(spec.name);
-      if (made.get_element_type() != element_type(spec.dtype)) {
-        throw BackendError(concat(name_, ": ", spec.name, " is ",
-                                  made.get_element_type().get_type_name(), ", expected ",
-                                  name_of(spec.dtype), ". Export the checkpoint again."));
-      }
-      Tensor tensor(spec.dtype, made.get_shape());
-      std::copy_n(static_cast<const std::byte*>(made.data()), tensor.bytes.size(),
+  static Tensors copied(const TensorViews& views) {
+    Tensors tensors;
+    for (const auto& [name, view] : views) {
+      Tensor tensor(view.dtype, view.shape);
+      std::copy_n(static_cast<const std::byte*>(view.data), tensor.bytes.size(),
                   tensor.bytes.data());
-      outputs.emplace(spec.name, std::move(tensor));
+      tensors.emplace(name, std::move(tensor));
     }
-    return outputs;
+    return tensors;
   }
 
   std::string name_;

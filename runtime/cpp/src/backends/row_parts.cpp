@@ -17,70 +17,65 @@ std::span<const T> values(const TensorView& view) {
   return {static_cast<const T*>(view.data), count_of(view.shape)};
 }
 
-// The entries of a tensor that numbers names, one after the other.
-Tensor taken(const TensorView& view, const std::vector<std::size_t>& numbers) {
-  Shape shape = view.shape;
-  const std::size_t bytes = view.bytes() / shape[0];
-  shape[0] = numbers.size();
-  Tensor tensor(view.dtype, shape);
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    std::copy_n(static_cast<const std::byte*>(view.data) + numbers[i] * bytes, bytes,
-                tensor.bytes.data() + i * bytes);
+bool follow_each_other(const std::vector<std::size_t>& entries) {
+  for (std::size_t i = 1; i < entries.size(); ++i) {
+    if (entries[i] != entries[0] + i) return false;
   }
-  return tensor;
+  return true;
 }
 
-Tensors part_of(const TensorViews& step, const std::vector<std::size_t>& numbers) {
-  const std::size_t count = numbers.size();
+RowPart part_of(const TensorViews& step, const std::vector<std::size_t>& numbers) {
+  const auto all_samples = values<std::int32_t>(step.at("rows"));
   std::vector<std::size_t> samples;
-  for (std::size_t number : numbers) {
-    samples.push_back(static_cast<std::size_t>(values<std::int32_t>(step.at("rows"))[number]));
-  }
-  Tensors part;
+  for (std::size_t number : numbers)
+    samples.push_back(static_cast<std::size_t>(all_samples[number]));
+  RowPart part;
   for (const char* name : {"text_kv", "features"}) {
     const auto found = step.find(name);
-    if (found != step.end()) part.emplace(name, taken(found->second, numbers));
+    if (found != step.end()) part.take(name, found->second, numbers);
   }
-  Tensor latents = taken(step.at("latents"), samples);
-  Shape history = latents.shape;
-  history.insert(history.begin(), remembered);
-  part.emplace("history", Tensor(DType::float32, history));
-  part.emplace("noise", Tensor(DType::float32, latents.shape));
-  part.emplace("latents", std::move(latents));
-  part.emplace("time_embeds", taken(step.at("time_embeds"), samples));
-  Tensor coefficients(DType::float32, {count, prediction.size()});
-  Tensor rows(DType::int32, {count}), guidance(DType::float32, {count, count});
-  for (std::size_t i = 0; i < count; ++i) {
-    std::copy(prediction.begin(), prediction.end(),
-              coefficients.as<float>().begin() + i * prediction.size());
-    rows.as<std::int32_t>()[i] = static_cast<std::int32_t>(i);
-    guidance.as<float>()[i * count + i] = 1;
-  }
-  part.emplace("coefficients", std::move(coefficients));
-  part.emplace("rows", std::move(rows));
-  part.emplace("guidance", std::move(guidance));
+  for (const char* name : {"latents", "time_embeds"}) part.take(name, step.at(name), samples);
   return part;
 }
 
 // The first rows of a tensor [k, …] of all parts, one after the other.
-Tensor joined(const std::vector<Tensors>& parts, const char* name, std::size_t rows) {
-  const Tensor& front = parts.front().at(name);
-  const std::size_t per_part = front.shape[0], bytes = front.bytes.size() / per_part;
+Tensor joined(const std::vector<TensorViews>& parts, const char* name, std::size_t rows) {
+  const TensorView& front = parts.front().at(name);
+  const std::size_t per_part = front.shape[0], bytes = front.bytes() / per_part;
   Shape shape = front.shape;
   shape[0] = rows;
   Tensor tensor(front.dtype, shape);
   for (std::size_t row = 0; row < rows; ++row) {
-    std::copy_n(parts[row / per_part].at(name).bytes.data() + row % per_part * bytes, bytes,
-                tensor.bytes.data() + row * bytes);
+    const auto* const part = static_cast<const std::byte*>(parts[row / per_part].at(name).data);
+    std::copy_n(part + row % per_part * bytes, bytes, tensor.bytes.data() + row * bytes);
   }
   return tensor;
 }
 
 }  // namespace
 
-std::vector<Tensors> row_parts(const TensorViews& step, std::size_t count) {
+void RowPart::take(const std::string& name, const TensorView& whole,
+                   const std::vector<std::size_t>& entries) {
+  Shape shape = whole.shape;
+  const std::size_t bytes = whole.bytes() / shape[0];
+  shape[0] = entries.size();
+  const auto entry = [&](std::size_t number) {
+    return static_cast<const std::byte*>(whole.data) + number * bytes;
+  };
+  if (follow_each_other(entries)) {
+    inputs_.emplace(name, TensorView(whole.dtype, shape, entry(entries[0])));
+    return;
+  }
+  Tensor& copy = copies_.emplace_back(whole.dtype, shape);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    std::copy_n(entry(entries[i]), bytes, copy.bytes.data() + i * bytes);
+  }
+  inputs_.emplace(name, copy);
+}
+
+std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
   const std::size_t rows = step.at("rows").shape[0], size = (rows + count - 1) / count;
-  std::vector<Tensors> parts;
+  std::vector<RowPart> parts;
   for (std::size_t start = 0; start < size * count; start += size) {
     std::vector<std::size_t> numbers;
     for (std::size_t i = start; i < start + size; ++i) numbers.push_back(std::min(i, rows - 1));
@@ -89,7 +84,29 @@ std::vector<Tensors> row_parts(const TensorViews& step, std::size_t count) {
   return parts;
 }
 
-Tensors step_of(const TensorViews& step, const std::vector<Tensors>& parts) {
+Tensors prediction_inputs(const TensorViews& part) {
+  const Shape& latents = part.at("latents").shape;
+  const std::size_t count = latents[0];
+  Shape history = latents;
+  history.insert(history.begin(), remembered);
+  Tensor coefficients(DType::float32, {count, prediction.size()});
+  Tensor rows(DType::int32, {count}), guidance(DType::float32, {count, count});
+  for (std::size_t i = 0; i < count; ++i) {
+    std::copy(prediction.begin(), prediction.end(),
+              coefficients.as<float>().begin() + i * prediction.size());
+    rows.as<std::int32_t>()[i] = static_cast<std::int32_t>(i);
+    guidance.as<float>()[i * count + i] = 1;
+  }
+  Tensors inputs;
+  inputs.emplace("history", Tensor(DType::float32, history));
+  inputs.emplace("noise", Tensor(DType::float32, latents));
+  inputs.emplace("coefficients", std::move(coefficients));
+  inputs.emplace("rows", std::move(rows));
+  inputs.emplace("guidance", std::move(guidance));
+  return inputs;
+}
+
+Tensors step_of(const TensorViews& step, const std::vector<TensorViews>& parts) {
   const auto latents = values<float>(step.at("latents")), noise = values<float>(step.at("noise"));
   const auto history = values<float>(step.at("history"));
   const auto guidance = values<float>(step.at("guidance"));
@@ -101,7 +118,7 @@ Tensors step_of(const TensorViews& step, const std::vector<Tensors>& parts) {
   const std::size_t per_part = parts.front().at("next_latents").shape[0];
   std::vector<float> mixed(total);
   for (std::size_t row = 0; row < rows; ++row) {
-    const auto predictions = parts[row / per_part].at("next_history").as<float>();
+    const auto predictions = values<float>(parts[row / per_part].at("next_history"));
     const float* const predicted = predictions.data() + row % per_part * size;
     for (std::size_t i = 0; i < total; ++i) {
       mixed[i] += guidance[i / size * rows + row] * predicted[i % size];

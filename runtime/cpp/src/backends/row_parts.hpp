@@ -4,17 +4,36 @@
 // once, so that the bits of a picture depend neither on the parts nor on what shares its batch.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "../tensor.hpp"
 
 namespace trt_pipeline::internal {
 
-// The inputs of calls for equally many rows each; the last row is repeated to fill them up. A row is
-// a sample of its own there, with a step that gives the prediction as m0.
-std::vector<Tensors> row_parts(const TensorViews& step, std::size_t count);
+// What a part takes of a step's tensors: entries that follow each other as they lie, others copied.
+class RowPart {
+ public:
+  RowPart() = default;
+  RowPart(RowPart&&) = default;  // a copy's views would be of the original's copies
+  const TensorViews& inputs() const { return inputs_; }
+  void take(const std::string& name, const TensorView& whole,
+            const std::vector<std::size_t>& entries);
+
+ private:
+  std::vector<Tensor> copies_;
+  TensorViews inputs_;
+};
+
+// The inputs of calls for equally many rows each, valid as long as the step's; the last row is
+// repeated to fill them up. A row is a sample of its own there. What prediction_inputs gives
+// belongs to them.
+std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count);
+
+// The other inputs of a part, which let the denoiser give its prediction as m0.
+Tensors prediction_inputs(const TensorViews& part);
 
 // The outputs of the whole step from those of its parts.
-Tensors step_of(const TensorViews& step, const std::vector<Tensors>& parts);
+Tensors step_of(const TensorViews& step, const std::vector<TensorViews>& parts);
 
 }  // namespace trt_pipeline::internal
