@@ -1,6 +1,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from trt_pipeline import (
 )
 from trt_pipeline.backends import (
     Backend,
+    CompiledGraph,
     open_backend,
     openvino,
     openvino_bf16,
     openvino_int8,
 )
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
-from trt_pipeline.backends.openvino import OpenVinoBackend
+from trt_pipeline.backends.openvino import OpenVinoBackend, OpenVinoGraph
 from trt_pipeline.machine import compute_capability
 
 from .tiny_bundle import EMBEDDING, WEIGHTS, write_tiny_bundle
@@ -197,6 +199,60 @@ def black_level(bundle: Bundle) -> int:
     """The pixel that the decoder makes of zeros: its weight."""
     with OpenVinoBackend(bundle, 1) as backend:
         return int(backend.graph("decoder").run(latents(1, 4, 8, 8))["image"][0, 0, 0, 0])
+
+
+SIZES = {"batch": 1, "rows": 2, "latent_height": 4, "latent_width": 6}
+
+
+def test_what_was_prepared_is_not_compiled_again(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[OpenVinoGraph] = []
+    compile_one = OpenVinoGraph._compile
+
+    def noted(graph: OpenVinoGraph, *given: Any) -> Any:
+        compiled.append(graph)
+        return compile_one(graph, *given)
+
+    monkeypatch.setattr(OpenVinoGraph, "_compile", noted)
+    with open_backend(bundle, "openvino", 2)[0] as backend:
+        graph = backend.graph("denoiser")
+        assert isinstance(graph, CompiledGraph)
+        before = set(threading.enumerate())
+        graph.prepare(SIZES)
+        for thread in set(threading.enumerate()) - before:
+            thread.join()
+        assert compiled == [graph]
+        inputs = {
+            spec.name: np.zeros([SIZES[d] if isinstance(d, str) else d for d in spec.shape])
+            for spec in graph.inputs
+        }
+        graph.run({spec.name: inputs[spec.name].astype(spec.dtype) for spec in graph.inputs})
+    assert compiled == [graph]
+
+
+@pytest.mark.parametrize(("output_type", "graphs"), [("np", 2), ("latent", 1)])
+def test_a_call_prepares_the_graphs_that_follow_its_text(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, output_type: str, graphs: int
+) -> None:
+    prepared: list[dict[str, int]] = []
+    monkeypatch.setattr(OpenVinoGraph, "prepare", lambda _, sizes: prepared.append(sizes))
+    with trt_pipeline(bundle, backend="openvino", threads=2) as pipe:
+        pipe("red", height=32, width=48, guidance_scale=2, output_type=output_type)
+    assert prepared == [SIZES] * graphs
+
+
+def test_a_failure_to_prepare_is_the_runs(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(OpenVinoGraph, "_compile", refuse)
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("decoder")
+        assert isinstance(graph, CompiledGraph)
+        graph.prepare(SIZES)
+        with pytest.raises(BackendError, match="decoder: OpenVINO failed: no memory"):
+            graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
 
 
 def test_openvino_keeps_compiled_models_apart_by_their_weights(

@@ -4,11 +4,17 @@ import logging
 from importlib import import_module
 from typing import cast
 
-from trt_pipeline.backends.base import Backend, BackendModule, Graph, LoopBackend
+from trt_pipeline.backends.base import (
+    Backend,
+    BackendModule,
+    CompiledGraph,
+    Graph,
+    LoopBackend,
+)
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.errors import InvalidInputError, MissingDependencyError
 
-__all__ = ["BACKENDS", "Backend", "Graph", "LoopBackend", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "CompiledGraph", "Graph", "LoopBackend", "open_backend"]
 
 logger = logging.getLogger(__name__)
 

@@ -27,6 +27,14 @@ class Graph(Protocol):
         """
 
 
+@runtime_checkable
+class CompiledGraph(Graph, Protocol):
+    """What a graph offers besides, if it is compiled for the sizes of its inputs."""
+
+    def prepare(self, sizes: Mapping[str, int]) -> None:
+        """Begin to compile for inputs of these sizes, by dimension; a run waits for it."""
+
+
 class Backend(Protocol):
     """Opens the graphs of one bundle. A context manager: leaving it closes every graph."""
 

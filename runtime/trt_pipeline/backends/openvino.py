@@ -2,11 +2,11 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from tempfile import TemporaryFile
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,7 +32,8 @@ wait for each other after every layer, which takes a fifth off a small model's s
 MAX_CACHED_BYTES = 256 * 2**20
 """Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
-Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+Key: TypeAlias = tuple[int, tuple[tuple[int, ...], ...]]
+"""Runs at a time, and the shapes of the inputs of one."""
 
 
 def obstacle(bundle: Bundle | None = None) -> str | None:
@@ -112,31 +113,42 @@ class OpenVinoGraph:
         self._model = model
         self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
-        self._compiled: OrderedDict[tuple[int, Shapes], Compiled] = OrderedDict()
+        self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
         self._lock = Lock()
 
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
         try:
-            if "rows" not in tensors:
-                with self._ran([tensors], _no_inputs) as (outputs,):
-                    return {name: tensor.copy() for name, tensor in outputs.items()}
-            count = min(MOST_PARTS, self._threads, len(tensors["rows"]))
-            with self._ran(row_parts(tensors, count), prediction_inputs) as predictions:
-                return step_of(tensors, predictions)
+            with self._ran(self._parts(tensors)) as outputs:
+                if "rows" in tensors:
+                    return step_of(tensors, outputs)
+                return {name: tensor.copy() for name, tensor in outputs[0].items()}
         except RuntimeError as error:
             raise BackendError(f"{self._name}: OpenVINO failed: {error}") from error
 
-    @contextmanager
-    def _ran(
-        self, parts: Sequence[Tensors], constants: Callable[[Tensors], Tensors]
-    ) -> Iterator[list[Tensors]]:
-        """The outputs of parts of equal shapes, run at the same time; they hold until it ends.
+    def prepare(self, sizes: Mapping[str, int]) -> None:
+        """Begin to compile for inputs of these sizes, by dimension; a run waits for it."""
+        parts = self._parts(
+            {
+                spec.name: np.zeros(
+                    [d if isinstance(d, int) else sizes[d] for d in spec.shape], spec.dtype
+                )
+                for spec in self.inputs
+            }
+        )
+        if self._key(parts) not in self._compiled:
+            Thread(target=self._try_to_compile, args=(parts,)).start()
 
-        constants: what a part needs besides, the same for all parts of these shapes.
-        """
-        compiled = self._compiled_for(parts[0], constants, len(parts))
+    def _parts(self, tensors: Tensors) -> list[Tensors]:
+        if "rows" not in tensors:
+            return [tensors]
+        return row_parts(tensors, min(MOST_PARTS, self._threads, len(tensors["rows"])))
+
+    @contextmanager
+    def _ran(self, parts: Sequence[Tensors]) -> Iterator[list[Tensors]]:
+        """The outputs of parts of equal shapes, run at the same time; they hold until it ends."""
+        compiled = self._compiled_for(parts)
         with ExitStack() as stack:
             lanes = [stack.enter_context(compiled.lane()) for _ in parts]
             try:
@@ -146,26 +158,29 @@ class OpenVinoGraph:
                 outputs = [lane.outputs() for lane in lanes]
             yield outputs
 
-    def _compiled_for(
-        self, part: Tensors, constants: Callable[[Tensors], Tensors], streams: int
-    ) -> "Compiled":
-        shapes = tuple(part[spec.name].shape for spec in self.inputs if spec.name in part)
+    def _key(self, parts: Sequence[Tensors]) -> Key:
+        given = (spec.name for spec in self.inputs if spec.name in parts[0])
+        return len(parts), tuple(parts[0][name].shape for name in given)
+
+    def _compiled_for(self, parts: Sequence[Tensors]) -> "Compiled":
+        key = self._key(parts)
         with self._lock:
-            if (streams, shapes) not in self._compiled:
-                self._compiled[streams, shapes] = self._compile(part, constants(part), streams)
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(parts[0], len(parts))
                 if len(self._compiled) > MOST_COMPILED:
                     self._compiled.popitem(last=False)
-            self._compiled.move_to_end((streams, shapes))
-            return self._compiled[streams, shapes]
+            self._compiled.move_to_end(key)
+            return self._compiled[key]
 
-    def _compile(self, part: Tensors, constants: Tensors, streams: int) -> "Compiled":
+    def _try_to_compile(self, parts: Sequence[Tensors]) -> None:
+        with suppress(RuntimeError):  # a run meets it again
+            self._compiled_for(parts)
+
+    def _compile(self, part: Tensors, streams: int) -> "Compiled":
+        constants = prediction_inputs(part) if len(part) < len(self.inputs) else {}
         model = self._model.clone()
         model.reshape({name: list(t.shape) for name, t in {**part, **constants}.items()})
         return Compiled(self._compile_model(model, streams), self.outputs, constants)
-
-
-def _no_inputs(_: Tensors) -> Tensors:
-    return {}
 
 
 class Compiled:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline import arguments
-from trt_pipeline.backends import Backend, Graph, LoopBackend, open_backend
+from trt_pipeline.backends import Backend, CompiledGraph, Graph, LoopBackend, open_backend
 from trt_pipeline.bundle import Bundle, Verify, load_bundle, verify_files
 from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.bundle.signatures import TrustedKey
@@ -246,6 +246,16 @@ class BasePipeline(Closing, Generic[C]):
             pass
         _stop_if_cancelled(call, "after the last step")
         return True
+
+    def _prepare(self, call: C, samples: slice, **rows: int) -> None:
+        """Let graphs be compiled for a part of the call while others are, or run."""
+        height, width = call.shape[2:]
+        sizes = {"batch": samples.stop - samples.start, **rows}
+        decodes = call.output_type != "latent" and call.tile is None
+        for name in ("denoiser", "decoder") if decodes else ("denoiser",):
+            graph = self._backend.graph(name)
+            if isinstance(graph, CompiledGraph):
+                graph.prepare({**sizes, "latent_height": height, "latent_width": width})
 
     def _time_embeds(self, times: NDArray[np.float32]) -> NDArray[Any]:
         """[N, E]"""

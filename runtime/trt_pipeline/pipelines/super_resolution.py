@@ -100,6 +100,7 @@ class SuperResolutionPipeline(BasePipeline[EnlargingCall]):
             Part(samples, {"low_resolution": call.low_resolution[samples]})
             for samples in self._split(call.shape[0])
         ]
+        self._prepare(call, parts[0].samples)
         return [parts] * len(call.table.timesteps)
 
 

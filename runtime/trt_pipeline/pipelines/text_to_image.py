@@ -167,6 +167,7 @@ class Pipeline(BasePipeline[TextCall]):
         parts = []
         for samples in self._split(len(call.mixtures)):
             guidance = guide(call.mixtures[samples], call.negatives[samples], scales[samples])
+            self._prepare(call, samples, rows=len(guidance.rows))
             constants = {
                 "text_kv": self._text_kv(guidance.texts),
                 "rows": guidance.rows,
@@ -176,7 +177,7 @@ class Pipeline(BasePipeline[TextCall]):
         return parts
 
     def _text_kv(self, prompts: Sequence[str]) -> NDArray[Any]:
-        """[M, 77, K], encoded one by one so that a prompt's never depends on its company."""
+        """[M, K], encoded one by one so that a prompt's never depends on its company."""
         input_ids = self._tokenizer.encode(prompts)
         keyed = [(ids.tobytes(), partial(self._run_text, ids)) for ids in input_ids]
         return np.stack([self._texts.get(key, run) for key, run in keyed])

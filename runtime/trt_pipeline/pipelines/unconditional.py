@@ -52,4 +52,5 @@ class UnconditionalPipeline(BasePipeline[Call]):
 
     def _parts(self, call: Call) -> Sequence[Sequence[Part]]:
         parts = [Part(samples, {}) for samples in self._split(call.shape[0])]
+        self._prepare(call, parts[0].samples)
         return [parts] * len(call.table.timesteps)
