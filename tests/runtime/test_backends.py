@@ -233,7 +233,7 @@ def test_what_was_prepared_is_not_compiled_again(
 
 @pytest.mark.parametrize(("output_type", "graphs"), [("np", 2), ("latent", 1)])
 def test_a_call_prepares_the_graphs_that_follow_its_text(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, output_type: str, graphs: int
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, output_type: Any, graphs: int
 ) -> None:
     prepared: list[dict[str, int]] = []
     monkeypatch.setattr(OpenVinoGraph, "prepare", lambda _, sizes: prepared.append(sizes))
