@@ -174,8 +174,8 @@ Pipeline::Plan Pipeline::plan(const Request& request) const {
       first_step(request.image, request.num_inference_steps));
   auto [noise, seeds] = noise_of(request);
   auto guided = guided_steps(request.guidance_interval, table.timesteps.size());
-  return {std::move(shape), std::move(table), std::move(guided),
-          std::move(noise), std::move(seeds), image_input(request.image, request.count),
+  return {std::move(shape),  std::move(table), std::move(guided),
+          std::move(noise),  std::move(seeds), image_input(request.image, request.count),
           std::move(latents)};
 }
 
@@ -183,9 +183,9 @@ Pictures Pipeline::generate(const Request& request) {
   auto [shape, table, guided, noise, seeds, image, given] = plan(request);
   const Denoisers graphs = denoisers(request);
   Parts inside, outside;
-  const auto parts = parts_of_steps(request, guided, inside, outside);
-  auto [latents, known] = given ? Start{std::move(*given), std::nullopt}
-                                : start(request, shape, table, image, *noise);
+  const auto parts = parts_of_steps(request, shape, guided, inside, outside);
+  auto [latents, known] =
+      given ? Start{std::move(*given), std::nullopt} : start(request, shape, table, image, *noise);
   Tensor made =
       denoised(graphs, std::move(latents), parts, table, *noise, known, request.listeners);
   return {shape, request.decode ? pictures_of(request, made, image) : std::move(made),
@@ -216,12 +216,12 @@ Denoisers Pipeline::denoisers(const Request& request) {
 }
 
 // For each step, what covers the batch; `inside` and `outside` the guided steps, they own it.
-std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request,
+std::vector<const Parts*> Pipeline::parts_of_steps(const Request& request, const Shape& shape,
                                                    const std::vector<bool>& guided, Parts& inside,
                                                    Parts& outside) {
-  inside = encode(request, request.scales);
+  inside = encode(request, shape, request.scales);
   if (std::ranges::find(guided, false) != guided.end()) {
-    outside = encode(request, std::vector<double>(request.scales.size(), 1.0));
+    outside = encode(request, shape, std::vector<double>(request.scales.size(), 1.0));
   }
   std::vector<const Parts*> parts;
   for (const bool step : guided) parts.push_back(step ? &inside : &outside);
@@ -259,7 +259,8 @@ Shape Pipeline::latents_shape(const Request& request) const {
 
 // What the samples are denoised towards, in parts that the bundle allows: the text that each
 // denoiser row sees, or the picture to enlarge.
-Parts Pipeline::encode(const Request& request, const std::vector<double>& scales) {
+Parts Pipeline::encode(const Request& request, const Shape& shape,
+                       const std::vector<double>& scales) {
   const auto slice = [](const auto& all, std::size_t start, std::size_t count) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(start);
     return std::decay_t<decltype(all)>(begin, begin + static_cast<std::ptrdiff_t>(count));
@@ -272,14 +273,27 @@ Parts Pipeline::encode(const Request& request, const std::vector<double>& scales
     if (kind_ == Kind::super_resolution) {
       constants = {{"low_resolution", low_resolution(request.low_resolution, start, count)}};
     }
-    if (!tokenizer_) continue;
+    if (!tokenizer_) {
+      prepare(request, shape, count, 0);
+      continue;
+    }
     Guidance guidance = guide(slice(request.mixtures, start, count),
                               slice(request.negatives, start, count), slice(scales, start, count));
+    prepare(request, shape, count, guidance.rows.shape[0]);
     constants = {{"text_kv", text_kv(guidance.texts)},
                  {"rows", std::move(guidance.rows)},
                  {"guidance", std::move(guidance.matrix)}};
   }
   return parts;
+}
+
+// Lets graphs be compiled for a part of the request while others are, or run.
+void Pipeline::prepare(const Request& request, const Shape& shape, std::size_t batch,
+                       std::size_t rows) {
+  const Sizes sizes{
+      {"batch", batch}, {"rows", rows}, {"latent_height", shape[2]}, {"latent_width", shape[3]}};
+  denoiser_->prepare(sizes);
+  if (request.decode && !request.vae_tile_size) decoder_->prepare(sizes);
 }
 
 // [M, K], encoded one by one so that a prompt's never depends on its company.

@@ -99,9 +99,11 @@ class Pipeline {
   Plan plan(const Request& request) const;
   std::unique_ptr<Graph> open_text_encoder() const;
   Shape latents_shape(const Request& request) const;
-  std::vector<const Parts*> parts_of_steps(const Request& request, const std::vector<bool>& guided,
-                                           Parts& inside, Parts& outside);
-  Parts encode(const Request& request, const std::vector<double>& scales);
+  std::vector<const Parts*> parts_of_steps(const Request& request, const Shape& shape,
+                                           const std::vector<bool>& guided, Parts& inside,
+                                           Parts& outside);
+  Parts encode(const Request& request, const Shape& shape, const std::vector<double>& scales);
+  void prepare(const Request& request, const Shape& shape, std::size_t batch, std::size_t rows);
   Tensor text_kv(const std::vector<InputIds>& texts);
   Start start(const Request& request, const Shape& shape, const SamplerTable& table,
               const std::optional<ImageInput>& image, NoiseStream& noise);

@@ -43,9 +43,18 @@ TEST_CASE("parts have equally many rows, each a sample of its own, and repeat th
   CHECK(numbers(parts[1].inputs().at("text_kv")) == std::vector<float>{3, 3});
   CHECK(numbers(parts[1].inputs().at("latents")) == std::vector<float>{10, 10});
   CHECK(numbers(parts[1].inputs().at("time_embeds")) == std::vector<float>{8, 9, 8, 9});
-  const Tensors others = prediction_inputs(parts[1].inputs());
+  const Tensors others = prediction_inputs(parts[1].inputs().at("latents").shape);
   CHECK(numbers(others.at("guidance")) == std::vector<float>{1, 0, 0, 1});
   CHECK(others.at("rows").as<std::int32_t>()[1] == 1);
+}
+
+TEST_CASE("the shapes of parts are known before their numbers") {
+  const Tensors whole = step();
+  std::map<std::string, Shape> shapes, expected;
+  for (const auto& [name, tensor] : whole) shapes[name] = tensor.shape;
+  const auto parts = row_parts(views(whole), 2);
+  for (const auto& [name, view] : parts[0].inputs()) expected[name] = view.shape;
+  CHECK(part_shapes(shapes, 2) == expected);
 }
 
 TEST_CASE("rows that follow each other are not copied") {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,10 +14,14 @@
 
 namespace trt_pipeline::internal {
 
+using Sizes = std::map<std::string, std::size_t>;  // of dimensions, by their names
+
 // One graph, ready to run; safe to share between threads.
 class Graph {
  public:
   virtual ~Graph() = default;
+  // Begins to compile for inputs of these sizes, if the graph needs that; a run waits for it.
+  virtual void prepare(const Sizes&) {}
   // Inputs by name to outputs by name. InvalidInputError for tensors that do not fit, BackendError
   // if running fails.
   virtual Tensors run(const TensorViews& inputs) = 0;
@@ -87,7 +92,6 @@ class TensorCheck {
   void operator()(const TensorViews& inputs) const;
 
  private:
-  using Sizes = std::map<std::string, std::size_t>;
   void check(const TensorSpec& spec, const TensorView& tensor, Sizes& sizes) const;
   void check_range(const std::string& where, const Dim& dim, std::size_t size) const;
 

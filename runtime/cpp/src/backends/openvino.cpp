@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 #include <openvino/openvino.hpp>
+#include <thread>
 
 #include "../errors.hpp"
 #include "../onnx_files.hpp"
@@ -159,20 +160,42 @@ class OpenVinoGraph : public Graph {
     }
   }
 
+  void prepare(const Sizes& sizes) override {
+    std::map<std::string, Shape> step;
+    for (const TensorSpec& spec : spec_.inputs) {
+      for (const Dim& dim : spec.shape) {
+        const auto* const name = std::get_if<std::string>(&dim);
+        step[spec.name].push_back(name ? sizes.at(*name)
+                                       : static_cast<std::size_t>(std::get<std::int64_t>(dim)));
+      }
+    }
+    Shapes shapes{1, step};
+    if (const auto rows = step.find("rows"); rows != step.end()) {
+      const std::size_t count = parts_of(rows->second[0]);
+      shapes = {count, part_shapes(step, count)};
+    }
+    const std::lock_guard lock(preparing_mutex_);
+    if (knows(shapes)) return;
+    preparing_ = std::jthread([this, shapes] {
+      try {
+        compiled_for(shapes);
+      } catch (const std::exception&) {
+        // A run meets it again.
+      }
+    });
+  }
+
   Tensors run(const TensorViews& inputs) override {
     check_(inputs);
     try {
       const auto rows = inputs.find("rows");
       if (rows == inputs.end()) {
-        const auto no_inputs = [](const TensorViews&) { return Tensors(); };
-        return run_parts({inputs}, no_inputs,
-                         [](const auto& outputs) { return copied(outputs.front()); });
+        return run_parts({inputs}, [](const auto& outputs) { return copied(outputs.front()); });
       }
-      const std::size_t count = std::min({most_parts, threads_, rows->second.shape[0]});
-      const std::vector<RowPart> parts = row_parts(inputs, count);
+      const std::vector<RowPart> parts = row_parts(inputs, parts_of(rows->second.shape[0]));
       std::vector<TensorViews> views;
       for (const RowPart& part : parts) views.push_back(part.inputs());
-      return run_parts(views, prediction_inputs,
+      return run_parts(views,
                        [&](const auto& predictions) { return step_of(inputs, predictions); });
     } catch (const ov::Exception& error) {
       throw BackendError(concat(name_, ": OpenVINO failed: ", error.what()));
@@ -182,13 +205,16 @@ class OpenVinoGraph : public Graph {
  private:
   // With the number of runs at a time.
   using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
-  using Constants = std::function<Tensors(const TensorViews&)>;
+
+  std::size_t parts_of(std::size_t rows) const { return std::min({most_parts, threads_, rows}); }
 
   // What `use` makes of the outputs of parts of equal shapes, run at the same time; they hold until
-  // it returns. constants: what a part needs besides, the same for all parts of these shapes.
-  Tensors run_parts(const std::vector<TensorViews>& parts, const Constants& constants,
+  // it returns.
+  Tensors run_parts(const std::vector<TensorViews>& parts,
                     const std::function<Tensors(const std::vector<TensorViews>&)>& use) {
-    const auto compiled = compiled_for(parts.front(), constants, parts.size());
+    Shapes shapes{parts.size(), {}};
+    for (const auto& [name, view] : parts.front()) shapes.second[name] = view.shape;
+    const auto compiled = compiled_for(shapes);
     std::vector<Lane> lanes;
     for (const TensorViews& part : parts) lanes.emplace_back(compiled->take()).start(part);
     std::vector<TensorViews> outputs;
@@ -198,28 +224,36 @@ class OpenVinoGraph : public Graph {
     return made;
   }
 
-  // Made by the first call with these shapes; others wait meanwhile.
-  std::shared_ptr<Compiled> compiled_for(const TensorViews& part, const Constants& constants,
-                                         std::size_t streams) {
-    Shapes shapes{streams, {}};
-    for (const auto& [name, view] : part) shapes.second[name] = view.shape;
+  bool knows(const Shapes& shapes) {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(compiled_.begin(), compiled_.end(),
-                                    [&](const auto& entry) { return entry.first == shapes; });
+    return find(shapes) != compiled_.end();
+  }
+
+  // Made by the first call with these shapes; others wait meanwhile.
+  std::shared_ptr<Compiled> compiled_for(const Shapes& shapes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = find(shapes);
     if (found != compiled_.end()) {
       compiled_.splice(compiled_.begin(), compiled_, found);
     } else {
-      compiled_.emplace_front(shapes, compile(part, constants(part), streams));
+      compiled_.emplace_front(shapes, compile(shapes));
       if (compiled_.size() > kept_shapes) compiled_.pop_back();
     }
     return compiled_.front().second;
   }
 
-  std::shared_ptr<Compiled> compile(const TensorViews& part, Tensors constants,
-                                    std::size_t streams) {
+  std::list<std::pair<Shapes, std::shared_ptr<Compiled>>>::iterator find(const Shapes& shapes) {
+    return std::find_if(compiled_.begin(), compiled_.end(),
+                        [&](const auto& entry) { return entry.first == shapes; });
+  }
+
+  std::shared_ptr<Compiled> compile(const Shapes& shapes) {
+    const auto& [streams, part] = shapes;
+    Tensors constants;
+    if (part.size() < spec_.inputs.size()) constants = prediction_inputs(part.at("latents"));
     const auto model = model_->clone();
     std::map<std::string, ov::PartialShape> partial;
-    for (const auto& [name, view] : part) partial[name] = ov::Shape(view.shape);
+    for (const auto& [name, shape] : part) partial[name] = ov::Shape(shape);
     for (const auto& [name, tensor] : constants) partial[name] = ov::Shape(tensor.shape);
     model->reshape(partial);
     ov::AnyMap compiling = compiling_;
@@ -249,6 +283,8 @@ class OpenVinoGraph : public Graph {
   std::shared_ptr<ov::Model> model_;
   std::list<std::pair<Shapes, std::shared_ptr<Compiled>>> compiled_;  // last used first
   std::mutex mutex_;
+  std::mutex preparing_mutex_;
+  std::jthread preparing_;  // ends before what it uses
 };
 
 // One of the backends that OpenVINO gives.

@@ -17,6 +17,10 @@ std::span<const T> values(const TensorView& view) {
   return {static_cast<const T*>(view.data), count_of(view.shape)};
 }
 
+std::size_t part_size(std::size_t rows, std::size_t count) {
+  return (rows + count - 1) / count;
+}
+
 bool follow_each_other(const std::vector<std::size_t>& entries) {
   for (std::size_t i = 1; i < entries.size(); ++i) {
     if (entries[i] != entries[0] + i) return false;
@@ -74,7 +78,7 @@ void RowPart::take(const std::string& name, const TensorView& whole,
 }
 
 std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
-  const std::size_t rows = step.at("rows").shape[0], size = (rows + count - 1) / count;
+  const std::size_t rows = step.at("rows").shape[0], size = part_size(rows, count);
   std::vector<RowPart> parts;
   for (std::size_t start = 0; start < size * count; start += size) {
     std::vector<std::size_t> numbers;
@@ -84,8 +88,19 @@ std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
   return parts;
 }
 
-Tensors prediction_inputs(const TensorViews& part) {
-  const Shape& latents = part.at("latents").shape;
+std::map<std::string, Shape> part_shapes(const std::map<std::string, Shape>& step,
+                                         std::size_t count) {
+  std::map<std::string, Shape> part;
+  for (const char* name : {"text_kv", "features", "latents", "time_embeds"}) {
+    const auto found = step.find(name);
+    if (found == step.end()) continue;
+    part[name] = found->second;
+    part[name][0] = part_size(step.at("rows")[0], count);
+  }
+  return part;
+}
+
+Tensors prediction_inputs(const Shape& latents) {
   const std::size_t count = latents[0];
   Shape history = latents;
   history.insert(history.begin(), remembered);

@@ -4,6 +4,7 @@
 // once, so that the bits of a picture depend neither on the parts nor on what shares its batch.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,13 @@ class RowPart {
 // belongs to them.
 std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count);
 
-// The other inputs of a part, which let the denoiser give its prediction as m0.
-Tensors prediction_inputs(const TensorViews& part);
+// Of the inputs of such calls, by those of the step's.
+std::map<std::string, Shape> part_shapes(const std::map<std::string, Shape>& step,
+                                         std::size_t count);
+
+// The other inputs of a part with latents of this shape, which let the denoiser give its prediction
+// as m0.
+Tensors prediction_inputs(const Shape& latents);
 
 // The outputs of the whole step from those of its parts.
 Tensors step_of(const TensorViews& step, const std::vector<TensorViews>& parts);
