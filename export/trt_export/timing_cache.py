@@ -4,17 +4,14 @@ TensorRT for RTX measures nothing: the GPU that runs a plan chooses the kernels.
 """
 
 import logging
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.durable import keep
+from trt_pipeline.durable import keep, kept
 from trt_pipeline.flavours import named_targets
 from trt_pipeline.machine import cache_folder, compute_capability, this_platform
 
 logger = logging.getLogger(__name__)
-
-HASH_SIZE = sha256().digest_size
 
 
 def timing_cache(trt: Any) -> "TimingCache | None":
@@ -26,7 +23,7 @@ def timing_cache(trt: Any) -> "TimingCache | None":
 
 
 class TimingCache:
-    """A file of timings, behind the sha256 of its content."""
+    """A file of timings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +34,7 @@ class TimingCache:
 
         TensorRT compares GPU and version itself, and refuses timings that were taken with others.
         """
-        self._cache = config.create_timing_cache(self.read())
+        self._cache = config.create_timing_cache(kept(self.path) or b"")
         if self._cache is None or not config.set_timing_cache(self._cache, False):
             logger.info("%s is of another GPU or version; timing anew", self.path)
             self._cache = config.create_timing_cache(b"")
@@ -45,17 +42,4 @@ class TimingCache:
 
     def save(self) -> None:
         """Write the timings after a build; of two builds at once, the last one's remain."""
-        content = bytes(memoryview(self._cache.serialize()))
-        keep(self.path, sha256(content).digest() + content)
-
-    def read(self) -> bytes:
-        """The timings of earlier builds; empty if there are none, or if they are damaged."""
-        try:
-            content = self.path.read_bytes()
-        except OSError:
-            return b""
-        digest, timings = content[:HASH_SIZE], content[HASH_SIZE:]
-        if sha256(timings).digest() == digest:
-            return timings
-        logger.info("%s is damaged; timing anew", self.path)
-        return b""
+        keep(self.path, bytes(memoryview(self._cache.serialize())))

@@ -9,9 +9,12 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+DIGEST_SIZE = 64
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h."""
@@ -61,12 +64,29 @@ def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write a file of the user's cache; one log line if it cannot be written."""
+    """Write a file of the user's cache behind its sha256; one log line if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_synced(path, content)
+        write_synced(path, _digest(content) + content)
     except OSError as error:
         logger.info("%s is not kept: %s", path.name, error)
+
+
+def kept(path: Path) -> bytes | None:
+    """What keep wrote; None if there is nothing, or if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+    if _digest(content) == digest:
+        return content
+    logger.info("%s is damaged; making it anew", path)
+    return None
+
+
+def _digest(content: bytes) -> bytes:
+    return sha256(content).hexdigest().encode()
 
 
 def sync_tree(folder: Path) -> None:

@@ -1,11 +1,9 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
-from tempfile import TemporaryFile
 from threading import Lock, Thread
 from typing import Any, TypeAlias
 
@@ -13,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import TensorCheck, Tensors
+from trt_pipeline.backends.compiled_models import CompiledModels
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import GraphPrecision, TensorSpec
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
-from trt_pipeline.machine import cache_folder
-
-logger = logging.getLogger(__name__)
 
 INSTALL = 'pip install "trt-pipeline[openvino]"'
 MOST_COMPILED = 4
@@ -54,8 +50,8 @@ class OpenVinoBackend(CpuBackend):
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """threads: for each graph; None is every CPU this process may use."""
         super().__init__(bundle, threads)
-        self._core = import_openvino().Core()
-        self._cache = _cache(self.name)
+        package = import_openvino()
+        self._core = package.Core()
         self._core.set_property(
             "CPU",
             {
@@ -63,6 +59,7 @@ class OpenVinoBackend(CpuBackend):
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
+        self._kept = CompiledModels(self._core, package.get_version())
 
     def hint(self, graph: str) -> str:
         """Of a graph's arithmetic; without it, some CPUs would take bfloat16."""
@@ -74,23 +71,31 @@ class OpenVinoBackend(CpuBackend):
 
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
-        source = self.source(name)
-        path = onnx_file(self.bundle, name, source)
+        spec = self.bundle.graph(name, self.source(name))
+        path = onnx_file(self.bundle, name, self.source(name))
         try:
             model = self._core.read_model(path)
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        weights = self.bundle.files[self.bundle.graph(name, source).weights]
-        config = {"INFERENCE_PRECISION_HINT": self.hint(name)}
-        if weights.size <= MAX_CACHED_BYTES:
-            config |= self._cache
+        files = [self.bundle.files[file] for file in (spec.path, spec.weights)]
+        hint = {"INFERENCE_PRECISION_HINT": self.hint(name)}
 
-        def compile_model(fixed: Any, streams: int) -> Any:
+        def compiled(shapes: Mapping[str, tuple[int, ...]], streams: int) -> Any:
             """streams: how many runs may share the threads at a time."""
-            sharing = {"NUM_STREAMS": str(streams)} if streams > 1 else {}
-            return self._core.compile_model(fixed, "CPU", config | sharing)
 
-        return OpenVinoGraph(name, compile_model, model, self.bundle, self.threads)
+            def reshaped() -> Any:
+                fixed = model.clone()
+                fixed.reshape({name: list(shape) for name, shape in shapes.items()})
+                return fixed
+
+            config = hint | ({"NUM_STREAMS": str(streams)} if streams > 1 else {})
+            if files[1].size > MAX_CACHED_BYTES:
+                return self._core.compile_model(reshaped(), "CPU", config)
+            lines = [file.sha256 for file in files]
+            lines += [f"{n}={','.join(map(str, shapes[n]))}" for n in sorted(shapes)]
+            return self._kept.compiled("\n".join(lines), config, reshaped)
+
+        return OpenVinoGraph(name, compiled, self.bundle, self.threads)
 
 
 class OpenVinoGraph:
@@ -99,8 +104,7 @@ class OpenVinoGraph:
     def __init__(
         self,
         name: str,
-        compile_model: Callable[[Any, int], Any],
-        model: Any,
+        compiled: Callable[[Mapping[str, tuple[int, ...]], int], Any],
         bundle: Bundle,
         threads: int,
     ) -> None:
@@ -109,8 +113,7 @@ class OpenVinoGraph:
         self.inputs = spec.inputs
         self.outputs = spec.outputs
         self._name = name
-        self._compile_model = compile_model
-        self._model = model
+        self._compiled_model = compiled
         self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
@@ -178,9 +181,8 @@ class OpenVinoGraph:
 
     def _compile(self, part: Tensors, streams: int) -> "Compiled":
         constants = prediction_inputs(part) if len(part) < len(self.inputs) else {}
-        model = self._model.clone()
-        model.reshape({name: list(t.shape) for name, t in {**part, **constants}.items()})
-        return Compiled(self._compile_model(model, streams), self.outputs, constants)
+        shapes = {name: tensor.shape for name, tensor in {**part, **constants}.items()}
+        return Compiled(self._compiled_model(shapes, streams), self.outputs, constants)
 
 
 class Compiled:
@@ -232,22 +234,6 @@ class Lane:
         """Of the run, when it has ended; the next one overwrites them."""
         self._request.wait()
         return self._outputs
-
-
-def _cache(backend: str) -> dict[str, str]:
-    """OpenVINO's option to keep compiled models, where this user may write.
-
-    It names them by a hash of the model, its weights, its shapes and the version, not of the
-    arithmetic: each backend has a folder of its own.
-    """
-    folder = cache_folder() / backend
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return {"CACHE_DIR": str(folder)}
-    except OSError as error:
-        logger.info("compiled models are not kept: %s", error)
-        return {}
 
 
 def import_openvino() -> Any:

@@ -3,10 +3,7 @@
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
 // shape, and the sets used last are kept.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <list>
@@ -17,6 +14,7 @@
 #include "../errors.hpp"
 #include "../onnx_files.hpp"
 #include "backend.hpp"
+#include "compiled_models.hpp"
 #include "row_parts.hpp"
 
 namespace trt_pipeline::internal {
@@ -28,23 +26,6 @@ constexpr std::size_t most_parts = 2;
 constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each holds its weights
 // Weights of a graph above which compiled models, each as large, are not kept on disk.
 constexpr std::int64_t max_cached_bytes = 256 << 20;
-
-// Where this user's compiled models are kept, also by Python: OpenVINO names them by a hash of the
-// model, its weights, its shapes and the version, not of the arithmetic, so each backend has a
-// folder of its own. Empty where nothing can be written.
-std::string cache_folder(const std::string& backend) {
-  const auto variable = [](const char* name) {
-    const char* const value = std::getenv(name);
-    return std::filesystem::path(value ? value : "");
-  };
-  std::filesystem::path base = variable("XDG_CACHE_HOME");
-  if (base.empty() && !variable("HOME").empty()) base = variable("HOME") / ".cache";
-  if (base.empty()) return {};
-  const std::filesystem::path folder = base / "trt-pipeline" / backend;
-  std::error_code failed;
-  std::filesystem::create_directories(folder, failed);
-  return failed || access(folder.c_str(), W_OK) != 0 ? std::string() : folder.string();
-}
 
 ov::element::Type element_type(DType dtype) {
   switch (dtype) {
@@ -143,14 +124,15 @@ class OpenVinoGraph : public Graph {
  public:
   // threads: that run the graph.
   OpenVinoGraph(ov::Core core, const std::filesystem::path& path, std::string name,
-                const Bundle& bundle, const GraphSpec& spec, ov::AnyMap compiling,
-                std::int32_t threads)
+                const Bundle& bundle, const GraphSpec& spec, Options options, std::int32_t threads)
       : name_(std::move(name)),
         spec_(spec),
         threads_(static_cast<std::size_t>(threads)),
         check_(name_, spec.inputs, bundle),
         core_(core),
-        compiling_(std::move(compiling)) {
+        kept_(core),
+        options_(std::move(options)),
+        files_{bundle.manifest.files.at(spec.path), bundle.manifest.files.at(spec.weights)} {
     try {
       model_ = core_.read_model(path.string());
       for (const TensorSpec& input : spec.inputs) model_->input(input.name);
@@ -251,16 +233,33 @@ class OpenVinoGraph : public Graph {
     const auto& [streams, part] = shapes;
     Tensors constants;
     if (part.size() < spec_.inputs.size()) constants = prediction_inputs(part.at("latents"));
-    const auto model = model_->clone();
-    std::map<std::string, ov::PartialShape> partial;
-    for (const auto& [name, shape] : part) partial[name] = ov::Shape(shape);
-    for (const auto& [name, tensor] : constants) partial[name] = ov::Shape(tensor.shape);
-    model->reshape(partial);
-    ov::AnyMap compiling = compiling_;
-    const auto count = static_cast<std::int32_t>(streams);
-    if (count > 1) compiling.insert(ov::num_streams(count));
-    return std::make_shared<Compiled>(core_.compile_model(model, "CPU", compiling), name_,
-                                      spec_.outputs, std::move(constants));
+    std::map<std::string, Shape> fixed = part;
+    for (const auto& [name, tensor] : constants) fixed[name] = tensor.shape;
+    return std::make_shared<Compiled>(compiled_model(fixed, streams), name_, spec_.outputs,
+                                      std::move(constants));
+  }
+
+  ov::CompiledModel compiled_model(const std::map<std::string, Shape>& shapes,
+                                   std::size_t streams) {
+    const auto reshaped = [&] {
+      const auto model = model_->clone();
+      std::map<std::string, ov::PartialShape> partial;
+      for (const auto& [name, shape] : shapes) partial[name] = ov::Shape(shape);
+      model->reshape(partial);
+      return model;
+    };
+    Options options = options_;
+    if (streams > 1) options["NUM_STREAMS"] = std::to_string(streams);
+    const auto& [graph, weights] = files_;
+    if (weights.size > max_cached_bytes) {
+      return core_.compile_model(reshaped(), "CPU", {options.begin(), options.end()});
+    }
+    std::string source = concat(graph.sha256, "\n", weights.sha256);
+    for (const auto& [name, shape] : shapes) {
+      source += concat("\n", name, "=");
+      for (std::size_t i = 0; i < shape.size(); ++i) source += concat(i ? "," : "", shape[i]);
+    }
+    return kept_.compiled(source, options, reshaped);
   }
 
   static Tensors copied(const TensorViews& views) {
@@ -279,7 +278,9 @@ class OpenVinoGraph : public Graph {
   std::size_t threads_;
   TensorCheck check_;
   ov::Core core_;
-  ov::AnyMap compiling_;  // options
+  CompiledModels kept_;
+  Options options_;
+  std::pair<FileSpec, FileSpec> files_;  // the graph and its weights
   std::shared_ptr<ov::Model> model_;
   std::list<std::pair<Shapes, std::shared_ptr<Compiled>>> compiled_;  // last used first
   std::mutex mutex_;
@@ -292,7 +293,7 @@ struct Variant {
   std::string name;
   std::string arithmetic;
   // Of what has no 8-bit layers; without one, some CPUs would take bfloat16.
-  ov::element::Type hint;
+  std::string hint;
 };
 
 class OpenVinoBackend : public Backend {
@@ -307,13 +308,11 @@ class OpenVinoBackend : public Backend {
     const bool quantized = variant_.arithmetic == "int8" && graph == quantized_graph;
     const std::string source = quantized ? "int8" : precision();
     const GraphSpec& spec = bundle_.graph(graph, source);
-    const bool kept = bundle_.manifest.files.at(spec.weights).size <= max_cached_bytes;
     // bfloat16 could not tell the timestep 981 from 980.
     const bool exact = graph == "time_embedding";
-    ov::AnyMap compiling{ov::hint::inference_precision(exact ? ov::element::f32 : variant_.hint)};
-    if (kept && !cache_.empty()) compiling.emplace(ov::cache_dir(cache_));
+    const Options options{{"INFERENCE_PRECISION_HINT", exact ? "f32" : variant_.hint}};
     return std::make_unique<OpenVinoGraph>(core_, onnx_file(bundle_, graph, source), graph, bundle_,
-                                           spec, compiling, threads_);
+                                           spec, options, threads_);
   }
 
   std::string name() const override { return variant_.name; }
@@ -325,7 +324,6 @@ class OpenVinoBackend : public Backend {
   const Bundle& bundle_;
   std::int32_t threads_;
   Variant variant_;
-  std::string cache_ = cache_folder(name());
   ov::Core core_;
 };
 
@@ -353,8 +351,8 @@ std::unique_ptr<Backend> open_with(const std::string& name, const std::string& a
                                 " is not quantized: export-all MODEL --out ", bundle.path.string(),
                                 " --quantize does it."));
     }
-    const ov::element::Type hint = bf16 ? ov::element::bf16 : ov::element::f32;
-    return std::make_unique<OpenVinoBackend>(bundle, threads, Variant{name, arithmetic, hint});
+    const Variant variant{name, arithmetic, bf16 ? "bf16" : "f32"};
+    return std::make_unique<OpenVinoBackend>(bundle, threads, variant);
   } catch (const ov::Exception& error) {
     throw BackendError(concat("OpenVINO could not be started: ", error.what()));
   }

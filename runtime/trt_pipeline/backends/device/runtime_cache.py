@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.durable import keep
+from trt_pipeline.durable import keep, kept
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,8 @@ class RuntimeCache:
         config.set_runtime_cache(self._cache)
 
     def _read(self) -> None:
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
+        content = kept(self._path)
+        if content is None:
             return
         if self._cache.deserialize(content):
             self._saved = content

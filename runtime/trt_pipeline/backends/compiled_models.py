@@ -1,0 +1,45 @@
+"""Models that OpenVINO compiled, kept on disk so that only the first process compiles.
+
+OpenVINO's own cache does that too. But it reads, reshapes and hashes a model to find it again, a
+quarter of a small model's cold start, and puts the whole process into the C locale meanwhile, where
+threads that do so at once leave it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from trt_pipeline.durable import keep, kept
+from trt_pipeline.machine import cache_folder
+
+logger = logging.getLogger(__name__)
+
+
+class CompiledModels:
+    """Those of one core on the CPU, for Python and C++ alike."""
+
+    def __init__(self, core: Any, version: str) -> None:
+        """version: OpenVINO's, with its build."""
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
+        self._core = core
+        self._fits = "\n".join([version, cpu, " ".join(sorted(able))])
+
+    def compiled(self, source: str, config: Mapping[str, str], model: Callable[[], Any]) -> Any:
+        """The compiled form of a model, which is made where it is not kept.
+
+        source: all that makes another model of it: hashes, shapes. RuntimeError if OpenVINO fails.
+        """
+        options = "".join(f"{name}={config[name]}\n" for name in sorted(config))
+        name = sha256(f"{self._fits}\n{options}{source}".encode()).hexdigest()
+        path = cache_folder() / "openvino" / f"{name[:32]}.model"
+        content = kept(path)
+        if content is not None:
+            try:
+                return self._core.import_model(content, "CPU", config)
+            except RuntimeError as error:
+                logger.info("%s is not taken, compiling anew: %s", path, error)
+        compiled = self._core.compile_model(model(), "CPU", config)
+        keep(path, compiled.export_model().getvalue())
+        return compiled
