@@ -17,6 +17,7 @@ from trt_pipeline import (
     Pipeline,
     SuperResolutionPipeline,
     UnconditionalPipeline,
+    durable,
     read_settings,
     trt_pipeline,
 )
@@ -60,6 +61,28 @@ def test_a_picture_differs_from_pythons_by_1_of_255_at_most(build: Build, tmp_pa
                     ).max()
                     <= 1
                 )
+
+
+@pytest.mark.parametrize("damage", [None, b"<another release's>"])
+def test_models_that_python_compiled_are_taken_and_damaged_ones_are_not(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
+) -> None:
+    if "openvino" not in build.backends():
+        pytest.skip("built without OpenVINO")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settings: dict[str, float | str] = {"seed": 3, "guidance_scale": 4.0}
+    with trt_pipeline(build.bundle, backend="openvino") as pipe:
+        picture = expected(pipe, "a star", settings)
+    models = sorted((tmp_path / "cache/trt-pipeline/openvino").iterdir())
+    if damage:
+        for model in models:
+            durable.keep(model, damage)
+    before = [model.stat().st_mtime_ns for model in models]
+    made = drawn(build, "openvino", tmp_path / "a.png", "a star", settings)
+    assert np.abs(made - picture).max() <= 1
+    assert sorted((tmp_path / "cache/trt-pipeline/openvino").iterdir()) == models
+    after = [model.stat().st_mtime_ns for model in models]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [not damage] * 4
 
 
 def drawn(
