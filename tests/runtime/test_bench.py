@@ -81,6 +81,19 @@ def test_a_candidate_that_fails_does_not_stop_the_others(
     ]
 
 
+def test_the_first_that_runs_is_what_the_others_are_compared_with(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    broken = CandidateSpec("broken", worker_command("trt_pipeline.bench.ours:nothing", {}))
+    turns: list[str] = []
+    backends = [our_spec(str(bundle.path), name, 1) for name in ("onnxruntime", "openvino")]
+    rows = measure([broken, *backends], Plan([QUICK], 1, 0, False), tmp_path, turns.append)
+    assert [row.difference is None for row in rows] == [True, True, False]
+    printed = list(lines(Report("tiny", describe_machine(), rows)))
+    assert [line[:20].strip() for line in printed if "the reference" in line] == ["onnxruntime"]
+    assert next(line for line in printed if line.startswith("onnxruntime")).split()[4] == "1.00×"
+
+
 def test_a_bench_without_any_measurement_fails(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

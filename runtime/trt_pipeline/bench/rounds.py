@@ -1,6 +1,6 @@
 """Rounds: all candidates take turns, A B C, A B C, so that drift of the machine hits all alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class Roster(Closing):
 def measure(
     specs: Sequence[CandidateSpec], plan: Plan, work: Path, watch: Callable[[str], None]
 ) -> list[Row]:
-    """A row for each candidate and workload; pictures are compared with the first candidate's.
+    """A row for each candidate and workload; pictures are compared with those of the first
+    candidate that makes any.
 
     A candidate that fails keeps its error and takes no further turn. watch: told each turn.
     """
@@ -99,7 +100,12 @@ def _take_turns(
     for turn in range(1, plan.rounds + 1):
         for spec in specs:
             watch(f"batch {workload.batch}, round {turn} of {plan.rounds}: {spec.name}")
-            _take_turn(spec, table[spec.name], turn, roster, specs[0].name)
+            _take_turn(spec, table[spec.name], turn, roster, _reference(table))
+
+
+def _reference(table: Mapping[str, Row]) -> str:
+    """The first candidate that made pictures, or still may; empty if none does."""
+    return next((name for name, row in table.items() if row.seconds or not row.error), "")
 
 
 def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, reference: str) -> None:

@@ -25,7 +25,8 @@ def lines(report: Report) -> Iterator[str]:
             f"{max(len(row.seconds) for row in rows)} rounds"
         )
         yield COLUMNS
-        yield from (_line(row, rows[0], report.limit) for row in rows)
+        first = next((row for row in rows if row.seconds), rows[0])
+        yield from (_line(row, first, report.limit) for row in rows)
         if report.limit:
             yield from _roofline(report.limit, workload.batch)
     yield ""
@@ -33,9 +34,9 @@ def lines(report: Report) -> Iterator[str]:
         size, seconds = report.verification.size, report.verification.seconds
         yield f"opening begins by hashing {size / 1e6:.1f} MB, which took {seconds:.3f} s"
     yield (
-        f"seconds; ratio: how many times as fast as {report.rows[0].name}; limit: part of the "
-        "roofline that a step reaches; cold: process start to first pictures; pictures: "
-        "difference from the first line's"
+        "seconds; ratio: how many times as fast as the first that ran; limit: part of the roofline "
+        "that a step reaches; cold: process start to first pictures; pictures: difference from the "
+        "first's that ran"
     )
 
 
