@@ -134,7 +134,7 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 def use_gate_layers(unet: UNet2DConditionModel) -> None:
     """Let every feed-forward network compute its gate apart."""
     for block in unet.modules():
-        if isinstance(block, FeedForward):
+        if isinstance(block, FeedForward) and isinstance(block.net[0], GEGLU):
             block.net[0] = _Gated(block.net[0])
 
 

@@ -75,10 +75,10 @@ def keep(path: Path, content: bytes) -> None:
 def kept(path: Path) -> bytes | None:
     """What keep wrote; None if there is nothing, or if it is damaged."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            digest, content = stream.read(DIGEST_SIZE), stream.read()
     except OSError:
         return None
-    digest, content = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
     if _digest(content) == digest:
         return content
     logger.info("%s is damaged; making it anew", path)

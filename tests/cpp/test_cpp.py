@@ -63,7 +63,7 @@ def test_a_picture_differs_from_pythons_by_1_of_255_at_most(build: Build, tmp_pa
                 )
 
 
-@pytest.mark.parametrize("damage", [None, b"<another release's>"])
+@pytest.mark.parametrize("damage", [None, b"<another release's>", b"another byte"])
 def test_models_that_python_compiled_are_taken_and_damaged_ones_are_not(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
 ) -> None:
@@ -74,8 +74,12 @@ def test_models_that_python_compiled_are_taken_and_damaged_ones_are_not(
     with trt_pipeline(build.bundle, backend="openvino") as pipe:
         picture = expected(pipe, "a star", settings)
     models = sorted((tmp_path / "cache/trt-pipeline/openvino").iterdir())
-    if damage:
-        for model in models:
+    for model in models:
+        if damage == b"another byte":
+            content = bytearray(model.read_bytes())
+            content[len(content) // 2] ^= 1
+            model.write_bytes(content)
+        elif damage:
             durable.keep(model, damage)
     before = [model.stat().st_mtime_ns for model in models]
     made = drawn(build, "openvino", tmp_path / "a.png", "a star", settings)
@@ -83,6 +87,20 @@ def test_models_that_python_compiled_are_taken_and_damaged_ones_are_not(
     assert sorted((tmp_path / "cache/trt-pipeline/openvino").iterdir()) == models
     after = [model.stat().st_mtime_ns for model in models]
     assert [one == other for one, other in zip(before, after, strict=True)] == [not damage] * 4
+
+
+def test_a_manifest_with_other_types_than_its_graphs_is_refused(
+    build: Build, tmp_path: Path
+) -> None:
+    bundle = write_textless_bundle(tmp_path / "bundle", "LDMPipeline")
+    manifest = json.loads((bundle.path / "bundle.json").read_text())
+    for graph in manifest["graphs"]["decoder"].values():
+        graph["inputs"][0]["dtype"] = "float16"
+    (bundle.path / "bundle.json").write_text(json.dumps(manifest))
+    for backend in build.backends(bundle.path):
+        done = build.run(bundle.path, "--steps=1", f"--backend={backend}", "-o", tmp_path / "a.png")
+        assert done.returncode in (1, 2)
+        assert "latents is " in done.stderr
 
 
 def drawn(

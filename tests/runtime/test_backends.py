@@ -1,9 +1,9 @@
-import locale
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from trt_pipeline import (
     InvalidInputError,
     MissingDependencyError,
     durable,
+    load_bundle,
     trt_pipeline,
 )
 from trt_pipeline.backends import (
@@ -311,12 +312,55 @@ def test_a_kept_model_that_openvino_refuses_is_compiled_anew(
     assert durable.kept(blob) != b"<another release's>"
 
 
-def test_compiling_in_threads_leaves_the_locale_alone(bundle: Bundle) -> None:
-    before = locale.setlocale(locale.LC_ALL)
-    with trt_pipeline(bundle, backend="openvino") as pipe:
-        for width in range(32, 72, 8):
-            pipe("red", width=width, num_inference_steps=1, seed=0)
-    assert locale.setlocale(locale.LC_ALL) == before
+def test_openvinos_own_cache_which_changes_the_locale_is_not_used(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    core = openvino.import_openvino().Core
+    configs: list[Mapping[str, str]] = []
+    for name in ("compile_model", "import_model"):
+        call = getattr(core, name)
+
+        def noted(self: Any, model: Any, device: str, config: Any, call: Any = call) -> Any:
+            configs.append(config)
+            return call(self, model, device, config)
+
+        monkeypatch.setattr(core, name, noted)
+    assert [black_level(bundle), black_level(bundle)] == [64, 64]
+    assert configs == [{"INFERENCE_PRECISION_HINT": "f32"}] * 2
+
+
+def test_what_an_unverified_bundle_gives_is_not_kept(
+    own_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = own_bundle.file("onnx/decoder.weights")
+    genuine = weights.read_bytes()
+    weights.write_bytes(np.full(len(genuine) // 4, 32, np.float32).tobytes())
+    assert black_level(load_bundle(own_bundle.path, "none")) == 32
+    weights.write_bytes(genuine)
+    assert black_level(load_bundle(own_bundle.path)) == 64
+
+
+def test_several_parts_of_a_call_are_prepared_once(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    compile_one = OpenVinoGraph._compile
+
+    def noted(graph: OpenVinoGraph, *given: Any) -> Any:
+        started.append(threading.current_thread().name)
+        time.sleep(0.05)
+        return compile_one(graph, *given)
+
+    monkeypatch.setattr(OpenVinoGraph, "_compile", noted)
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("decoder")
+        assert isinstance(graph, CompiledGraph)
+        for _ in range(5):
+            graph.prepare(SIZES)
+        graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
+    assert len(started) == 1
 
 
 def test_openvino_runs_without_a_place_for_compiled_models(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trt_pipeline.durable import exchange, naming, own, require_room, write_synced
+from trt_pipeline.durable import exchange, keep, kept, naming, own, require_room, write_synced
 
 
 def test_two_folders_swap_their_names(tmp_path: Path) -> None:
@@ -71,3 +71,14 @@ def test_an_error_names_the_file_that_was_meant(error: OSError, named: str | Non
     with pytest.raises(OSError, match=r"full|no|gone|broken"), naming(Path("a"), Path(".a.new")):
         raise error
     assert error.filename == named
+
+
+def test_a_kept_file_with_another_byte_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "a.model"
+    keep(path, b"what was made")
+    assert kept(path) == b"what was made"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert kept(path) is None
+    assert kept(tmp_path / "none") is None

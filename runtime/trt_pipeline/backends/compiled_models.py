@@ -1,8 +1,8 @@
 """Models that OpenVINO compiled, kept on disk so that only the first process compiles.
 
-OpenVINO's own cache does that too. But it reads, reshapes and hashes a model to find it again, a
-quarter of a small model's cold start, and puts the whole process into the C locale meanwhile, where
-threads that do so at once leave it.
+OpenVINO's own cache does that too. But it reshapes and hashes a model to find it again, a fifth of
+a small model's cold start, and puts the whole process into the C locale meanwhile, where threads
+that do so at once leave it.
 """
 
 import logging
@@ -24,22 +24,23 @@ class CompiledModels:
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
         self._core = core
+        self._folder = cache_folder() / "openvino"
         self._fits = "\n".join([version, cpu, " ".join(sorted(able))])
 
-    def compiled(self, source: str, config: Mapping[str, str], model: Callable[[], Any]) -> Any:
+    def compiled(self, source: str, config: Mapping[str, str], make: Callable[[], Any]) -> Any:
         """The compiled form of a model, which is made where it is not kept.
 
-        source: all that makes another model of it: hashes, shapes. RuntimeError if OpenVINO fails.
+        source: all that makes another model of it: hashes, shapes.
         """
         options = "".join(f"{name}={config[name]}\n" for name in sorted(config))
         name = sha256(f"{self._fits}\n{options}{source}".encode()).hexdigest()
-        path = cache_folder() / "openvino" / f"{name[:32]}.model"
+        path = self._folder / f"{name[:32]}.model"
         content = kept(path)
         if content is not None:
             try:
                 return self._core.import_model(content, "CPU", config)
             except RuntimeError as error:
                 logger.info("%s is not taken, compiling anew: %s", path, error)
-        compiled = self._core.compile_model(model(), "CPU", config)
+        compiled = make()
         keep(path, compiled.export_model().getvalue())
         return compiled

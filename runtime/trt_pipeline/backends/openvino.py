@@ -1,8 +1,10 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Lock, Thread
 from typing import Any, TypeAlias
@@ -15,6 +17,7 @@ from trt_pipeline.backends.compiled_models import CompiledModels
 from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.integrity import file_problem
 from trt_pipeline.bundle.manifest import GraphPrecision, TensorSpec
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
@@ -71,31 +74,58 @@ class OpenVinoBackend(CpuBackend):
 
     def open_graph(self, name: str) -> "OpenVinoGraph":
         """Read the graph's file; BackendError if OpenVINO refuses it."""
-        spec = self.bundle.graph(name, self.source(name))
         path = onnx_file(self.bundle, name, self.source(name))
         try:
             model = self._core.read_model(path)
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        files = [self.bundle.files[file] for file in (spec.path, spec.weights)]
-        hint = {"INFERENCE_PRECISION_HINT": self.hint(name)}
+        config = {"INFERENCE_PRECISION_HINT": self.hint(name)}
+        kept = self._kept if self._may_be_kept(name) else None
+        source = Source(self._core, model, config, kept, "\n".join(self._hashes(name)))
+        return OpenVinoGraph(name, source, self.bundle, self.threads)
 
-        def compiled(shapes: Mapping[str, tuple[int, ...]], streams: int) -> Any:
-            """streams: how many runs may share the threads at a time."""
+    def _may_be_kept(self, graph: str) -> bool:
+        """Small models of files that are as listed, which a bundle opened unverified may not be."""
+        spec = self.bundle.graph(graph, self.source(graph))
+        files = {name: self.bundle.files[name] for name in (spec.path, spec.weights)}
+        return files[spec.weights].size <= MAX_CACHED_BYTES and not any(
+            file_problem(self.bundle.path, name, file, hashes=True) for name, file in files.items()
+        )
 
-            def reshaped() -> Any:
-                fixed = model.clone()
-                fixed.reshape({name: list(shape) for name, shape in shapes.items()})
-                return fixed
+    def _hashes(self, graph: str) -> list[str]:
+        spec = self.bundle.graph(graph, self.source(graph))
+        return [self.bundle.files[name].sha256 for name in (spec.path, spec.weights)]
 
-            config = hint | ({"NUM_STREAMS": str(streams)} if streams > 1 else {})
-            if files[1].size > MAX_CACHED_BYTES:
-                return self._core.compile_model(reshaped(), "CPU", config)
-            lines = [file.sha256 for file in files]
-            lines += [f"{n}={','.join(map(str, shapes[n]))}" for n in sorted(shapes)]
-            return self._kept.compiled("\n".join(lines), config, reshaped)
 
-        return OpenVinoGraph(name, compiled, self.bundle, self.threads)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A graph as it was read: of free sizes, to be compiled."""
+
+    core: Any
+    model: Any
+    config: Mapping[str, str]
+    """OpenVINO's options."""
+    kept: CompiledModels | None
+    """Where compiled forms of it are; None if they are not kept."""
+    hashes: str
+    """Of its files."""
+
+    def compiled(self, shapes: Mapping[str, tuple[int, ...]], streams: int) -> Any:
+        """OpenVINO's model for inputs of these shapes; RuntimeError if it fails.
+
+        streams: how many runs may share the threads at a time.
+        """
+        config = {**self.config, **({"NUM_STREAMS": str(streams)} if streams > 1 else {})}
+
+        def compile_model() -> Any:
+            fixed = self.model.clone()
+            fixed.reshape({name: list(shape) for name, shape in shapes.items()})
+            return self.core.compile_model(fixed, "CPU", config)
+
+        if self.kept is None:
+            return compile_model()
+        lines = [f"{name}={','.join(map(str, shapes[name]))}" for name in sorted(shapes)]
+        return self.kept.compiled("\n".join([self.hashes, *lines]), config, compile_model)
 
 
 class OpenVinoGraph:
@@ -104,7 +134,7 @@ class OpenVinoGraph:
     def __init__(
         self,
         name: str,
-        compiled: Callable[[Mapping[str, tuple[int, ...]], int], Any],
+        source: Source,
         bundle: Bundle,
         threads: int,
     ) -> None:
@@ -113,10 +143,10 @@ class OpenVinoGraph:
         self.inputs = spec.inputs
         self.outputs = spec.outputs
         self._name = name
-        self._compiled_model = compiled
+        self._source = source
         self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
-        self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
+        self._compiled: OrderedDict[Key, Future[Compiled]] = OrderedDict()
         self._lock = Lock()
 
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
@@ -127,11 +157,12 @@ class OpenVinoGraph:
                 if "rows" in tensors:
                     return step_of(tensors, outputs)
                 return {name: tensor.copy() for name, tensor in outputs[0].items()}
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise BackendError(f"{self._name}: OpenVINO failed: {error}") from error
 
     def prepare(self, sizes: Mapping[str, int]) -> None:
-        """Begin to compile for inputs of these sizes, by dimension; a run waits for it."""
+        """Begin to compile for inputs of these sizes, by dimension; a run waits for it, and so does
+        the end of the process."""
         parts = self._parts(
             {
                 spec.name: np.zeros(
@@ -140,8 +171,12 @@ class OpenVinoGraph:
                 for spec in self.inputs
             }
         )
-        if self._key(parts) not in self._compiled:
-            Thread(target=self._try_to_compile, args=(parts,)).start()
+        future, is_new = self._future(parts)
+        if is_new:
+            try:
+                Thread(target=self._fill, args=(future, parts)).start()
+            except RuntimeError:  # no more threads
+                self._fill(future, parts)
 
     def _parts(self, tensors: Tensors) -> list[Tensors]:
         if "rows" not in tensors:
@@ -166,23 +201,36 @@ class OpenVinoGraph:
         return len(parts), tuple(parts[0][name].shape for name in given)
 
     def _compiled_for(self, parts: Sequence[Tensors]) -> "Compiled":
+        future, is_new = self._future(parts)
+        if is_new:
+            self._fill(future, parts)
+        return future.result()
+
+    def _future(self, parts: Sequence[Tensors]) -> "tuple[Future[Compiled], bool]":
+        """The compiled graph for these shapes, and whether it is left to the caller to make it."""
         key = self._key(parts)
         with self._lock:
-            if key not in self._compiled:
-                self._compiled[key] = self._compile(parts[0], len(parts))
+            is_new = key not in self._compiled
+            if is_new:
+                self._compiled[key] = Future()
                 if len(self._compiled) > MOST_COMPILED:
                     self._compiled.popitem(last=False)
             self._compiled.move_to_end(key)
-            return self._compiled[key]
+            return self._compiled[key], is_new
 
-    def _try_to_compile(self, parts: Sequence[Tensors]) -> None:
-        with suppress(RuntimeError):  # a run meets it again
-            self._compiled_for(parts)
+    def _fill(self, future: "Future[Compiled]", parts: Sequence[Tensors]) -> None:
+        """A failure is that of the runs that wait for it; the next one tries again."""
+        try:
+            future.set_result(self._compile(parts[0], len(parts)))
+        except BaseException as error:
+            with self._lock:
+                self._compiled.pop(self._key(parts), None)
+            future.set_exception(error)
 
     def _compile(self, part: Tensors, streams: int) -> "Compiled":
         constants = prediction_inputs(part) if len(part) < len(self.inputs) else {}
         shapes = {name: tensor.shape for name, tensor in {**part, **constants}.items()}
-        return Compiled(self._compiled_model(shapes, streams), self.outputs, constants)
+        return Compiled(self._source.compiled(shapes, streams), self.outputs, constants)
 
 
 class Compiled:
@@ -223,7 +271,7 @@ class Lane:
         for name, tensor in tensors.items():
             if name not in self._inputs:
                 self._inputs[name] = self._request.get_tensor(name).data
-            np.copyto(self._inputs[name], tensor)
+            np.copyto(self._inputs[name], tensor, casting="no")
 
     def start(self, tensors: Tensors) -> None:
         """Run with these inputs."""

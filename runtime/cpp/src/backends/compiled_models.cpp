@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -56,7 +55,7 @@ void keep(const std::filesystem::path& path, const std::string& content) {
 
 }  // namespace
 
-CompiledModels::CompiledModels(ov::Core core) : core_(std::move(core)) {
+CompiledModels::CompiledModels(ov::Core core) : core_(std::move(core)), folder_(folder()) {
   auto able = core_.get_property("CPU", ov::device::capabilities);
   std::ranges::sort(able);
   fits_ = concat(ov::get_openvino_version().buildNumber, "\n",
@@ -64,15 +63,14 @@ CompiledModels::CompiledModels(ov::Core core) : core_(std::move(core)) {
   for (std::size_t i = 0; i < able.size(); ++i) fits_ += (i ? " " : "") + able[i];
 }
 
-ov::CompiledModel CompiledModels::compiled(
-    const std::string& source, const Options& options,
-    const std::function<std::shared_ptr<ov::Model>()>& model) {
+ov::CompiledModel CompiledModels::compiled(const std::string& source, const Options& options,
+                                           const std::function<ov::CompiledModel()>& make) {
   const ov::AnyMap config(options.begin(), options.end());
   std::string text = fits_ + "\n";
   for (const auto& [name, value] : options) text += concat(name, "=", value, "\n");
   const std::string name = bytes_sha256(text + source).substr(0, name_size) + ".model";
-  const std::filesystem::path path = folder() / name;
-  const bool keeps = path.has_parent_path();
+  const std::filesystem::path path = folder_ / name;
+  const bool keeps = !folder_.empty();
   if (auto content = keeps ? kept(path) : std::nullopt) {
     try {
       std::istringstream stream(std::move(*content));
@@ -81,7 +79,7 @@ ov::CompiledModel CompiledModels::compiled(
       // Another OpenVINO's, or another CPU's: compile anew.
     }
   }
-  ov::CompiledModel compiled = core_.compile_model(model(), "CPU", config);
+  ov::CompiledModel compiled = make();
   if (keeps) {
     std::ostringstream stream;
     compiled.export_model(stream);

@@ -1,12 +1,13 @@
 // Models that OpenVINO compiled, kept on disk so that only the first process compiles.
 //
-// OpenVINO's own cache does that too. But it reads, reshapes and hashes a model to find it again, a
-// quarter of a small model's cold start, and puts the whole process into the C locale meanwhile,
+// OpenVINO's own cache does that too. But it reshapes and hashes a model to find it again, a fifth
+// of a small model's cold start, and puts the whole process into the C locale meanwhile,
 // where threads that do so at once leave it.
 #pragma once
 
+#include <filesystem>
 #include <functional>
-#include <memory>
+#include <map>
 #include <openvino/openvino.hpp>
 #include <string>
 
@@ -23,10 +24,11 @@ class CompiledModels {
   // The compiled form of a model, which is made where it is not kept. source: all that makes
   // another model of it: hashes, shapes.
   ov::CompiledModel compiled(const std::string& source, const Options& options,
-                             const std::function<std::shared_ptr<ov::Model>()>& model);
+                             const std::function<ov::CompiledModel()>& make);
 
  private:
   ov::Core core_;
+  std::filesystem::path folder_;  // empty if there is none
   std::string fits_;
 };
 

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <list>
 #include <mutex>
 #include <openvino/openvino.hpp>
-#include <thread>
+#include <optional>
 
 #include "../errors.hpp"
+#include "../integrity.hpp"
 #include "../onnx_files.hpp"
 #include "backend.hpp"
 #include "compiled_models.hpp"
@@ -23,7 +25,7 @@ namespace {
 // In which the rows of a step run side by side, where there are as many threads: half the threads
 // wait for each other after every layer, which takes a fifth off a small model's step.
 constexpr std::size_t most_parts = 2;
-constexpr std::size_t kept_shapes = 4;  // compiled sets of shapes a graph; each holds its weights
+constexpr std::size_t most_compiled = 4;  // sets of shapes a graph; each holds its weights
 // Weights of a graph above which compiled models, each as large, are not kept on disk.
 constexpr std::int64_t max_cached_bytes = 256 << 20;
 
@@ -45,16 +47,10 @@ ov::element::Type element_type(DType dtype) {
 // eighth of a small model's step, and copies far less.
 class Lane {
  public:
-  // BackendError if an output is of another type than the graph's.
-  Lane(ov::InferRequest request, const std::string& graph, const std::vector<TensorSpec>& outputs)
+  Lane(ov::InferRequest request, const std::vector<TensorSpec>& outputs)
       : request_(std::move(request)) {
     for (const TensorSpec& spec : outputs) {
       const ov::Tensor made = request_.get_tensor(spec.name);
-      if (made.get_element_type() != element_type(spec.dtype)) {
-        throw BackendError(concat(graph, ": ", spec.name, " is ",
-                                  made.get_element_type().get_type_name(), ", expected ",
-                                  name_of(spec.dtype), ". Export the checkpoint again."));
-      }
       outputs_.emplace(spec.name, TensorView(spec.dtype, made.get_shape(), made.data()));
     }
   }
@@ -83,16 +79,19 @@ class Lane {
   TensorViews outputs_;
 };
 
+// BackendError if an input or output of a graph is of another type than the manifest says.
+void check_type(const ov::Output<ov::Node>& port, const TensorSpec& spec) {
+  if (port.get_element_type() == element_type(spec.dtype)) return;
+  throw BackendError(concat(spec.name, " is ", port.get_element_type().get_type_name(),
+                            ", expected ", name_of(spec.dtype), ". Export the checkpoint again."));
+}
+
 // One compiled set of shapes, with the lanes that no call uses at the moment.
 class Compiled {
  public:
   // constants: inputs that no run changes.
-  Compiled(ov::CompiledModel model, std::string graph, const std::vector<TensorSpec>& outputs,
-           Tensors constants)
-      : model_(std::move(model)),
-        graph_(std::move(graph)),
-        outputs_(outputs),
-        constants_(std::move(constants)) {}
+  Compiled(ov::CompiledModel model, const std::vector<TensorSpec>& outputs, Tensors constants)
+      : model_(std::move(model)), outputs_(outputs), constants_(std::move(constants)) {}
 
   Lane take() {
     const std::lock_guard lock(mutex_);
@@ -101,7 +100,7 @@ class Compiled {
       idle_.pop_back();
       return lane;
     }
-    Lane lane(model_.create_infer_request(), graph_, outputs_);
+    Lane lane(model_.create_infer_request(), outputs_);
     lane.write({constants_.begin(), constants_.end()});
     return lane;
   }
@@ -113,7 +112,6 @@ class Compiled {
 
  private:
   ov::CompiledModel model_;
-  std::string graph_;
   std::vector<TensorSpec> outputs_;
   Tensors constants_;
   std::vector<Lane> idle_;
@@ -130,15 +128,22 @@ class OpenVinoGraph : public Graph {
         threads_(static_cast<std::size_t>(threads)),
         check_(name_, spec.inputs, bundle),
         core_(core),
-        kept_(core),
-        options_(std::move(options)),
-        files_{bundle.manifest.files.at(spec.path), bundle.manifest.files.at(spec.weights)} {
+        options_(std::move(options)) {
     try {
       model_ = core_.read_model(path.string());
-      for (const TensorSpec& input : spec.inputs) model_->input(input.name);
-      for (const TensorSpec& output : spec.outputs) model_->output(output.name);
+      for (const TensorSpec& input : spec.inputs) check_type(model_->input(input.name), input);
+      for (const TensorSpec& output : spec.outputs) check_type(model_->output(output.name), output);
     } catch (const std::exception& error) {
       throw BackendError(concat(path.string(), " could not be opened: ", error.what()));
+    }
+    // A bundle that was opened unverified may hold other files than it lists.
+    const auto as_listed = [&](const std::string& name) {
+      return file_problem(bundle.path, name, bundle.manifest.files.at(name), true).empty();
+    };
+    const FileSpec& weights = bundle.manifest.files.at(spec.weights);
+    if (weights.size <= max_cached_bytes && as_listed(spec.path) && as_listed(spec.weights)) {
+      kept_.emplace(core_);
+      hashes_ = concat(bundle.manifest.files.at(spec.path).sha256, "\n", weights.sha256);
     }
   }
 
@@ -156,15 +161,11 @@ class OpenVinoGraph : public Graph {
       const std::size_t count = parts_of(rows->second[0]);
       shapes = {count, part_shapes(step, count)};
     }
-    const std::lock_guard lock(preparing_mutex_);
-    if (knows(shapes)) return;
-    preparing_ = std::jthread([this, shapes] {
-      try {
-        compiled_for(shapes);
-      } catch (const std::exception&) {
-        // A run meets it again.
-      }
-    });
+    try {
+      compiled_for(shapes, std::launch::async);
+    } catch (const std::system_error&) {
+      // No more threads: the run compiles.
+    }
   }
 
   Tensors run(const TensorViews& inputs) override {
@@ -196,7 +197,7 @@ class OpenVinoGraph : public Graph {
                     const std::function<Tensors(const std::vector<TensorViews>&)>& use) {
     Shapes shapes{parts.size(), {}};
     for (const auto& [name, view] : parts.front()) shapes.second[name] = view.shape;
-    const auto compiled = compiled_for(shapes);
+    const auto compiled = finished(shapes);
     std::vector<Lane> lanes;
     for (const TensorViews& part : parts) lanes.emplace_back(compiled->take()).start(part);
     std::vector<TensorViews> outputs;
@@ -206,27 +207,34 @@ class OpenVinoGraph : public Graph {
     return made;
   }
 
-  bool knows(const Shapes& shapes) {
-    const std::lock_guard lock(mutex_);
-    return find(shapes) != compiled_.end();
+  using Future = std::shared_future<std::shared_ptr<Compiled>>;
+
+  // Made by the first call with these shapes; others wait meanwhile. The next one tries again if it
+  // fails.
+  std::shared_ptr<Compiled> finished(const Shapes& shapes) {
+    const Future future = compiled_for(shapes, std::launch::deferred);
+    try {
+      return future.get();
+    } catch (const std::exception&) {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(compiled_, [&](const auto& entry) { return entry.first == shapes; });
+      throw;
+    }
   }
 
-  // Made by the first call with these shapes; others wait meanwhile.
-  std::shared_ptr<Compiled> compiled_for(const Shapes& shapes) {
+  // policy: when to compile for shapes that are not known yet.
+  Future compiled_for(const Shapes& shapes, std::launch policy) {
     const std::lock_guard lock(mutex_);
-    const auto found = find(shapes);
+    const auto found = std::find_if(compiled_.begin(), compiled_.end(),
+                                    [&](const auto& entry) { return entry.first == shapes; });
     if (found != compiled_.end()) {
       compiled_.splice(compiled_.begin(), compiled_, found);
     } else {
-      compiled_.emplace_front(shapes, compile(shapes));
-      if (compiled_.size() > kept_shapes) compiled_.pop_back();
+      const auto make = [this, shapes] { return compile(shapes); };
+      compiled_.emplace_front(shapes, std::async(policy, make).share());
+      if (compiled_.size() > most_compiled) compiled_.pop_back();
     }
     return compiled_.front().second;
-  }
-
-  std::list<std::pair<Shapes, std::shared_ptr<Compiled>>>::iterator find(const Shapes& shapes) {
-    return std::find_if(compiled_.begin(), compiled_.end(),
-                        [&](const auto& entry) { return entry.first == shapes; });
   }
 
   std::shared_ptr<Compiled> compile(const Shapes& shapes) {
@@ -235,31 +243,28 @@ class OpenVinoGraph : public Graph {
     if (part.size() < spec_.inputs.size()) constants = prediction_inputs(part.at("latents"));
     std::map<std::string, Shape> fixed = part;
     for (const auto& [name, tensor] : constants) fixed[name] = tensor.shape;
-    return std::make_shared<Compiled>(compiled_model(fixed, streams), name_, spec_.outputs,
+    return std::make_shared<Compiled>(compiled_model(fixed, streams), spec_.outputs,
                                       std::move(constants));
   }
 
   ov::CompiledModel compiled_model(const std::map<std::string, Shape>& shapes,
                                    std::size_t streams) {
-    const auto reshaped = [&] {
+    Options options = options_;
+    if (streams > 1) options["NUM_STREAMS"] = std::to_string(streams);
+    const auto make = [&] {
       const auto model = model_->clone();
       std::map<std::string, ov::PartialShape> partial;
       for (const auto& [name, shape] : shapes) partial[name] = ov::Shape(shape);
       model->reshape(partial);
-      return model;
+      return core_.compile_model(model, "CPU", {options.begin(), options.end()});
     };
-    Options options = options_;
-    if (streams > 1) options["NUM_STREAMS"] = std::to_string(streams);
-    const auto& [graph, weights] = files_;
-    if (weights.size > max_cached_bytes) {
-      return core_.compile_model(reshaped(), "CPU", {options.begin(), options.end()});
-    }
-    std::string source = concat(graph.sha256, "\n", weights.sha256);
+    if (!kept_) return make();
+    std::string source = hashes_;
     for (const auto& [name, shape] : shapes) {
       source += concat("\n", name, "=");
       for (std::size_t i = 0; i < shape.size(); ++i) source += concat(i ? "," : "", shape[i]);
     }
-    return kept_.compiled(source, options, reshaped);
+    return kept_->compiled(source, options, make);
   }
 
   static Tensors copied(const TensorViews& views) {
@@ -278,14 +283,13 @@ class OpenVinoGraph : public Graph {
   std::size_t threads_;
   TensorCheck check_;
   ov::Core core_;
-  CompiledModels kept_;
   Options options_;
-  std::pair<FileSpec, FileSpec> files_;  // the graph and its weights
+  std::optional<CompiledModels> kept_;  // none if compiled forms are not kept on disk
+  std::string hashes_;                  // of the graph's files
   std::shared_ptr<ov::Model> model_;
-  std::list<std::pair<Shapes, std::shared_ptr<Compiled>>> compiled_;  // last used first
   std::mutex mutex_;
-  std::mutex preparing_mutex_;
-  std::jthread preparing_;  // ends before what it uses
+  // Last used first. Its end waits for what is being compiled, of the members above.
+  std::list<std::pair<Shapes, Future>> compiled_;
 };
 
 // One of the backends that OpenVINO gives.
