@@ -62,7 +62,8 @@ def bench(
 ) -> None:
     """Time BUNDLE on each backend: whole pictures and their parts, warm and cold.
 
-    Backends take turns, each in a process of its own; pictures are compared with the first one's.
+    Backends take turns, each in a process of its own; pictures are compared with those of the first
+    that runs.
     """
     loaded, verification = load_verified(bundle)
     names = backends or runnable_backends(loaded)

@@ -39,7 +39,7 @@ class Row:
     joules: float | None = None
     """GPU energy of a call, at the median."""
     difference: Difference | None = None
-    """From the first candidate's pictures, at worst; None for itself."""
+    """From the pictures of the first candidate that ran, at worst; None for itself."""
     error: str | None = None
     """Why there is no measurement, or no further one."""
 
@@ -54,7 +54,7 @@ class Row:
 
     @property
     def believed(self) -> bool:
-        """Whether its pictures are those of the first candidate."""
+        """Whether its pictures are those of the first candidate that ran."""
         return bool(self.seconds) and (self.difference is None or self.difference.agrees)
 
 
