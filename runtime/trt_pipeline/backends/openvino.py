@@ -18,7 +18,7 @@ from trt_pipeline.backends.cpu import CpuBackend
 from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.integrity import file_problem
-from trt_pipeline.bundle.manifest import GraphPrecision, TensorSpec
+from trt_pipeline.bundle.manifest import FileSpec, GraphPrecision, TensorSpec
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 
@@ -79,22 +79,22 @@ class OpenVinoBackend(CpuBackend):
             model = self._core.read_model(path)
         except RuntimeError as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        config = {"INFERENCE_PRECISION_HINT": self.hint(name)}
-        kept = self._kept if self._may_be_kept(name) else None
-        source = Source(self._core, model, config, kept, "\n".join(self._hashes(name)))
+        spec = self.bundle.graph(name, self.source(name))
+        files = {file: self.bundle.files[file] for file in (spec.path, spec.weights)}
+        may_be_kept = files[spec.weights].size <= MAX_CACHED_BYTES and self._are_as_listed(files)
+        source = Source(
+            core=self._core,
+            model=model,
+            config={"INFERENCE_PRECISION_HINT": self.hint(name)},
+            kept=self._kept if may_be_kept else None,
+            hashes="\n".join(file.sha256 for file in files.values()),
+        )
         return OpenVinoGraph(name, source, self.bundle, self.threads)
 
-    def _may_be_kept(self, graph: str) -> bool:
-        """Small models of files that are as listed, which a bundle opened unverified may not be."""
-        spec = self.bundle.graph(graph, self.source(graph))
-        files = {name: self.bundle.files[name] for name in (spec.path, spec.weights)}
-        return files[spec.weights].size <= MAX_CACHED_BYTES and not any(
-            file_problem(self.bundle.path, name, file, hashes=True) for name, file in files.items()
-        )
-
-    def _hashes(self, graph: str) -> list[str]:
-        spec = self.bundle.graph(graph, self.source(graph))
-        return [self.bundle.files[name].sha256 for name in (spec.path, spec.weights)]
+    def _are_as_listed(self, files: Mapping[str, FileSpec]) -> bool:
+        """Which those of a bundle that was opened unverified may not be."""
+        folder = self.bundle.path
+        return not any(file_problem(folder, *item, hashes=True) for item in files.items())
 
 
 @dataclass(frozen=True, slots=True)
