@@ -3,8 +3,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from trt_pipeline import (
 from trt_pipeline.backends import (
     Backend,
     CompiledGraph,
+    compiled_models,
     open_backend,
     openvino,
     openvino_bf16,
@@ -195,7 +197,7 @@ def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
         graph = backend.open_graph("decoder")
         for height in (4, 5, 6, 7, 8, 4):
             graph.run(latents(1, 4, height, 8))
-        assert [shapes[0][2] for _, shapes in graph._compiled] == [6, 7, 8, 4]
+        assert [dict(shapes)["latents"][2] for _, shapes in graph._entries] == [6, 7, 8, 4]
 
 
 def black_level(bundle: Bundle) -> int:
@@ -312,6 +314,29 @@ def test_a_kept_model_that_openvino_refuses_is_compiled_anew(
     assert durable.kept(blob) != b"<another release's>"
 
 
+def test_models_unused_for_longest_make_room(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache/trt-pipeline/openvino"
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("decoder")
+        graph.run(latents(1, 4, 4, 4))
+        (first,) = folder.iterdir()
+        graph.run(latents(1, 4, 4, 5))
+        (second,) = set(folder.iterdir()) - {first}
+        os.utime(second, (0, 0))
+        monkeypatch.setattr(compiled_models, "MAX_BYTES", int(2.5 * first.stat().st_size))
+        graph.run(latents(1, 4, 4, 6))
+    kept = set(folder.iterdir())
+    assert len(kept) == 2
+    assert first in kept
+    os.utime(first, (0, 0))
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        backend.graph("decoder").run(latents(1, 4, 4, 4))
+    assert first.stat().st_mtime > 0
+
+
 def test_openvinos_own_cache_which_changes_the_locale_is_not_used(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +365,30 @@ def test_what_an_unverified_bundle_gives_is_not_kept(
     assert black_level(load_bundle(own_bundle.path, "none")) == 32
     weights.write_bytes(genuine)
     assert black_level(load_bundle(own_bundle.path)) == 64
+
+
+def test_an_interrupted_call_leaves_the_pipeline_usable(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = openvino.Source.compiled
+    monkeypatch.setattr(openvino.Source, "compiled", raising(KeyboardInterrupt))
+    monkeypatch.setattr(Thread, "start", raising(KeyboardInterrupt))
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("decoder")
+        assert isinstance(graph, CompiledGraph)
+        with pytest.raises(KeyboardInterrupt):
+            graph.prepare(SIZES)
+        with pytest.raises(KeyboardInterrupt):
+            graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
+        monkeypatch.setattr(openvino.Source, "compiled", compiled)
+        graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
+
+
+def raising(error: type[BaseException]) -> Callable[..., None]:
+    def interrupt(*_: Any) -> None:
+        raise error
+
+    return interrupt
 
 
 def test_several_parts_of_a_call_are_prepared_once(

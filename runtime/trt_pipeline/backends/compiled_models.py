@@ -6,7 +6,9 @@ that do so at once leave it.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +16,9 @@ from trt_pipeline.durable import keep, kept
 from trt_pipeline.machine import cache_folder
 
 logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2**30
+"""Of all that is kept; what was not used for longest goes."""
 
 
 class CompiledModels:
@@ -38,9 +43,22 @@ class CompiledModels:
         content = kept(path)
         if content is not None:
             try:
-                return self._core.import_model(content, "CPU", config)
+                compiled = self._core.import_model(content, "CPU", config)
+                with suppress(OSError):
+                    os.utime(path)
+                return compiled
             except RuntimeError as error:
                 logger.info("%s is not taken, compiling anew: %s", path, error)
         compiled = make()
         keep(path, compiled.export_model().getvalue())
+        with suppress(OSError):
+            self._make_room()
         return compiled
+
+    def _make_room(self) -> None:
+        found = [(path.stat(), path) for path in self._folder.iterdir()]
+        total = 0
+        for status, path in sorted(found, key=lambda one: one[0].st_mtime_ns, reverse=True):
+            total += status.st_size
+            if total > MAX_BYTES:
+                path.unlink()

@@ -1,10 +1,10 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from threading import Lock, Thread
 from typing import Any, TypeAlias
@@ -31,8 +31,8 @@ wait for each other after every layer, which takes a fifth off a small model's s
 MAX_CACHED_BYTES = 256 * 2**20
 """Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
-Key: TypeAlias = tuple[int, tuple[tuple[int, ...], ...]]
-"""Runs at a time, and the shapes of the inputs of one."""
+Key: TypeAlias = tuple[int, tuple[tuple[str, tuple[int, ...]], ...]]
+"""Runs at a time, and the shapes of the inputs of one by name."""
 
 
 def obstacle(bundle: Bundle | None = None) -> str | None:
@@ -146,7 +146,7 @@ class OpenVinoGraph:
         self._source = source
         self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
-        self._compiled: OrderedDict[Key, Future[Compiled]] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._lock = Lock()
 
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
@@ -171,12 +171,10 @@ class OpenVinoGraph:
                 for spec in self.inputs
             }
         )
-        future, is_new = self._future(parts)
+        entry, is_new = self._entry(parts)
         if is_new:
-            try:
-                Thread(target=self._fill, args=(future, parts)).start()
-            except RuntimeError:  # no more threads
-                self._fill(future, parts)
+            with suppress(RuntimeError):  # no more threads: the run compiles
+                Thread(target=entry.prepare).start()
 
     def _parts(self, tensors: Tensors) -> list[Tensors]:
         if "rows" not in tensors:
@@ -186,7 +184,7 @@ class OpenVinoGraph:
     @contextmanager
     def _ran(self, parts: Sequence[Tensors]) -> Iterator[list[Tensors]]:
         """The outputs of parts of equal shapes, run at the same time; they hold until it ends."""
-        compiled = self._compiled_for(parts)
+        compiled = self._entry(parts)[0].compiled()
         with ExitStack() as stack:
             lanes = [stack.enter_context(compiled.lane()) for _ in parts]
             try:
@@ -196,41 +194,46 @@ class OpenVinoGraph:
                 outputs = [lane.outputs() for lane in lanes]
             yield outputs
 
-    def _key(self, parts: Sequence[Tensors]) -> Key:
+    def _entry(self, parts: Sequence[Tensors]) -> "tuple[Entry, bool]":
+        """What compiles for parts of these shapes, and whether it is new."""
         given = (spec.name for spec in self.inputs if spec.name in parts[0])
-        return len(parts), tuple(parts[0][name].shape for name in given)
-
-    def _compiled_for(self, parts: Sequence[Tensors]) -> "Compiled":
-        future, is_new = self._future(parts)
-        if is_new:
-            self._fill(future, parts)
-        return future.result()
-
-    def _future(self, parts: Sequence[Tensors]) -> "tuple[Future[Compiled], bool]":
-        """The compiled graph for these shapes, and whether it is left to the caller to make it."""
-        key = self._key(parts)
+        key = len(parts), tuple((name, parts[0][name].shape) for name in given)
         with self._lock:
-            is_new = key not in self._compiled
-            if is_new:
-                self._compiled[key] = Future()
-                if len(self._compiled) > MOST_COMPILED:
-                    self._compiled.popitem(last=False)
-            self._compiled.move_to_end(key)
-            return self._compiled[key], is_new
+            is_new = key not in self._entries
+            entry = self._entries.setdefault(key, Entry(partial(self._compile, *key)))
+            self._entries.move_to_end(key)
+            full = len(self._entries) > MOST_COMPILED
+            dropped = self._entries.popitem(last=False) if full else None
+        del dropped  # without the lock, as freeing it takes long
+        return entry, is_new
 
-    def _fill(self, future: "Future[Compiled]", parts: Sequence[Tensors]) -> None:
-        """A failure is that of the runs that wait for it; the next one tries again."""
-        try:
-            future.set_result(self._compile(parts[0], len(parts)))
-        except BaseException as error:
-            with self._lock:
-                self._compiled.pop(self._key(parts), None)
-            future.set_exception(error)
-
-    def _compile(self, part: Tensors, streams: int) -> "Compiled":
-        constants = prediction_inputs(part) if len(part) < len(self.inputs) else {}
-        shapes = {name: tensor.shape for name, tensor in {**part, **constants}.items()}
+    def _compile(self, streams: int, part: Iterable[tuple[str, tuple[int, ...]]]) -> "Compiled":
+        shapes = dict(part)
+        whole = len(shapes) == len(self.inputs)
+        constants = {} if whole else prediction_inputs(shapes["latents"])
+        shapes |= {name: tensor.shape for name, tensor in constants.items()}
         return Compiled(self._source.compiled(shapes, streams), self.outputs, constants)
+
+
+class Entry:
+    """A graph for one set of shapes, compiled by whoever needs it first; others wait meanwhile."""
+
+    def __init__(self, make: "Callable[[], Compiled]") -> None:
+        self._make = make
+        self._made: Compiled | None = None
+        self._lock = Lock()
+
+    def compiled(self) -> "Compiled":
+        """RuntimeError if OpenVINO fails; the next call tries again."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def prepare(self) -> None:
+        """Compile now; a failure is left to whoever needs it."""
+        with suppress(Exception):
+            self.compiled()
 
 
 class Compiled:

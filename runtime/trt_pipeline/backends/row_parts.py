@@ -26,15 +26,16 @@ def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
     return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
 
 
-def prediction_inputs(part: Tensors) -> Tensors:
-    """The other inputs of a part, which let the denoiser give its prediction as m0."""
-    shape = part["latents"].shape
+def prediction_inputs(latents: tuple[int, ...]) -> Tensors:
+    """The other inputs of a part with latents of this shape, which let the denoiser give its
+    prediction as m0."""
+    count = latents[0]
     return {
-        "history": np.zeros((3, *shape), np.float32),
-        "noise": np.zeros(shape, np.float32),
-        "coefficients": np.tile(PREDICTION, (shape[0], 1)),
-        "rows": np.arange(shape[0], dtype=np.int32),
-        "guidance": np.eye(shape[0], dtype=np.float32),
+        "history": np.zeros((3, *latents), np.float32),
+        "noise": np.zeros(latents, np.float32),
+        "coefficients": np.tile(PREDICTION, (count, 1)),
+        "rows": np.arange(count, dtype=np.int32),
+        "guidance": np.eye(count, dtype=np.float32),
     }
 
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <vector>
 
 #include "../errors.hpp"
 #include "../sha256.hpp"
@@ -16,6 +17,8 @@ namespace {
 
 constexpr std::size_t digest_size = 64;
 constexpr std::size_t name_size = 32;
+// Of all that is kept; what was not used for longest goes.
+constexpr std::uintmax_t max_bytes = 1 << 30;
 
 // Of this user; empty if the environment names none.
 std::filesystem::path folder() {
@@ -41,6 +44,19 @@ std::optional<std::string> kept(const std::filesystem::path& path) {
   return content;
 }
 
+void make_room(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::directory_entry> files;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.is_regular_file()) files.push_back(file);
+  }
+  std::ranges::sort(files, std::greater(), [](const auto& file) { return file.last_write_time(); });
+  std::uintmax_t total = 0;
+  for (const auto& file : files) {
+    total += file.file_size();
+    if (total > max_bytes) std::filesystem::remove(file);
+  }
+}
+
 // A file that cannot be written is made anew by the next process.
 void keep(const std::filesystem::path& path, const std::string& content) {
   std::error_code failed;
@@ -51,6 +67,11 @@ void keep(const std::filesystem::path& path, const std::string& content) {
   file.close();
   if (file) std::filesystem::rename(aside, path, failed);
   if (!file || failed) std::filesystem::remove(aside, failed);
+  try {
+    make_room(path.parent_path());
+  } catch (const std::filesystem::filesystem_error&) {
+    // Another process made room, or the folder cannot be read.
+  }
 }
 
 }  // namespace
@@ -74,7 +95,10 @@ ov::CompiledModel CompiledModels::compiled(const std::string& source, const Opti
   if (auto content = keeps ? kept(path) : std::nullopt) {
     try {
       std::istringstream stream(std::move(*content));
-      return core_.import_model(stream, "CPU", config);
+      ov::CompiledModel compiled = core_.import_model(stream, "CPU", config);
+      std::error_code failed;
+      std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(), failed);
+      return compiled;
     } catch (const ov::Exception&) {
       // Another OpenVINO's, or another CPU's: compile anew.
     }
