@@ -84,6 +84,8 @@ def measure(
     with Roster(work, alone=True) as roster:
         for number in range(plan.cold_starts):
             for spec in specs:
+                if cold[spec.name].error:
+                    continue
                 watch(f"cold start {number + 1} of {plan.cold_starts}: {spec.name}")
                 _start_cold(spec, cold[spec.name], roster)
     return rows
@@ -99,6 +101,8 @@ def _take_turns(
 ) -> None:
     for turn in range(1, plan.rounds + 1):
         for spec in specs:
+            if table[spec.name].error:
+                continue
             watch(f"batch {workload.batch}, round {turn} of {plan.rounds}: {spec.name}")
             _take_turn(spec, table[spec.name], turn, roster, _reference(table))
 
@@ -109,8 +113,6 @@ def _reference(table: Mapping[str, Row]) -> str:
 
 
 def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, reference: str) -> None:
-    if row.error:
-        return
     pictures = roster.work / f"{row.workload.batch}-{turn}-{spec.name}.npy"
     try:
         process = roster.warm(spec, row.workload)
@@ -131,8 +133,6 @@ def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, referen
 
 
 def _start_cold(spec: CandidateSpec, row: Row, roster: Roster) -> None:
-    if row.error:
-        return
     try:
         with roster.start(spec) as process:
             process.generate(row.workload, 0, roster.work / "cold.npy")
