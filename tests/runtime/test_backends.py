@@ -1,8 +1,10 @@
+import gc
 import logging
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
@@ -382,6 +384,18 @@ def test_an_interrupted_call_leaves_the_pipeline_usable(
             graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
         monkeypatch.setattr(openvino.Source, "compiled", compiled)
         graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
+
+
+def test_a_closed_backend_frees_its_graphs_at_once(bundle: Bundle) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with open_backend(bundle, "openvino", 2)[0] as backend:
+            graph = weakref.ref(backend.graph("decoder"))
+            backend.graph("decoder").run(latents(1, 4, 4, 6))
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 def raising(error: type[BaseException]) -> Callable[..., None]:

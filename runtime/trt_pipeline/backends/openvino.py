@@ -131,13 +131,7 @@ class Source:
 class OpenVinoGraph:
     """One graph, compiled when it first meets a set of shapes."""
 
-    def __init__(
-        self,
-        name: str,
-        source: Source,
-        bundle: Bundle,
-        threads: int,
-    ) -> None:
+    def __init__(self, name: str, source: Source, bundle: Bundle, threads: int) -> None:
         """threads: that run the graph."""
         spec = bundle.graph(name, "fp32")
         self.inputs = spec.inputs
@@ -171,10 +165,11 @@ class OpenVinoGraph:
                 for spec in self.inputs
             }
         )
-        entry, is_new = self._entry(parts)
+        key = self._key(parts)
+        entry, is_new = self._entry(key)
         if is_new:
             with suppress(RuntimeError):  # no more threads: the run compiles
-                Thread(target=entry.prepare).start()
+                Thread(target=entry.prepare, args=(partial(self._compile, *key),)).start()
 
     def _parts(self, tensors: Tensors) -> list[Tensors]:
         if "rows" not in tensors:
@@ -184,7 +179,8 @@ class OpenVinoGraph:
     @contextmanager
     def _ran(self, parts: Sequence[Tensors]) -> Iterator[list[Tensors]]:
         """The outputs of parts of equal shapes, run at the same time; they hold until it ends."""
-        compiled = self._entry(parts)[0].compiled()
+        key = self._key(parts)
+        compiled = self._entry(key)[0].compiled(partial(self._compile, *key))
         with ExitStack() as stack:
             lanes = [stack.enter_context(compiled.lane()) for _ in parts]
             try:
@@ -194,13 +190,15 @@ class OpenVinoGraph:
                 outputs = [lane.outputs() for lane in lanes]
             yield outputs
 
-    def _entry(self, parts: Sequence[Tensors]) -> "tuple[Entry, bool]":
-        """What compiles for parts of these shapes, and whether it is new."""
+    def _key(self, parts: Sequence[Tensors]) -> Key:
         given = (spec.name for spec in self.inputs if spec.name in parts[0])
-        key = len(parts), tuple((name, parts[0][name].shape) for name in given)
+        return len(parts), tuple((name, parts[0][name].shape) for name in given)
+
+    def _entry(self, key: Key) -> "tuple[Entry, bool]":
+        """The compiled form for these shapes, made or not, and whether it is new."""
         with self._lock:
             is_new = key not in self._entries
-            entry = self._entries.setdefault(key, Entry(partial(self._compile, *key)))
+            entry = self._entries.setdefault(key, Entry())
             self._entries.move_to_end(key)
             full = len(self._entries) > MOST_COMPILED
             dropped = self._entries.popitem(last=False) if full else None
@@ -216,24 +214,26 @@ class OpenVinoGraph:
 
 
 class Entry:
-    """A graph for one set of shapes, compiled by whoever needs it first; others wait meanwhile."""
+    """A graph for one set of shapes, compiled by whoever needs it first; others wait meanwhile.
 
-    def __init__(self, make: "Callable[[], Compiled]") -> None:
-        self._make = make
+    It does not know the graph that it belongs to, which is freed as soon as nobody uses it.
+    """
+
+    def __init__(self) -> None:
         self._made: Compiled | None = None
         self._lock = Lock()
 
-    def compiled(self) -> "Compiled":
+    def compiled(self, make: "Callable[[], Compiled]") -> "Compiled":
         """RuntimeError if OpenVINO fails; the next call tries again."""
         with self._lock:
             if self._made is None:
-                self._made = self._make()
+                self._made = make()
             return self._made
 
-    def prepare(self) -> None:
+    def prepare(self, make: "Callable[[], Compiled]") -> None:
         """Compile now; a failure is left to whoever needs it."""
         with suppress(Exception):
-            self.compiled()
+            self.compiled(make)
 
 
 class Compiled:
