@@ -211,17 +211,24 @@ def black_level(bundle: Bundle) -> int:
 SIZES = {"batch": 1, "rows": 2, "latent_height": 4, "latent_width": 6}
 
 
-def test_what_was_prepared_is_not_compiled_again(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def note_compiling(monkeypatch: pytest.MonkeyPatch, seconds: float = 0) -> list[OpenVinoGraph]:
+    """The graphs that are compiled from now on, each so much later."""
     compiled: list[OpenVinoGraph] = []
     compile_one = OpenVinoGraph._compile
 
     def noted(graph: OpenVinoGraph, *given: Any) -> Any:
         compiled.append(graph)
+        time.sleep(seconds)
         return compile_one(graph, *given)
 
     monkeypatch.setattr(OpenVinoGraph, "_compile", noted)
+    return compiled
+
+
+def test_what_was_prepared_is_not_compiled_again(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = note_compiling(monkeypatch)
     with open_backend(bundle, "openvino", 2)[0] as backend:
         graph = backend.graph("denoiser")
         assert isinstance(graph, CompiledGraph)
@@ -408,22 +415,14 @@ def raising(error: type[BaseException]) -> Callable[..., None]:
 def test_several_parts_of_a_call_are_prepared_once(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[str] = []
-    compile_one = OpenVinoGraph._compile
-
-    def noted(graph: OpenVinoGraph, *given: Any) -> Any:
-        started.append(threading.current_thread().name)
-        time.sleep(0.05)
-        return compile_one(graph, *given)
-
-    monkeypatch.setattr(OpenVinoGraph, "_compile", noted)
+    compiled = note_compiling(monkeypatch, seconds=0.05)
     with open_backend(bundle, "openvino", 1)[0] as backend:
         graph = backend.graph("decoder")
         assert isinstance(graph, CompiledGraph)
         for _ in range(5):
             graph.prepare(SIZES)
         graph.run({"latents": np.zeros((1, 4, 4, 6), np.float32)})
-    assert len(started) == 1
+    assert len(compiled) == 1
 
 
 def test_openvino_runs_without_a_place_for_compiled_models(
