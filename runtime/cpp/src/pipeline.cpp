@@ -127,12 +127,6 @@ Tensor given_latents(const Request& request, const Shape& shape) {
   return latents;
 }
 
-Tensor copied(const TensorView& view) {
-  Tensor tensor(view.dtype, view.shape);
-  std::copy_n(static_cast<const std::byte*>(view.data), tensor.bytes.size(), tensor.bytes.data());
-  return tensor;
-}
-
 }  // namespace
 
 Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads, Log log)

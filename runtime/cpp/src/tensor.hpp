@@ -1,6 +1,7 @@
 // Tensors in host memory, as they flow between graphs by name.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -81,6 +82,12 @@ struct TensorView {
   Shape shape;
   const void* data;
 };
+
+inline Tensor copied(const TensorView& view) {
+  Tensor tensor(view.dtype, view.shape);
+  std::copy_n(static_cast<const std::byte*>(view.data), tensor.bytes.size(), tensor.bytes.data());
+  return tensor;
+}
 
 using TensorViews = std::map<std::string, TensorView, std::less<>>;
 using Tensors = std::map<std::string, Tensor, std::less<>>;

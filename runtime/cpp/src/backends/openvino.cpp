@@ -173,7 +173,7 @@ class OpenVinoGraph : public Graph {
     try {
       const auto rows = inputs.find("rows");
       if (rows == inputs.end()) {
-        return run_parts({inputs}, [](const auto& outputs) { return copied(outputs.front()); });
+        return run_parts({inputs}, [](const auto& outputs) { return all_copied(outputs.front()); });
       }
       const std::vector<RowPart> parts = row_parts(inputs, parts_of(rows->second.shape[0]));
       std::vector<TensorViews> views;
@@ -267,14 +267,9 @@ class OpenVinoGraph : public Graph {
     return kept_->compiled(source, options, make);
   }
 
-  static Tensors copied(const TensorViews& views) {
+  static Tensors all_copied(const TensorViews& views) {
     Tensors tensors;
-    for (const auto& [name, view] : views) {
-      Tensor tensor(view.dtype, view.shape);
-      std::copy_n(static_cast<const std::byte*>(view.data), tensor.bytes.size(),
-                  tensor.bytes.data());
-      tensors.emplace(name, std::move(tensor));
-    }
+    for (const auto& [name, view] : views) tensors.emplace(name, copied(view));
     return tensors;
   }
 
