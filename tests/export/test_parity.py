@@ -28,7 +28,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[DiffusionPipeline, Pi
     bundle: Path = request.getfixturevalue(f"{name}_bundle")
     with pytest.MonkeyPatch.context() as patch:
         if not_widened:
-            patch.setattr(onnxruntime, "MAX_WIDENED_BYTES", 0)
+            patch.setattr(onnxruntime, "MAX_SMALL_BYTES", 0)
         with trt_pipeline(bundle, backend="onnxruntime") as ours:
             yield load_diffusers(checkpoint, rounded=name == "other"), ours
 

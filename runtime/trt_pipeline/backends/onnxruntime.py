@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU."""
 
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from importlib.util import find_spec
 from typing import Any
 
@@ -7,13 +9,14 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import Graph, TensorCheck, Tensors
 from trt_pipeline.backends.cpu import CpuBackend
+from trt_pipeline.backends.row_parts import part_count, prediction_inputs, row_parts, step_of
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 
 INSTALL = 'pip install "trt-pipeline[cpu]"'
-MAX_WIDENED_BYTES = 256 * 2**20
-"""Half-precision weights of a graph above which they stay as they are stored.
+MAX_SMALL_BYTES = 256 * 2**20
+"""Weights of a graph above which a step runs as a whole, and half-precision ones stay as stored.
 
 Then they lie in memory as the file's own pages, and every run widens them anew: a step of the full
 size takes a fifth longer, opening it 0.2 s instead of 12, and memory is half as much.
@@ -45,6 +48,8 @@ class OnnxRuntimeBackend(CpuBackend):
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3  # errors; warnings are about the exporter's graph
+        # A session's idle threads would keep the CPUs busy for some 30 ms, while the next one runs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # The arena saves small models a thirtieth of their time, and keeps what large ones widen.
         options.enable_cpu_mem_arena = not any(map(self._stays_half, self.bundle.graphs))
         if self._stays_half(name):
@@ -57,22 +62,28 @@ class OnnxRuntimeBackend(CpuBackend):
             )
         except Exception as error:
             raise BackendError(f"{path} could not be opened: {error}") from error
-        return OnnxRuntimeGraph(name, session, self.bundle)
+        threads = None if self._is_large(name) else self.threads  # each part reads all weights
+        return OnnxRuntimeGraph(name, session, self.bundle, threads)
 
     def _stays_half(self, name: str) -> bool:
-        weights = self.bundle.files[self.bundle.graph(name, self.precision).weights]
-        return self.bundle.precision == "fp16" and weights.size > MAX_WIDENED_BYTES
+        return self.bundle.precision == "fp16" and self._is_large(name)
+
+    def _is_large(self, name: str) -> bool:
+        weights = self.bundle.graph(name, self.precision).weights
+        return self.bundle.files[weights].size > MAX_SMALL_BYTES
 
 
 class OnnxRuntimeGraph:
     """One graph in one session."""
 
-    def __init__(self, name: str, session: Any, bundle: Bundle) -> None:
+    def __init__(self, name: str, session: Any, bundle: Bundle, threads: int | None) -> None:
+        """threads: that share a step in parts; None if it runs as a whole."""
         spec = bundle.graph(name, "fp32")
         self.inputs = spec.inputs
         self.outputs = spec.outputs
         self._name = name
         self._session = session
+        self._threads = threads
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._names = [output.name for output in spec.outputs]
 
@@ -80,9 +91,39 @@ class OnnxRuntimeGraph:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
         try:
-            outputs = self._session.run(self._names, dict(tensors))
+            if self._threads is None or "rows" not in tensors:
+                return self._run(tensors)
+            parts = row_parts(tensors, part_count(len(tensors["rows"]), self._threads))
+            constants = prediction_inputs(parts[0]["latents"].shape)
+            return step_of(tensors, self._run_parts([{**part, **constants} for part in parts]))
         except Exception as error:
             raise BackendError(f"{self._name}: ONNX Runtime failed: {error}") from error
+
+    def _run_parts(self, parts: Sequence[Tensors]) -> list[Tensors]:
+        """The outputs of each, run at the same time: the first here, others on another thread."""
+        others = [self._started(tensors) for tensors in parts[1:]]
+        try:
+            first = self._run(parts[0])
+        finally:
+            wait(others)
+        return [first, *(other.result() for other in others)]
+
+    def _run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
+        return self._named(self._session.run(self._names, dict(tensors)))
+
+    def _started(self, tensors: Tensors) -> "Future[Tensors]":
+        future: Future[Tensors] = Future()
+
+        def settle(outputs: Sequence[NDArray[Any]], _: None, error: str) -> None:
+            if error:
+                future.set_exception(RuntimeError(error))
+            else:
+                future.set_result(self._named(outputs))
+
+        self._session.run_async(self._names, dict(tensors), settle, None)
+        return future
+
+    def _named(self, outputs: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return dict(zip(self._names, outputs, strict=True))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.compiled_models import CompiledModels
 from trt_pipeline.backends.cpu import CpuBackend
-from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
+from trt_pipeline.backends.row_parts import part_count, prediction_inputs, row_parts, step_of
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.integrity import file_problem
 from trt_pipeline.bundle.manifest import FileSpec, GraphPrecision, TensorSpec
@@ -25,9 +25,6 @@ from trt_pipeline.errors import BackendError, MissingDependencyError
 INSTALL = 'pip install "trt-pipeline[openvino]"'
 MOST_COMPILED = 4
 """Sets of shapes a graph stays compiled for; each holds its own copy of the weights."""
-MOST_PARTS = 2
-"""In which the rows of a step run side by side, where there are as many threads: half the threads
-wait for each other after every layer, which takes a fifth off a small model's step."""
 MAX_CACHED_BYTES = 256 * 2**20
 """Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
@@ -174,7 +171,7 @@ class OpenVinoGraph:
     def _parts(self, tensors: Tensors) -> list[Tensors]:
         if "rows" not in tensors:
             return [tensors]
-        return row_parts(tensors, min(MOST_PARTS, self._threads, len(tensors["rows"])))
+        return row_parts(tensors, part_count(len(tensors["rows"]), self._threads))
 
     @contextmanager
     def _ran(self, parts: Sequence[Tensors]) -> Iterator[list[Tensors]]:

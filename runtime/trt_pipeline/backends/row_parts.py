@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import Tensors
 
+MOST_PARTS = 2
+"""In which the rows of a step run side by side, where there are as many threads: half the threads
+wait for each other after every layer, which takes a fifth off a small model's step."""
 PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
 """Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself."""
+
+
+def part_count(rows: int, threads: int) -> int:
+    """In how many parts so many threads take a step."""
+    return min(MOST_PARTS, threads, rows)
 
 
 def row_parts(tensors: Tensors, count: int) -> list[Tensors]:

@@ -2,18 +2,22 @@
 #include <onnxruntime_c_api.h>
 
 #include <algorithm>
+#include <future>
+#include <iterator>
+#include <list>
 
 #include "../errors.hpp"
 #include "../onnx_files.hpp"
 #include "backend.hpp"
+#include "row_parts.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
-// Half-precision weights of a graph above which they stay as they are stored: the file's own pages,
-// which every run widens anew. Folding constants would widen them when the graph is opened, and the
-// arena would keep what was widened.
-constexpr std::int64_t max_widened_bytes = 256 << 20;
+// Weights of a graph above which a step runs as a whole, and half-precision ones stay as they are
+// stored: the file's own pages, which every run widens anew. Folding constants would widen them
+// when the graph is opened, and the arena would keep what was widened.
+constexpr std::int64_t max_small_bytes = 256 << 20;
 
 const OrtApi& api() {
   static const OrtApi* const functions = OrtGetApiBase()->GetApi(ORT_API_VERSION);
@@ -63,12 +67,110 @@ ONNXTensorElementDataType onnx_type(DType dtype) {
   return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
 }
 
+// One run of a session. What goes in stays the caller's, who keeps it until the run has ended.
+class Run {
+ public:
+  // failed: how error messages begin.
+  Run(const TensorViews& inputs, const std::vector<TensorSpec>& outputs,
+      const OrtMemoryInfo* memory, std::string failed)
+      : specs_(outputs), failed_(std::move(failed)), made_(outputs.size()) {
+    for (const auto& [name, view] : inputs) {
+      input_names_.push_back(name.c_str());
+      inputs_.push_back(wrapped(view, memory));
+      given_.push_back(inputs_.back().get());
+    }
+    for (const TensorSpec& spec : outputs) output_names_.push_back(spec.name.c_str());
+  }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() {
+    if (ended_.valid()) api().ReleaseStatus(ended_.get());
+    for (OrtValue* value : made_) api().ReleaseValue(value);
+  }
+
+  void here(OrtSession* session) {
+    check(api().Run(session, nullptr, input_names_.data(), given_.data(), given_.size(),
+                    output_names_.data(), made_.size(), made_.data()),
+          failed_);
+  }
+
+  // On one of the session's own threads, of which it must have some.
+  void start(OrtSession* session) {
+    auto end = std::make_unique<End>();
+    auto ended = end->get_future();
+    check(api().RunAsync(session, nullptr, input_names_.data(), given_.data(), given_.size(),
+                         output_names_.data(), made_.size(), made_.data(), at_end, end.get()),
+          failed_);
+    end.release();  // at_end's now
+    ended_ = std::move(ended);
+  }
+
+  // Waits for the run, if it was started.
+  Tensors outputs() {
+    if (ended_.valid()) check(ended_.get(), failed_);
+    Tensors outputs;
+    for (std::size_t i = 0; i < made_.size(); ++i) {
+      outputs.emplace(specs_[i].name, tensor_of(made_[i], specs_[i]));
+    }
+    return outputs;
+  }
+
+ private:
+  using End = std::promise<OrtStatus*>;
+
+  static void at_end(void* end, OrtValue**, std::size_t, OrtStatus* status) {
+    std::unique_ptr<End>(static_cast<End*>(end))->set_value(status);
+  }
+
+  // ONNX Runtime only reads inputs, though it takes them as mutable.
+  Value wrapped(const TensorView& view, const OrtMemoryInfo* memory) const {
+    const std::vector<std::int64_t> shape(view.shape.begin(), view.shape.end());
+    OrtValue* value = nullptr;
+    check(api().CreateTensorWithDataAsOrtValue(memory, const_cast<void*>(view.data), view.bytes(),
+                                               shape.data(), shape.size(), onnx_type(view.dtype),
+                                               &value),
+          failed_);
+    return Value(value);
+  }
+
+  Tensor tensor_of(OrtValue* value, const TensorSpec& spec) const {
+    OrtTensorTypeAndShapeInfo* raw = nullptr;
+    check(api().GetTensorTypeAndShape(value, &raw), failed_);
+    const TypeInfo info(raw);
+    ONNXTensorElementDataType type{};
+    check(api().GetTensorElementType(info.get(), &type), failed_);
+    if (type != onnx_type(spec.dtype)) {
+      throw BackendError(concat(failed_, ": ", spec.name, " is not ", name_of(spec.dtype),
+                                " as the manifest says. Export the checkpoint again."));
+    }
+    std::size_t rank = 0;
+    check(api().GetDimensionsCount(info.get(), &rank), failed_);
+    std::vector<std::int64_t> shape(rank);
+    check(api().GetDimensions(info.get(), shape.data(), rank), failed_);
+    void* data = nullptr;
+    check(api().GetTensorMutableData(value, &data), failed_);
+    return copied(TensorView(spec.dtype, Shape(shape.begin(), shape.end()), data));
+  }
+
+  const std::vector<TensorSpec>& specs_;
+  std::string failed_;
+  std::vector<const char*> input_names_, output_names_;
+  std::vector<Value> inputs_;
+  std::vector<const OrtValue*> given_;
+  std::vector<OrtValue*> made_;
+  std::future<OrtStatus*> ended_;  // not valid if the run was not started, or was waited for
+};
+
 class OnnxRuntimeGraph : public Graph {
  public:
+  // threads: that share a step in parts; 0 if it runs as a whole.
   OnnxRuntimeGraph(OrtEnv* environment, const OrtSessionOptions* options,
                    const std::filesystem::path& path, std::string name, const Bundle& bundle,
-                   const GraphSpec& spec)
-      : name_(std::move(name)), spec_(spec), check_inputs_(name_, spec.inputs, bundle) {
+                   const GraphSpec& spec, std::size_t threads)
+      : name_(std::move(name)),
+        spec_(spec),
+        threads_(threads),
+        check_inputs_(name_, spec.inputs, bundle) {
     OrtSession* session = nullptr;
     check(api().CreateSession(environment, path.c_str(), options, &session),
           path.string() + " could not be opened");
@@ -80,66 +182,40 @@ class OnnxRuntimeGraph : public Graph {
 
   Tensors run(const TensorViews& inputs) override {
     check_inputs_(inputs);
-    std::vector<const char*> input_names, output_names;
-    std::vector<Value> values;
-    std::vector<const OrtValue*> given;
-    for (const auto& [name, view] : inputs) {
-      input_names.push_back(name.c_str());
-      values.push_back(wrapped(view));
-      given.push_back(values.back().get());
+    const auto rows = inputs.find("rows");
+    if (!threads_ || rows == inputs.end()) return run_parts({inputs}).front();
+    const auto parts = row_parts(inputs, part_count(rows->second.shape[0], threads_));
+    const Tensors constants = prediction_inputs(parts.front().inputs().at("latents").shape);
+    std::vector<TensorViews> given;
+    for (const RowPart& part : parts) {
+      given.emplace_back(constants.begin(), constants.end())
+          .insert(part.inputs().begin(), part.inputs().end());
     }
-    for (const TensorSpec& spec : spec_.outputs) output_names.push_back(spec.name.c_str());
-    std::vector<OrtValue*> made(output_names.size());
-    OrtStatus* const status =
-        api().Run(session_.get(), nullptr, input_names.data(), given.data(), given.size(),
-                  output_names.data(), made.size(), made.data());
-    std::vector<Value> owned;
-    for (OrtValue* value : made) owned.emplace_back(value);
-    check(status, failed());
-    Tensors outputs;
-    for (std::size_t i = 0; i < owned.size(); ++i) {
-      outputs.emplace(spec_.outputs[i].name, copied(owned[i].get(), spec_.outputs[i]));
-    }
-    return outputs;
+    const std::vector<Tensors> made = run_parts(given);
+    std::vector<TensorViews> predictions;
+    for (const Tensors& part : made) predictions.emplace_back(part.begin(), part.end());
+    return step_of(inputs, predictions);
   }
 
  private:
   std::string failed() const { return name_ + ": ONNX Runtime failed"; }
 
-  // ONNX Runtime only reads inputs, though it takes them as mutable.
-  Value wrapped(const TensorView& view) const {
-    const std::vector<std::int64_t> shape(view.shape.begin(), view.shape.end());
-    OrtValue* value = nullptr;
-    check(api().CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(view.data),
-                                               view.bytes(), shape.data(), shape.size(),
-                                               onnx_type(view.dtype), &value),
-          failed());
-    return Value(value);
-  }
-
-  Tensor copied(OrtValue* value, const TensorSpec& spec) const {
-    OrtTensorTypeAndShapeInfo* raw = nullptr;
-    check(api().GetTensorTypeAndShape(value, &raw), failed());
-    const TypeInfo info(raw);
-    ONNXTensorElementDataType type{};
-    check(api().GetTensorElementType(info.get(), &type), failed());
-    if (type != onnx_type(spec.dtype)) {
-      throw BackendError(concat(name_, ": ", spec.name, " is not ", name_of(spec.dtype),
-                                " as the manifest says. Export the checkpoint again."));
+  // The outputs of each, run at the same time: the first here, others on the session's threads.
+  std::vector<Tensors> run_parts(const std::vector<TensorViews>& parts) {
+    std::list<Run> runs;
+    for (const TensorViews& part : parts) {
+      runs.emplace_back(part, spec_.outputs, memory_.get(), failed());
     }
-    std::size_t rank = 0;
-    check(api().GetDimensionsCount(info.get(), &rank), failed());
-    std::vector<std::int64_t> shape(rank);
-    check(api().GetDimensions(info.get(), shape.data(), rank), failed());
-    Tensor tensor(spec.dtype, Shape(shape.begin(), shape.end()));
-    void* data = nullptr;
-    check(api().GetTensorMutableData(value, &data), failed());
-    std::copy_n(static_cast<const std::byte*>(data), tensor.bytes.size(), tensor.bytes.data());
-    return tensor;
+    for (auto run = std::next(runs.begin()); run != runs.end(); ++run) run->start(session_.get());
+    runs.front().here(session_.get());
+    std::vector<Tensors> outputs;
+    for (Run& run : runs) outputs.push_back(run.outputs());
+    return outputs;
   }
 
   std::string name_;
   GraphSpec spec_;
+  std::size_t threads_;
   TensorCheck check_inputs_;
   Session session_;
   MemoryInfo memory_;
@@ -158,9 +234,11 @@ class OnnxRuntimeBackend : public Backend {
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
+    // Each part of a step would read all weights.
+    const std::size_t threads = is_large(spec) ? 0 : static_cast<std::size_t>(threads_);
     return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options_for(spec).get(),
                                               onnx_file(bundle_, graph, precision()), graph,
-                                              bundle_, spec);
+                                              bundle_, spec, threads);
   }
 
   std::string name() const override { return "onnxruntime"; }
@@ -174,6 +252,8 @@ class OnnxRuntimeBackend : public Backend {
     check(api().CreateSessionOptions(&raw), failed);
     SessionOptions options(raw);
     check(api().SetIntraOpNumThreads(raw, threads_), failed);
+    // A session's idle threads would keep the CPUs busy for some 30 ms, while the next one runs.
+    check(api().AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), failed);
     if (stays_half(spec)) {
       check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), failed);
     }
@@ -185,8 +265,11 @@ class OnnxRuntimeBackend : public Backend {
   }
 
   bool stays_half(const GraphSpec& spec) const {
-    const Manifest& manifest = bundle_.manifest;
-    return manifest.precision == "fp16" && manifest.files.at(spec.weights).size > max_widened_bytes;
+    return bundle_.manifest.precision == "fp16" && is_large(spec);
+  }
+
+  bool is_large(const GraphSpec& spec) const {
+    return bundle_.manifest.files.at(spec.weights).size > max_small_bytes;
   }
 
   const Bundle& bundle_;

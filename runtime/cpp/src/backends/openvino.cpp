@@ -22,9 +22,6 @@
 namespace trt_pipeline::internal {
 namespace {
 
-// In which the rows of a step run side by side, where there are as many threads: half the threads
-// wait for each other after every layer, which takes a fifth off a small model's step.
-constexpr std::size_t most_parts = 2;
 constexpr std::size_t most_compiled = 4;  // sets of shapes a graph; each holds its weights
 // Weights of a graph above which compiled models, each as large, are not kept on disk.
 constexpr std::int64_t max_cached_bytes = 256 << 20;
@@ -158,7 +155,7 @@ class OpenVinoGraph : public Graph {
     }
     Shapes shapes{1, step};
     if (const auto rows = step.find("rows"); rows != step.end()) {
-      const std::size_t count = parts_of(rows->second[0]);
+      const std::size_t count = part_count(rows->second[0], threads_);
       shapes = {count, part_shapes(step, count)};
     }
     try {
@@ -175,7 +172,8 @@ class OpenVinoGraph : public Graph {
       if (rows == inputs.end()) {
         return run_parts({inputs}, [](const auto& outputs) { return all_copied(outputs.front()); });
       }
-      const std::vector<RowPart> parts = row_parts(inputs, parts_of(rows->second.shape[0]));
+      const std::vector<RowPart> parts =
+          row_parts(inputs, part_count(rows->second.shape[0], threads_));
       std::vector<TensorViews> views;
       for (const RowPart& part : parts) views.push_back(part.inputs());
       return run_parts(views,
@@ -188,8 +186,6 @@ class OpenVinoGraph : public Graph {
  private:
   // With the number of runs at a time.
   using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
-
-  std::size_t parts_of(std::size_t rows) const { return std::min({most_parts, threads_, rows}); }
 
   // What `use` makes of the outputs of parts of equal shapes, run at the same time; they hold until
   // it returns.

@@ -26,6 +26,9 @@ class RowPart {
   TensorViews inputs_;
 };
 
+// In how many parts so many threads take a step.
+std::size_t part_count(std::size_t rows, std::size_t threads);
+
 // The inputs of calls for equally many rows each, valid as long as the step's; the last row is
 // repeated to fill them up. A row is a sample of its own there. What prediction_inputs gives
 // belongs to them.
