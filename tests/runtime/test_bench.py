@@ -106,6 +106,19 @@ def test_a_bench_without_any_measurement_fails(
     assert console.run(cli, ["bench", str(bundle.path), "--steps", "0"]) == 2
 
 
+def test_a_named_backend_that_fails_beside_another_gives_status_1(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ("--rounds", "1", "--cold-starts", "0", "--steps", "2")
+    named = ("--backend", "onnxruntime", "--backend", "openvino_int8")
+    assert console.run(cli, ["bench", str(bundle.path), *quick, *named]) == 1
+    first, second = capsys.readouterr().out.splitlines()[4:6]
+    assert first.startswith("onnxruntime")
+    assert "the reference" in first
+    assert second.startswith("openvino_int8")
+    assert "is not quantized" in second
+
+
 def test_a_process_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:
     ending = CandidateSpec("ending", worker_command("os:_exit", {"status": 3}))
     (row,) = measure([ending], Plan([QUICK], 1, 0, False), tmp_path, print)

@@ -1,15 +1,22 @@
 """A step in parts gives what the whole step gives, whatever the parts and the batch."""
 
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_pipeline import Bundle, trt_pipeline
-from trt_pipeline.backends import Backend, open_backend
+from trt_pipeline import BackendError, Bundle, trt_pipeline
+from trt_pipeline.backends import Backend, onnxruntime, open_backend
+from trt_pipeline.backends.onnxruntime import OnnxRuntimeGraph
 from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
 
+CPU_BACKENDS = ("onnxruntime", "openvino")
 SETTINGS: dict[str, Any] = {
     "num_inference_steps": 4,
     "eta": 0.3,
@@ -33,8 +40,9 @@ def step(backend: Backend, graph: str, rows: int) -> dict[str, NDArray[Any]]:
 @pytest.mark.parametrize("name", ["denoiser", "cached_denoiser"])
 @pytest.mark.parametrize(("rows", "count"), [(6, 2), (5, 2), (4, 1), (4, 4), (1, 1)])
 def test_the_parts_of_a_step_give_the_step(
-    bundle: Bundle, name: str, rows: int, count: int
+    bundle: Bundle, name: str, rows: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(onnxruntime, "MAX_SMALL_BYTES", 0)  # a large graph runs as a whole
     with open_backend(bundle, "onnxruntime", 1)[0] as backend:
         graph, tensors = backend.graph(name), step(backend, name, rows)
         whole, parts = graph.run(tensors), row_parts(tensors, count)
@@ -45,20 +53,83 @@ def test_the_parts_of_a_step_give_the_step(
         np.testing.assert_allclose(made[output], expected, rtol=1e-5, atol=1e-5)
 
 
+@dataclass(frozen=True)
+class FailsBeside:
+    """A session of ONNX Runtime that fails on its own threads."""
+
+    session: Any
+
+    def run(self, *arguments: Any) -> Any:
+        return self.session.run(*arguments)
+
+    def run_async(self, names: Any, feed: Any, callback: Callable[..., None], data: Any) -> None:
+        Thread(target=callback, args=([], data, "out of memory")).start()
+
+
+def test_a_part_that_fails_on_another_thread_fails_the_step(bundle: Bundle) -> None:
+    with open_backend(bundle, "onnxruntime", 2)[0] as backend:
+        graph, tensors = backend.graph("denoiser"), step(backend, "denoiser", 2)
+        assert isinstance(graph, OnnxRuntimeGraph)
+        session = graph._session
+        graph._session = FailsBeside(session)
+        with pytest.raises(BackendError, match="denoiser: ONNX Runtime failed: out of memory"):
+            graph.run(tensors)
+        graph._session = session
+        graph.run(tensors)
+
+
+@pytest.mark.parametrize(("name", "answer"), [("onnxruntime", "ran"), ("openvino", "refused")])
+def test_a_forked_process_waits_for_no_thread_that_it_lacks(
+    bundle: Bundle, name: str, answer: str
+) -> None:
+    with open_backend(bundle, name, 2)[0] as backend:
+        graph, tensors = backend.graph("denoiser"), step(backend, "denoiser", 2)
+        graph.run(tensors)
+        assert in_child(lambda: graph.run(tensors)) == answer
+    with open_backend(bundle, name, 2)[0] as backend:
+        assert in_child(lambda: backend.graph("denoiser").run(tensors)) == "ran"
+
+
+def in_child(run: Callable[[], object]) -> str:
+    """What a process that forks now says of a run: "ran" or "refused", nothing if it hangs."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            run()
+            os.write(writer, b"ran")
+        except BackendError:
+            os.write(writer, b"refused")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as said:
+        return said.read()
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 @pytest.mark.parametrize("cache_interval", [1, 2])
-def test_the_number_of_threads_changes_no_bit(bundle: Bundle, cache_interval: int) -> None:
+def test_the_number_of_threads_changes_no_bit(
+    bundle: Bundle, backend: str, cache_interval: int
+) -> None:
     drawn = []
-    for threads in (1, 2):
-        with trt_pipeline(bundle, backend="openvino", threads=threads) as pipe:
+    for threads in (1, 2, 3):
+        with trt_pipeline(bundle, backend=backend, threads=threads) as pipe:
             prompts = ["a red circle", "a blue circle"]
             settings = {**SETTINGS, "cache_interval": cache_interval, "seed": 0}
             drawn.append(pipe(prompts, guidance_scale=[6.0, 1.0], **settings).images)
     np.testing.assert_array_equal(np.asarray(drawn[0]), np.asarray(drawn[1]))
+    np.testing.assert_array_equal(np.asarray(drawn[0]), np.asarray(drawn[2]))
 
 
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 @pytest.mark.parametrize("scale", [6.0, 1.0])
-def test_a_picture_does_not_depend_on_those_beside_it(bundle: Bundle, scale: float) -> None:
-    with trt_pipeline(bundle, backend="openvino", threads=2) as pipe:
+def test_a_picture_does_not_depend_on_those_beside_it(
+    bundle: Bundle, backend: str, scale: float
+) -> None:
+    with trt_pipeline(bundle, backend=backend, threads=2) as pipe:
         alone = pipe("a blue circle", seed=7, guidance_scale=scale, **SETTINGS).images
         prompts = ["a red circle", "a blue circle"]
         scales = [4.0, scale]

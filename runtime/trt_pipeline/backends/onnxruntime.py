@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from importlib.util import find_spec
@@ -84,6 +85,7 @@ class OnnxRuntimeGraph:
         self._name = name
         self._session = session
         self._threads = threads
+        self._process = os.getpid()
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._names = [output.name for output in spec.outputs]
 
@@ -93,7 +95,9 @@ class OnnxRuntimeGraph:
         try:
             if self._threads is None or "rows" not in tensors:
                 return self._run(tensors)
-            parts = row_parts(tensors, part_count(len(tensors["rows"]), self._threads))
+            # The session's threads are not in a process that forked since; its own does all.
+            threads = self._threads if os.getpid() == self._process else 1
+            parts = row_parts(tensors, part_count(len(tensors["rows"]), threads))
             constants = prediction_inputs(parts[0]["latents"].shape)
             return step_of(tensors, self._run_parts([{**part, **constants} for part in parts]))
         except Exception as error:

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -136,6 +137,7 @@ class OpenVinoGraph:
         self._name = name
         self._source = source
         self._threads = threads
+        self._process = os.getpid()
         self._check = TensorCheck(name, spec.inputs, bundle)
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._lock = Lock()
@@ -143,6 +145,10 @@ class OpenVinoGraph:
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
+        if os.getpid() != self._process:  # where OpenVINO's threads are not: a run would never end
+            raise BackendError(
+                f"{self._name}: this process forked after the pipeline was opened. Open one in it."
+            )
         try:
             with self._ran(self._parts(tensors)) as outputs:
                 if "rows" in tensors:

@@ -63,7 +63,7 @@ def bench(
     """Time BUNDLE on each backend: whole pictures and their parts, warm and cold.
 
     Backends take turns, each in a process of its own; pictures are compared with those of the first
-    that runs.
+    that runs. Ends with status 1 if one that was named failed.
     """
     loaded, verification = load_verified(bundle)
     names = backends or runnable_backends(loaded)
@@ -75,6 +75,8 @@ def bench(
         click.echo(json.dumps(asdict(report), indent=1))
     else:
         click.echo("\n".join(lines(report)))
+    if backends and any(row.error for row in rows):
+        raise click.exceptions.Exit(1)
 
 
 def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:

@@ -1,5 +1,6 @@
 // ONNX Runtime on the CPU, in float32 arithmetic whatever the precision of the weights.
 #include <onnxruntime_c_api.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <future>
@@ -184,7 +185,9 @@ class OnnxRuntimeGraph : public Graph {
     check_inputs_(inputs);
     const auto rows = inputs.find("rows");
     if (!threads_ || rows == inputs.end()) return run_parts({inputs}).front();
-    const auto parts = row_parts(inputs, part_count(rows->second.shape[0], threads_));
+    // The session's threads are not in a process that forked since; its own does all.
+    const std::size_t threads = getpid() == process_ ? threads_ : 1;
+    const auto parts = row_parts(inputs, part_count(rows->second.shape[0], threads));
     const Tensors constants = prediction_inputs(parts.front().inputs().at("latents").shape);
     std::vector<TensorViews> given;
     for (const RowPart& part : parts) {
@@ -216,6 +219,7 @@ class OnnxRuntimeGraph : public Graph {
   std::string name_;
   GraphSpec spec_;
   std::size_t threads_;
+  pid_t process_ = getpid();
   TensorCheck check_inputs_;
   Session session_;
   MemoryInfo memory_;

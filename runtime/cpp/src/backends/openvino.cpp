@@ -3,6 +3,8 @@
 //
 // A graph is compiled anew for each set of input shapes, which runs faster than one that takes any
 // shape, and the sets used last are kept.
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <functional>
@@ -167,6 +169,10 @@ class OpenVinoGraph : public Graph {
 
   Tensors run(const TensorViews& inputs) override {
     check_(inputs);
+    if (getpid() != process_) {  // where OpenVINO's threads are not: a run would never end
+      throw BackendError(name_ +
+                         ": this process forked after the pipeline was opened. Open one in it.");
+    }
     try {
       const auto rows = inputs.find("rows");
       if (rows == inputs.end()) {
@@ -272,6 +278,7 @@ class OpenVinoGraph : public Graph {
   std::string name_;
   GraphSpec spec_;
   std::size_t threads_;
+  pid_t process_ = getpid();
   TensorCheck check_;
   ov::Core core_;
   Options options_;
