@@ -16,7 +16,7 @@ from trt_pipeline.command_line.cli import cli
 
 pytestmark = pytest.mark.slow  # the build takes minutes
 
-QUICK = ("--threads=1", "--no-progress")
+QUICK = ("--threads=2", "--no-progress")
 SPECIAL = (
     *("--steps=3", "--guidance-scale=5.5", "--guidance-interval", "0.2", "0.9", "--eta=0.7"),
     *("--negative-prompt=blue circle", "--schedule=trained", "--timestep-spacing=trailing"),

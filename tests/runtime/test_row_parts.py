@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -54,28 +55,50 @@ def test_the_parts_of_a_step_give_the_step(
 
 
 @dataclass(frozen=True)
-class FailsBeside:
-    """A session of ONNX Runtime that fails on its own threads."""
+class Failing:
+    """A session of ONNX Runtime that fails here, or on its own threads."""
 
     session: Any
+    here: bool
 
     def run(self, *arguments: Any) -> Any:
+        if self.here:
+            raise RuntimeError("out of memory")
         return self.session.run(*arguments)
 
     def run_async(self, names: Any, feed: Any, callback: Callable[..., None], data: Any) -> None:
-        Thread(target=callback, args=([], data, "out of memory")).start()
+        if self.here:
+            self.session.run_async(names, feed, callback, data)
+        else:
+            Thread(target=callback, args=([], data, "out of memory")).start()
 
 
-def test_a_part_that_fails_on_another_thread_fails_the_step(bundle: Bundle) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_a_part_that_fails_fails_the_step(bundle: Bundle, here: bool) -> None:
     with open_backend(bundle, "onnxruntime", 2)[0] as backend:
         graph, tensors = backend.graph("denoiser"), step(backend, "denoiser", 2)
         assert isinstance(graph, OnnxRuntimeGraph)
         session = graph._session
-        graph._session = FailsBeside(session)
+        graph._session = Failing(session, here)
         with pytest.raises(BackendError, match="denoiser: ONNX Runtime failed: out of memory"):
             graph.run(tensors)
         graph._session = session
         graph.run(tensors)
+
+
+def test_an_interrupt_waits_for_the_parts_that_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[bool] = []
+
+    def interrupted(runs: list[Future[None]]) -> None:
+        waits.append(runs[0].done())
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        runs[0].set_result(None)
+
+    monkeypatch.setattr(onnxruntime, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        onnxruntime.finish([Future()])
+    assert waits == [False, False]
 
 
 @pytest.mark.parametrize(("name", "answer"), [("onnxruntime", "ran"), ("openvino", "refused")])

@@ -1,5 +1,7 @@
 // Whole pipelines over the public headers, on the backend that TRT_PIPELINE_BACKEND names.
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,7 +20,7 @@ std::string backend() {
 }
 
 const Pipeline& pipeline() {
-  static const Pipeline opened(BUNDLE, {.backend = backend(), .threads = 1});
+  static const Pipeline opened(BUNDLE, {.backend = backend(), .threads = 2});
   return opened;
 }
 
@@ -300,6 +302,25 @@ TEST_CASE("one pipeline serves several threads") {
     }
   }
   CHECK(right == std::vector<int>(4, 6));
+}
+
+TEST_CASE("a process that forked runs a pipeline or refuses it, and does not hang") {
+  pipeline().generate("a red circle", quick());
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    int status = 0;
+    try {
+      pipeline().generate("a red circle", quick());
+    } catch (const Error& error) {
+      const bool forked = std::string(error.what()).find("forked after") != std::string::npos;
+      status = error.status() == TRT_PIPELINE_BACKEND_ERROR && forked ? 0 : 1;
+    }
+    _exit(status);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
 
 TEST_CASE("pictures outlive their pipeline") {

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,8 +20,8 @@ INSTALL = 'pip install "trt-pipeline[cpu]"'
 MAX_SMALL_BYTES = 256 * 2**20
 """Weights of a graph above which a step runs as a whole, and half-precision ones stay as stored.
 
-Then they lie in memory as the file's own pages, and every run widens them anew: a step of the full
-size takes a fifth longer, opening it 0.2 s instead of 12, and memory is half as much.
+Those lie in memory as the file's own pages, and every run widens them anew: a step of the full size
+takes a fifth longer, opening it 0.2 s instead of 12, and memory is half as much.
 """
 
 
@@ -92,43 +93,55 @@ class OnnxRuntimeGraph:
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
+        if self._threads is None or "rows" not in tensors:
+            return self._ran([tensors])[0]
+        # The session's threads are not in a process that forked since; its own does all.
+        threads = self._threads if os.getpid() == self._process else 1
+        parts = row_parts(tensors, part_count(len(tensors["rows"]), threads))
+        constants = prediction_inputs(parts[0]["latents"].shape)
+        return step_of(tensors, self._ran([{**part, **constants} for part in parts]))
+
+    def _ran(self, parts: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
+        """The outputs of each, run at the same time: the first here, others beside it."""
+        others: list[Future[Sequence[NDArray[Any]]]] = []
         try:
-            if self._threads is None or "rows" not in tensors:
-                return self._run(tensors)
-            # The session's threads are not in a process that forked since; its own does all.
-            threads = self._threads if os.getpid() == self._process else 1
-            parts = row_parts(tensors, part_count(len(tensors["rows"]), threads))
-            constants = prediction_inputs(parts[0]["latents"].shape)
-            return step_of(tensors, self._run_parts([{**part, **constants} for part in parts]))
+            others.extend(started(self._session, self._names, tensors) for tensors in parts[1:])
+            first = self._session.run(self._names, dict(parts[0]))
+            outputs = [first, *(other.result() for other in others)]
         except Exception as error:
             raise BackendError(f"{self._name}: ONNX Runtime failed: {error}") from error
-
-    def _run_parts(self, parts: Sequence[Tensors]) -> list[Tensors]:
-        """The outputs of each, run at the same time: the first here, others on another thread."""
-        others = [self._started(tensors) for tensors in parts[1:]]
-        try:
-            first = self._run(parts[0])
         finally:
-            wait(others)
-        return [first, *(other.result() for other in others)]
+            finish(others)
+        return [dict(zip(self._names, one, strict=True)) for one in outputs]
 
-    def _run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
-        return self._named(self._session.run(self._names, dict(tensors)))
 
-    def _started(self, tensors: Tensors) -> "Future[Tensors]":
-        future: Future[Tensors] = Future()
+def started(
+    session: Any, names: Sequence[str], tensors: Tensors
+) -> "Future[Sequence[NDArray[Any]]]":
+    """The outputs of a run on one of the session's own threads."""
+    future: Future[Sequence[NDArray[Any]]] = Future()
+    feed = dict(tensors)
+    # As the callback's data it lives until the run has ended: ONNX Runtime 1.22 lets go of inputs.
+    session.run_async(names, feed, partial(_settle, future), feed)
+    return future
 
-        def settle(outputs: Sequence[NDArray[Any]], _: None, error: str) -> None:
-            if error:
-                future.set_exception(RuntimeError(error))
-            else:
-                future.set_result(self._named(outputs))
 
-        self._session.run_async(self._names, dict(tensors), settle, None)
-        return future
+def _settle(
+    future: "Future[Sequence[NDArray[Any]]]", outputs: Sequence[NDArray[Any]], _: Any, error: str
+) -> None:
+    if error:
+        future.set_exception(RuntimeError(error))
+    else:
+        future.set_result(outputs)
 
-    def _named(self, outputs: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(self._names, outputs, strict=True))
+
+def finish(runs: "Sequence[Future[Any]]") -> None:
+    """Wait until all have ended; an interrupt meanwhile is raised afterwards."""
+    try:
+        wait(runs)
+    except BaseException:
+        finish(runs)
+        raise
 
 
 def _import_runtime() -> Any:

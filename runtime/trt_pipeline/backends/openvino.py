@@ -145,7 +145,7 @@ class OpenVinoGraph:
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Inputs by name to outputs by name; the caller owns the outputs."""
         self._check(tensors)
-        if os.getpid() != self._process:  # where OpenVINO's threads are not: a run would never end
+        if self._is_elsewhere():
             raise BackendError(
                 f"{self._name}: this process forked after the pipeline was opened. Open one in it."
             )
@@ -160,6 +160,8 @@ class OpenVinoGraph:
     def prepare(self, sizes: Mapping[str, int]) -> None:
         """Begin to compile for inputs of these sizes, by dimension; a run waits for it, and so does
         the end of the process."""
+        if self._is_elsewhere():
+            return
         parts = self._parts(
             {
                 spec.name: np.zeros(
@@ -173,6 +175,11 @@ class OpenVinoGraph:
         if is_new:
             with suppress(RuntimeError):  # no more threads: the run compiles
                 Thread(target=entry.prepare, args=(partial(self._compile, *key),)).start()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the process forked since: OpenVINO's threads are not here, and a run would not
+        end."""
+        return os.getpid() != self._process
 
     def _parts(self, tensors: Tensors) -> list[Tensors]:
         if "rows" not in tensors:

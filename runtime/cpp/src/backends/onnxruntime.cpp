@@ -68,13 +68,16 @@ ONNXTensorElementDataType onnx_type(DType dtype) {
   return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
 }
 
+std::string failed(const std::string& graph) {
+  return graph + ": ONNX Runtime failed";
+}
+
 // One run of a session. What goes in stays the caller's, who keeps it until the run has ended.
 class Run {
  public:
-  // failed: how error messages begin.
-  Run(const TensorViews& inputs, const std::vector<TensorSpec>& outputs,
-      const OrtMemoryInfo* memory, std::string failed)
-      : specs_(outputs), failed_(std::move(failed)), made_(outputs.size()) {
+  Run(const std::string& graph, const TensorViews& inputs, const std::vector<TensorSpec>& outputs,
+      const OrtMemoryInfo* memory)
+      : graph_(graph), specs_(outputs), made_(outputs.size()) {
     for (const auto& [name, view] : inputs) {
       input_names_.push_back(name.c_str());
       inputs_.push_back(wrapped(view, memory));
@@ -92,7 +95,7 @@ class Run {
   void here(OrtSession* session) {
     check(api().Run(session, nullptr, input_names_.data(), given_.data(), given_.size(),
                     output_names_.data(), made_.size(), made_.data()),
-          failed_);
+          failed(graph_));
   }
 
   // On one of the session's own threads, of which it must have some.
@@ -101,14 +104,14 @@ class Run {
     auto ended = end->get_future();
     check(api().RunAsync(session, nullptr, input_names_.data(), given_.data(), given_.size(),
                          output_names_.data(), made_.size(), made_.data(), at_end, end.get()),
-          failed_);
+          failed(graph_));
     end.release();  // at_end's now
     ended_ = std::move(ended);
   }
 
   // Waits for the run, if it was started.
   Tensors outputs() {
-    if (ended_.valid()) check(ended_.get(), failed_);
+    if (ended_.valid()) check(ended_.get(), failed(graph_));
     Tensors outputs;
     for (std::size_t i = 0; i < made_.size(); ++i) {
       outputs.emplace(specs_[i].name, tensor_of(made_[i], specs_[i]));
@@ -130,31 +133,31 @@ class Run {
     check(api().CreateTensorWithDataAsOrtValue(memory, const_cast<void*>(view.data), view.bytes(),
                                                shape.data(), shape.size(), onnx_type(view.dtype),
                                                &value),
-          failed_);
+          failed(graph_));
     return Value(value);
   }
 
   Tensor tensor_of(OrtValue* value, const TensorSpec& spec) const {
     OrtTensorTypeAndShapeInfo* raw = nullptr;
-    check(api().GetTensorTypeAndShape(value, &raw), failed_);
+    check(api().GetTensorTypeAndShape(value, &raw), failed(graph_));
     const TypeInfo info(raw);
     ONNXTensorElementDataType type{};
-    check(api().GetTensorElementType(info.get(), &type), failed_);
+    check(api().GetTensorElementType(info.get(), &type), failed(graph_));
     if (type != onnx_type(spec.dtype)) {
-      throw BackendError(concat(failed_, ": ", spec.name, " is not ", name_of(spec.dtype),
+      throw BackendError(concat(graph_, ": ", spec.name, " is not ", name_of(spec.dtype),
                                 " as the manifest says. Export the checkpoint again."));
     }
     std::size_t rank = 0;
-    check(api().GetDimensionsCount(info.get(), &rank), failed_);
+    check(api().GetDimensionsCount(info.get(), &rank), failed(graph_));
     std::vector<std::int64_t> shape(rank);
-    check(api().GetDimensions(info.get(), shape.data(), rank), failed_);
+    check(api().GetDimensions(info.get(), shape.data(), rank), failed(graph_));
     void* data = nullptr;
-    check(api().GetTensorMutableData(value, &data), failed_);
+    check(api().GetTensorMutableData(value, &data), failed(graph_));
     return copied(TensorView(spec.dtype, Shape(shape.begin(), shape.end()), data));
   }
 
+  const std::string& graph_;
   const std::vector<TensorSpec>& specs_;
-  std::string failed_;
   std::vector<const char*> input_names_, output_names_;
   std::vector<Value> inputs_;
   std::vector<const OrtValue*> given_;
@@ -177,7 +180,7 @@ class OnnxRuntimeGraph : public Graph {
           path.string() + " could not be opened");
     session_.reset(session);
     OrtMemoryInfo* memory = nullptr;
-    check(api().CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), failed());
+    check(api().CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), failed(name_));
     memory_.reset(memory);
   }
 
@@ -201,13 +204,11 @@ class OnnxRuntimeGraph : public Graph {
   }
 
  private:
-  std::string failed() const { return name_ + ": ONNX Runtime failed"; }
-
   // The outputs of each, run at the same time: the first here, others on the session's threads.
   std::vector<Tensors> run_parts(const std::vector<TensorViews>& parts) {
     std::list<Run> runs;
     for (const TensorViews& part : parts) {
-      runs.emplace_back(part, spec_.outputs, memory_.get(), failed());
+      runs.emplace_back(name_, part, spec_.outputs, memory_.get());
     }
     for (auto run = std::next(runs.begin()); run != runs.end(); ++run) run->start(session_.get());
     runs.front().here(session_.get());
@@ -229,10 +230,10 @@ class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const Bundle& bundle, std::int32_t threads)
       : bundle_(bundle), threads_(threads) {
-    const std::string failed = "ONNX Runtime could not be started";
+    const std::string refusal = "ONNX Runtime could not be started";
     OrtEnv* environment = nullptr;
     // Errors only; warnings are about the exporter's graph.
-    check(api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "trt_pipeline", &environment), failed);
+    check(api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "trt_pipeline", &environment), refusal);
     environment_.reset(environment);
   }
 
@@ -251,20 +252,20 @@ class OnnxRuntimeBackend : public Backend {
 
  private:
   SessionOptions options_for(const GraphSpec& spec) const {
-    const std::string failed = "ONNX Runtime took no options";
+    const std::string refusal = "ONNX Runtime took no options";
     OrtSessionOptions* raw = nullptr;
-    check(api().CreateSessionOptions(&raw), failed);
+    check(api().CreateSessionOptions(&raw), refusal);
     SessionOptions options(raw);
-    check(api().SetIntraOpNumThreads(raw, threads_), failed);
+    check(api().SetIntraOpNumThreads(raw, threads_), refusal);
     // A session's idle threads would keep the CPUs busy for some 30 ms, while the next one runs.
-    check(api().AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), failed);
+    check(api().AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), refusal);
     if (stays_half(spec)) {
-      check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), failed);
+      check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), refusal);
     }
     const bool large = std::ranges::any_of(bundle_.manifest.graphs, [&](const auto& graph) {
       return stays_half(bundle_.graph(graph.first, precision()));
     });
-    if (large) check(api().DisableCpuMemArena(raw), failed);
+    if (large) check(api().DisableCpuMemArena(raw), refusal);
     return options;
   }
 

@@ -147,6 +147,7 @@ class OpenVinoGraph : public Graph {
   }
 
   void prepare(const Sizes& sizes) override {
+    if (is_elsewhere()) return;
     std::map<std::string, Shape> step;
     for (const TensorSpec& spec : spec_.inputs) {
       for (const Dim& dim : spec.shape) {
@@ -169,7 +170,7 @@ class OpenVinoGraph : public Graph {
 
   Tensors run(const TensorViews& inputs) override {
     check_(inputs);
-    if (getpid() != process_) {  // where OpenVINO's threads are not: a run would never end
+    if (is_elsewhere()) {
       throw BackendError(name_ +
                          ": this process forked after the pipeline was opened. Open one in it.");
     }
@@ -190,6 +191,9 @@ class OpenVinoGraph : public Graph {
   }
 
  private:
+  // Whether the process forked since: OpenVINO's threads are not here, and a run would not end.
+  bool is_elsewhere() const { return getpid() != process_; }
+
   // With the number of runs at a time.
   using Shapes = std::pair<std::size_t, std::map<std::string, Shape>>;
 
