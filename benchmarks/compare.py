@@ -2,8 +2,9 @@
 
     python benchmarks/compare.py OLD.json NEW.json
 
-A time has changed if each run's median lies outside all that the other run measured. Exit status 1
-if something became slower, so that a script can tell.
+A time has changed if each run's median lies outside all that the other run measured; what a run
+measured only once has no spread, and is shown without a verdict. Exit status 1 if something became
+slower, so that a script can tell.
 """
 
 import argparse
@@ -38,6 +39,8 @@ class Change:
     @property
     def verdict(self) -> str:
         """In a word."""
+        if min(len(self.old), len(self.new)) == 1:
+            return "once"
         if not self.beyond_spread:
             return "same"
         return "SLOWER" if self.ratio > 1 else "faster"

@@ -21,7 +21,12 @@ def _fields(machine: Machine) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("new", "verdict"),
-    [([3.0, 3.1, 3.2], "SLOWER"), ([0.5, 0.6], "faster"), ([1.05, 2.0, 2.1], "same")],
+    [
+        ([3.0, 3.1, 3.2], "SLOWER"),
+        ([0.5, 0.6], "faster"),
+        ([1.05, 2.0, 2.1], "same"),
+        ([3.0], "once"),
+    ],
 )
 def test_a_change_counts_beyond_both_runs_spread(new: list[float], verdict: str) -> None:
     assert Change("ours", [1.0, 1.1, 2.0], new).verdict == verdict
