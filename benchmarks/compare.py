@@ -4,7 +4,7 @@
 
 A time has changed if each run's median lies outside all that the other run measured; what a run
 measured only once has no spread, and is shown without a verdict. Exit status 1 if something became
-slower, so that a script can tell.
+slower or is missing, 2 if a file is no report, so that a script can tell.
 """
 
 import argparse
@@ -67,8 +67,20 @@ def _row_changes(old: Row, new: Row) -> Iterator[Change]:
             yield Change(f"{where}: {what}", first, second)
 
 
+def missing(old: Report, new: Report) -> Iterator[str]:
+    """What the old run timed and the new one did not, and why."""
+    timed = {(row.name, row.workload) for row in new.rows if row.seconds}
+    failures = {(row.name, row.workload): row.error for row in new.rows}
+    for row in old.rows:
+        key = (row.name, row.workload)
+        if row.seconds and key not in timed:
+            yield f"{row.name}, batch {row.workload.batch}: {failures.get(key) or 'not measured'}"
+
+
 def differing_conditions(old: Report, new: Report) -> Iterator[str]:
-    """What else than the code may explain a change: hardware and versions."""
+    """What else than the code may explain a change: the model, hardware and versions."""
+    if old.model != new.model:
+        yield f"model: {old.model} → {new.model}"
     for name in ("cpu", "cores", "gpu", "system", "python"):
         before, now = getattr(old.machine, name), getattr(new.machine, name)
         if before != now:
@@ -88,7 +100,7 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     arguments = parser.parse_args()
-    old, new = read_report(arguments.old), read_report(arguments.new)
+    old, new = (_read(parser, path) for path in (arguments.old, arguments.new))
     for line in differing_conditions(old, new):
         print(f"differs: {line}")
     found = list(changes(old, new))
@@ -96,7 +108,17 @@ def main() -> None:
         before, now = median(change.old), median(change.new)
         times = f"{before:9.4f} s → {now:9.4f} s {change.ratio:6.2f}×"
         print(f"{change.verdict:<7} {times}  {change.what}")
-    sys.exit(any(change.verdict == "SLOWER" for change in found))
+    gone = list(missing(old, new))
+    for what in gone:
+        print(f"MISSING {what}")
+    sys.exit(bool(gone) or any(change.verdict == "SLOWER" for change in found))
+
+
+def _read(parser: argparse.ArgumentParser, path: Path) -> Report:
+    try:
+        return read_report(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        parser.error(f"{path} is no report of a benchmark: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ pipe = trt_pipeline("engines/shapes")
 pipe("a red circle", guidance_scale=6, seed=0).images[0].save("circle.png")
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from trt_pipeline.version import package_version
+
+# ONNX Runtime 1.32 reports on its use over the network, unless this is set when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from trt_pipeline.api import *  # noqa: F403

@@ -1,7 +1,10 @@
 """Which changes between two runs count."""
 
+import sys
+from pathlib import Path
+
 import pytest
-from compare import Change, changes, differing_conditions
+from compare import Change, changes, differing_conditions, main, missing
 
 from trt_pipeline.bench.machine import Machine
 from trt_pipeline.bench.report import Report, Row
@@ -44,3 +47,33 @@ def test_other_hardware_and_versions_are_named() -> None:
         "numpy: 2.0 → 2.1",
         "torch: absent → 2.13",
     ]
+
+
+def test_what_only_the_old_run_measured_is_named() -> None:
+    new = report([])
+    new.rows[0].error = "ours: it ended"
+    assert list(missing(report([1.0]), new)) == ["ours, batch 1: ours: it ended"]
+    assert list(missing(report([1.0]), Report("tiny", MACHINE, []))) == [
+        "ours, batch 1: not measured"
+    ]
+    assert list(missing(report([1.0]), report([2.0]))) == []
+    assert list(differing_conditions(report([1.0]), Report("large", MACHINE, []))) == [
+        "model: tiny → large"
+    ]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[1]", b"{}", b"\x89PNG\r\n"])
+def test_a_file_that_is_no_report_is_a_usage_error(
+    tmp_path: Path,
+    content: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    genuine, other = tmp_path / "genuine.json", tmp_path / "other.json"
+    report([1.0, 2.0]).write(genuine)
+    if content is not None:
+        other.write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(genuine), str(other)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"{other} is no report of a benchmark" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """Who may import whom: the bundle is the only contract between export and runtime."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +52,21 @@ def test_export_takes_little_from_the_runtime() -> None:
 
     assert found(sources - calibrating) == ALLOWED
     assert found(calibrating) - ALLOWED == CALIBRATION
+
+
+def test_without_the_export_half_the_command_names_it() -> None:
+    code = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name == "safetensors":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+runpy.run_module("trt_export", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: export-all needs the safetensors package. "
+        'Install it with: pip install "trt-pipeline[export]"\n',
+    )

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,20 @@ print(output.images[0].size, BLOCKED & sys.modules.keys())
 def test_an_import_loads_no_engine(module: str) -> None:
     code = f"import {module}, sys; print({{'onnxruntime', 'tokenizers'}} & sys.modules.keys())"
     assert python(BLOCK + code) == "set()\n"
+
+
+def test_onnx_runtime_reports_on_nobody(bundle: Bundle, tmp_path: Path) -> None:
+    code = """
+import sys
+from trt_pipeline import trt_pipeline
+with trt_pipeline(sys.argv[1], backend="onnxruntime", threads=1) as pipe:
+    pipe("a red circle", num_inference_steps=2, seed=0)
+"""
+    inherited = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    home = {**inherited, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, str(bundle.path)]
+    subprocess.run(command, env=home, capture_output=True, check=True)
+    assert [*tmp_path.rglob("*")] == []
 
 
 def test_every_module_can_be_imported_first() -> None:
