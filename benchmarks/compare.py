@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from trt_pipeline.bench.report import Report, Row, read_report
+from trt_pipeline.bench.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,14 @@ def _covers(samples: Sequence[float], value: float) -> bool:
 
 def changes(old: Report, new: Report) -> Iterator[Change]:
     """Every time that both runs measured."""
-    before = {(row.name, row.workload): row for row in old.rows}
-    for row in new.rows:
-        if (row.name, row.workload) in before:
-            yield from _row_changes(before[row.name, row.workload], row)
+    before = _by_candidate(old)
+    for candidate, row in _by_candidate(new).items():
+        if candidate in before:
+            yield from _row_changes(before[candidate], row)
+
+
+def _by_candidate(report: Report) -> dict[tuple[str, Workload], Row]:
+    return {(row.name, row.workload): row for row in report.rows}
 
 
 def _row_changes(old: Row, new: Row) -> Iterator[Change]:
@@ -69,12 +74,12 @@ def _row_changes(old: Row, new: Row) -> Iterator[Change]:
 
 def missing(old: Report, new: Report) -> Iterator[str]:
     """What the old run timed and the new one did not, and why."""
-    timed = {(row.name, row.workload) for row in new.rows if row.seconds}
-    failures = {(row.name, row.workload): row.error for row in new.rows}
-    for row in old.rows:
-        key = (row.name, row.workload)
-        if row.seconds and key not in timed:
-            yield f"{row.name}, batch {row.workload.batch}: {failures.get(key) or 'not measured'}"
+    now = _by_candidate(new)
+    for candidate, row in _by_candidate(old).items():
+        found = now.get(candidate)
+        if row.seconds and not (found and found.seconds):
+            reason = (found and found.error) or "not measured"
+            yield f"{row.name}, batch {row.workload.batch}: {reason}"
 
 
 def differing_conditions(old: Report, new: Report) -> Iterator[str]:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ sys.meta_path.insert(0, Block())
 """
 
 
-def python(code: str, *args: str) -> str:
+def python(code: str, *args: str, env: Mapping[str, str] | None = None) -> str:
     command = [sys.executable, "-W", "error", "-c", code, *args]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
 
 def test_a_picture_needs_none_of_the_export_packages(bundle: Bundle) -> None:
@@ -50,8 +51,7 @@ with trt_pipeline(sys.argv[1], backend="onnxruntime", threads=1) as pipe:
 """
     inherited = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     home = {**inherited, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", code, str(bundle.path)]
-    subprocess.run(command, env=home, capture_output=True, check=True)
+    python(code, str(bundle.path), env=home)
     assert [*tmp_path.rglob("*")] == []
 
 

@@ -76,7 +76,7 @@ def bench(
     else:
         click.echo("\n".join(lines(report)))
     if backends and any(row.error for row in rows):
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(console.FAILURE)
 
 
 def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:
