@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from trt_pipeline.bundle.decoding import decode, strict_json
 from trt_pipeline.bundle.integrity import file_problem, open_regular
 from trt_pipeline.bundle.manifest import (
+    Defaults,
     EngineSpec,
     FileSpec,
     GraphPrecision,
@@ -23,13 +24,14 @@ from trt_pipeline.bundle.manifest import (
     ModelSpec,
     Precision,
     ScheduleSpec,
+    TensorSpec,
     TokenizerSpec,
 )
 from trt_pipeline.bundle.names import MANIFEST, check_names
 from trt_pipeline.bundle.signatures import TrustedKey, check_signature
 from trt_pipeline.errors import BundleError, BundleVersionError, IntegrityError, InvalidInputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_MANIFEST_BYTES = 2**20
 PARALLEL_BYTES = 4 * 2**20
 """Less than this is hashed before threads would have started: 1.5 ms against 9 ms."""
@@ -43,6 +45,7 @@ class Bundle:
 
     path: Path
     model: ModelSpec
+    defaults: Defaults
     precision: Precision
     """Precision in which the weights are stored."""
     graphs: Mapping[str, Mapping[GraphPrecision, GraphSpec]]
@@ -64,6 +67,12 @@ class Bundle:
         widths = {len(row) for row in self.preview}
         if self.preview and (len(self.preview), widths) != (3, {self.model.latent_channels + 1}):
             raise ValueError("preview must be 3 rows of a weight for each channel and an offset")
+
+    def inputs(self, graph: str) -> Mapping[str, TensorSpec]:
+        """A graph's inputs by name, the same at every precision but for dtypes; empty for a graph
+        that the bundle lacks."""
+        forms = self.graphs.get(graph, {})
+        return {spec.name: spec for form in [*forms.values()][:1] for spec in form.inputs}
 
     def graph(self, name: str, precision: GraphPrecision) -> GraphSpec:
         """Look up one graph; BundleError if the bundle lacks it."""
@@ -171,25 +180,27 @@ def manifest_bytes(folder: Path) -> bytes:
             content = stream.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(
-            f"{folder} is no bundle: it has no {MANIFEST}. "
+            f"{folder} is not a bundle: it has no {MANIFEST}. "
             f"Make one with: export-all MODEL --out {folder}"
         ) from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
     if len(content) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: no manifest.")
+        raise BundleError(
+            f"{path} is larger than {MAX_MANIFEST_BYTES} bytes, too large for a manifest."
+        )
     return content
 
 
 def parse_json(folder: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object that bundle.json's bytes are; BundleError if they are none."""
+    """The JSON object in bundle.json's bytes; BundleError if there is none."""
     path = folder / MANIFEST
     try:
         manifest = strict_json(content.decode())
     except ValueError as error:
         raise BundleError(f"{path}: {error}. Export the checkpoint again.") from None
     if not isinstance(manifest, dict):
-        raise BundleError(f"{path} holds no JSON object. Export the checkpoint again.")
+        raise BundleError(f"{path} does not hold a JSON object. Export the checkpoint again.")
     return manifest
 
 
@@ -199,8 +210,8 @@ def parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
     version = entries.pop("format_version", None)
     if type(version) is not int or version != FORMAT_VERSION:
         raise BundleVersionError(
-            f"{folder}: the bundle has format version {version!r}, this release reads version "
-            f"{FORMAT_VERSION}. Export the checkpoint again with this release."
+            f"{folder} has format version {version!r:.80}, but this release reads version "
+            f"{FORMAT_VERSION}. Export its checkpoint again: export-all MODEL --out {folder}"
         )
     try:
         bundle = decode(Bundle, entries, "the manifest", path=folder)
@@ -215,7 +226,7 @@ def parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
 
 def _referenced(bundle: Bundle) -> Iterable[str]:
     if bundle.tokenizer:
-        yield bundle.tokenizer.vocab
+        yield from bundle.tokenizer.files.values()
     for precisions in bundle.graphs.values():
         for graph in precisions.values():
             yield graph.path

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Never, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, Never, TypeVar, Union, cast, get_args, get_origin
 
 T = TypeVar("T")
 
 MAX_DEPTH = 32
 """Levels of lists and objects in an entry of any content."""
 MAX_INTEGER = 2**64 - 1
+UNIONS = (UnionType, Union)
+"""What `X | None` is: the second where X is a Literal."""
 
 
 def strict_json(text: str | bytes) -> object:
@@ -68,7 +70,7 @@ def _decode(kind: Any, value: object, where: str) -> Any:
             _decode(inner[0], name, f"a name in {where}"): _decode(inner[1], one, f"{where}.{name}")
             for name, one in _object(value, where).items()
         }
-    if origin is UnionType and is_dataclass(inner[0]):
+    if origin in UNIONS and (is_dataclass(inner[0]) or get_origin(inner[0]) is Literal):
         return None if value is None else _decode(inner[0], value, where)
     if is_dataclass(kind):
         return decode(cast(type, kind), value, where)
@@ -96,7 +98,7 @@ def _leaf(kind: Any, origin: Any, inner: tuple[Any, ...], value: object, where: 
         allowed = isinstance(value, str) and value in inner
         expected = " or ".join(map(str, inner))
     else:
-        choices = inner if origin is UnionType else (kind,)
+        choices = inner if origin in UNIONS else (kind,)
         allowed = type(value) in choices or (float in choices and type(value) is int)
         expected = " or ".join(NAMES[choice] for choice in choices)
     if not allowed:

@@ -33,18 +33,9 @@ FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_capability"]
 Dim: TypeAlias = int | str
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
-PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
 TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
-SamplerName: TypeAlias = Literal[
-    "ddim",
-    "euler",
-    "euler_ancestral",
-    "pndm",
-    "lms",
-    "dpmsolver++",
-    "dpmsolver++_karras",
-    "unipc",
-]
+TokenizerKind: TypeAlias = Literal["wordpiece"]
+Condition: TypeAlias = Literal["low_resolution"]
 
 
 MAX_SIZE = 2**16
@@ -80,25 +71,50 @@ class ModelSpec:
     """What a runtime must know of the model besides its graphs."""
 
     name: str
-    pipeline: str
-    """Class name of the diffusers pipeline that the checkpoint was made for."""
+    family: str
+    """The exporter's file that describes models of this kind, such as ldm_text_to_image."""
     latent_channels: int
     vae_scale_factor: int
     """Pixels per latent along height and width."""
-    height: int
-    """Native height in pixels."""
-    width: int
-    """Native width in pixels."""
-    scaling_factor: float
-    """Standard deviation scale between decoder latents and denoiser latents; inside the graphs."""
+    context_tokens: int = 0
+    """Tokens in a row of context_kv; 0 for a denoiser without it."""
+    condition: Condition | None = None
+    """What the denoiser's `condition` is made of; None for a denoiser without it.
+
+    low_resolution: the picture to enlarge, RGB in -1..1, of the latents' height and width.
+    """
 
     def __post_init__(self) -> None:
         """ValueError for numbers that no model has."""
-        for name in ("latent_channels", "vae_scale_factor", "height", "width"):
+        for name in ("latent_channels", "vae_scale_factor"):
             if not 1 <= getattr(self, name) <= MAX_SIZE:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {MAX_SIZE}")
-        if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
-            raise ValueError(f"scaling_factor is {self.scaling_factor}, expected more than 0")
+        if not 0 <= self.context_tokens <= MAX_SIZE:
+            raise ValueError(f"context_tokens is {self.context_tokens}, expected 0 to {MAX_SIZE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a call uses for settings that it leaves out."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    eta: float
+    height: int
+    """Pixels; the size that the model was trained on."""
+    width: int
+    """Pixels."""
+    sampler: str
+
+    def __post_init__(self) -> None:
+        """ValueError for what no call may ask for."""
+        for name in ("num_inference_steps", "height", "width"):
+            if not 1 <= getattr(self, name) <= MAX_SIZE:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {MAX_SIZE}")
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale is {self.guidance_scale}, expected a finite number")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta is {self.eta}, expected 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +128,45 @@ class Limits:
     """In pixels, multiples of the model's vae_scale_factor."""
 
     def __post_init__(self) -> None:
-        """ValueError for a range that is none."""
+        """ValueError for a range that is empty or out of bounds."""
         for name in ("batch", "height", "width"):
             low, high = getattr(self, name)
             if not 1 <= low <= high <= MAX_SIZE:
-                raise ValueError(
-                    f"{name} {low}..{high} is no range of numbers from 1 to {MAX_SIZE}"
-                )
+                raise ValueError(f"{name} is {low}..{high}, expected a range within 1..{MAX_SIZE}")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSpec:
+    """What the denoiser predicts: output = u(ᾱ)·x0 + w(ᾱ)·ε.
+
+    u and w are linear in 1, √ᾱ and √(1-ᾱ): each field holds those three factors.
+    """
+
+    sample: tuple[float, float, float]
+    """Of u, the share of the clean sample x0."""
+    noise: tuple[float, float, float]
+    """Of w, the share of the noise ε."""
+
+    def __post_init__(self) -> None:
+        """ValueError for numbers that are not finite, and for an output that says nothing."""
+        factors = (*self.sample, *self.noise)
+        if not all(map(math.isfinite, factors)) or not any(factors):
+            raise ValueError("its factors must be finite numbers, and not all 0")
+
+
+PREDICTION_TYPES = {
+    "epsilon": PredictionSpec((0, 0, 0), (1, 0, 0)),
+    "sample": PredictionSpec((1, 0, 0), (0, 0, 0)),
+    "v_prediction": PredictionSpec((0, 0, -1), (0, 1, 0)),  # arXiv:2202.00512, appendix D
+}
+"""diffusers' name → what it means."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpec:
-    """The noise schedule that the model is sampled with."""
+    """The noise schedule that the model was trained with."""
 
-    prediction_type: PredictionType
-    """What the denoiser predicts."""
+    prediction: PredictionSpec
     steps_offset: int
     set_alpha_to_one: bool
     """Whether alphas_cumprod before the first timestep is 1 instead of alphas_cumprod[0]."""
@@ -134,8 +174,6 @@ class ScheduleSpec:
     """As diffusers names them."""
     alphas_cumprod: tuple[float, ...]
     """Product of 1 - beta up to each training timestep."""
-    sampler: SamplerName = "ddim"
-    """The one that samples unless another is asked for."""
 
     def __post_init__(self) -> None:
         """ValueError for what no noise schedule can be."""
@@ -151,10 +189,14 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerSpec:
-    """A BERT WordPiece tokenizer."""
+    """How prompts become token ids."""
 
-    vocab: str
-    """The vocabulary file, relative to the bundle: one token a line, its id the line's number."""
+    kind: TokenizerKind
+    files: Mapping[str, str]
+    """What a file holds → the file, relative to the bundle.
+
+    wordpiece: `vocab`, one token a line, whose id is the line's number from 0.
+    """
     max_length: int
     """Every prompt is padded and truncated to this many tokens."""
     lowercase: bool
@@ -163,7 +205,10 @@ class TokenizerSpec:
     tokenize_chinese_chars: bool
 
     def __post_init__(self) -> None:
-        """ValueError for a length without room for [CLS] and [SEP]."""
+        """ValueError for other files than the kind has, or no room for [CLS] and [SEP]."""
+        if set(self.files) != {"vocab"}:
+            found = ", ".join(map(repr, sorted(self.files))) or "none"
+            raise ValueError(f"its files are {found:.80}, expected 'vocab'")
         if not 2 <= self.max_length <= MAX_SIZE:
             raise ValueError(f"max_length is {self.max_length}, expected 2 to {MAX_SIZE}")
 
@@ -187,12 +232,12 @@ class FileSpec:
 
 @dataclass(frozen=True, slots=True)
 class ShapeRange:
-    """The shapes that an engine takes for one input."""
+    """The shapes that an engine takes for one input: TensorRT's optimization profile."""
 
-    least: tuple[int, ...]
-    typical: tuple[int, ...]
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
     """The shape that the engine is tuned for."""
-    most: tuple[int, ...]
+    max: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class BasePipeline(Closing, Generic[C]):
             )
         if not (safety_checker is None or callable(safety_checker)):
             raise InvalidInputError(
-                f"safety_checker must be a function, got {arguments.shown(safety_checker)}."
+                f"safety_checker must be a function, got {arguments.quoted(safety_checker)}."
             )
         self.bundle = bundle
         self._backend = backend
@@ -271,7 +271,7 @@ class BasePipeline(Closing, Generic[C]):
         if not (answer is None or isinstance(answer, Mapping)):
             raise InvalidInputError(
                 "callback_on_step_end must return a dictionary or None, "
-                f"got {arguments.shown(answer)}."
+                f"got {arguments.quoted(answer)}."
             )
         if answer and "latents" in answer:
             latents[:] = checked_latents(answer["latents"], call.shape)
@@ -302,7 +302,7 @@ class BasePipeline(Closing, Generic[C]):
         if not arguments.is_list(answer) or not all(isinstance(one, verdict) for one in answer):
             raise InvalidInputError(
                 "safety_checker must return a list with True or False for each image, "
-                f"got {arguments.shown(answer)}."
+                f"got {arguments.quoted(answer)}."
             )
         verdicts = tuple(map(bool, answer))
         if len(verdicts) != len(pixels):

@@ -247,9 +247,9 @@ def _pixels(name: str, value: int, limits: tuple[int, int], factor: int) -> int:
     low, high = limits
     allowed = f"{name} must be a multiple of {factor} from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidInputError(f"{allowed}, got {arguments.shown(value)}.")
+        raise InvalidInputError(f"{allowed}, got {arguments.quoted(value)}.")
     if value % factor or not low <= value <= high:
-        raise InvalidInputError(f"{allowed}, got {arguments.shown(value)}.")
+        raise InvalidInputError(f"{allowed}, got {arguments.quoted(value)}.")
     return int(value)
 
 
@@ -310,16 +310,16 @@ def _image_input(
 def _check_watchers(callback: object, cancel: object, progress_bar: object) -> None:
     if not (callback is None or callable(callback)):
         raise InvalidInputError(
-            f"callback_on_step_end must be a function, got {arguments.shown(callback)}."
+            f"callback_on_step_end must be a function, got {arguments.quoted(callback)}."
         )
     if not (cancel is None or callable(getattr(cancel, "is_set", None))):
         raise InvalidInputError(
-            f"cancel must have is_set(), as threading.Event does, got {arguments.shown(cancel)}."
+            f"cancel must have is_set(), as threading.Event does, got {arguments.quoted(cancel)}."
         )
     if not (isinstance(progress_bar, bool) or callable(progress_bar)):
         raise InvalidInputError(
             "progress_bar must be True, False or a function that wraps a range, "
-            f"got {arguments.shown(progress_bar)}."
+            f"got {arguments.quoted(progress_bar)}."
         )
 
 

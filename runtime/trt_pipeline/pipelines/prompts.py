@@ -44,7 +44,7 @@ def as_negatives(negative_prompt: object, count: int, copies: int = 1) -> list[s
     if not isinstance(negative_prompt, list | tuple):
         raise InvalidInputError(
             "negative_prompt must be a string or a list of strings, "
-            f"got {arguments.shown(negative_prompt)}."
+            f"got {arguments.quoted(negative_prompt)}."
         )
     texts = [_checked_text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
     return arguments.per_picture("negative_prompt", texts, count, copies)
@@ -54,7 +54,7 @@ def _as_mixture(index: int, prompt: object) -> Mixture:
     if isinstance(prompt, list | tuple) and not _is_pairs(prompt):
         raise InvalidInputError(
             f"prompt {index} must be a string or a mixture, a list of tuples of a text and its "
-            f"weight, got {arguments.shown(prompt)}."
+            f"weight, got {arguments.quoted(prompt)}."
         )
     if not _is_pairs(prompt):
         return [(_checked_text(f"prompt {index}", prompt), 1.0)]

@@ -74,7 +74,7 @@ class SuperResolutionPipeline(BasePipeline[EnlargingCall]):
         if batch_size not in (None, len(images)):
             raise InvalidInputError(
                 f"batch_size must be {len(images)}, the number of images, "
-                f"got {arguments.shown(batch_size)}."
+                f"got {arguments.quoted(batch_size)}."
             )
         pixels = _pixels([open_picture("image", one) for one in images])
         factor = self.bundle.model.vae_scale_factor

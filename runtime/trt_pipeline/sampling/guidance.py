@@ -65,7 +65,7 @@ def guided_steps(guidance_interval: object, steps: int) -> list[bool]:
     if not arguments.is_list(guidance_interval) or len(guidance_interval) != 2:
         raise InvalidInputError(
             "guidance_interval must be (start, stop) within 0..1, "
-            f"got {arguments.shown(guidance_interval)}."
+            f"got {arguments.quoted(guidance_interval)}."
         )
     start, stop = (arguments.real("guidance_interval", end, 0, 1) for end in guidance_interval)
     if start > stop:

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import replace
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,6 @@ from trt_pipeline import arguments
 from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
 from trt_pipeline.errors import InvalidInputError
 
-SCHEDULES = ("published", "trained")
-TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 KARRAS_RHO = 7.0
 
 
@@ -24,19 +22,10 @@ def choose_schedule(
     """The schedule as the bundle has it ("published") or as CompVis trained with it ("trained").
 
     timestep_spacing: leading, linspace or trailing, as diffusers names them; None is the bundle's.
-    InvalidInputError for another name.
     """
-    chosen: str = published.timestep_spacing if timestep_spacing is None else timestep_spacing
-    for argument, given, allowed in (
-        ("schedule", name, SCHEDULES),
-        ("timestep_spacing", chosen, TIMESTEP_SPACINGS),
-    ):
-        if given not in allowed:
-            raise InvalidInputError(
-                f"{argument} must be one of {', '.join(allowed)}, got {arguments.shown(given)}."
-            )
     schedule = published if name == "published" else trained_schedule(published)
-    return replace(schedule, timestep_spacing=cast("TimestepSpacing", chosen))
+    spacing = published.timestep_spacing if timestep_spacing is None else timestep_spacing
+    return replace(schedule, timestep_spacing=cast(TimestepSpacing, spacing))
 
 
 def trained_schedule(published: ScheduleSpec) -> ScheduleSpec:

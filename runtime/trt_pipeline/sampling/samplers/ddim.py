@@ -24,7 +24,7 @@ def ddim(
 
     sigma = eta * np.sqrt((1 - alpha_prev) / (1 - alpha) * (1 - alpha / alpha_prev))
     direction = np.sqrt((1 - alpha_prev - sigma**2).clip(min=0))
-    p, q = predicted_noise(schedule.prediction_type, alpha)
+    p, q = predicted_noise(schedule.prediction, alpha)
     a = np.sqrt(alpha_prev / alpha)
     b0 = direction - a * np.sqrt(1 - alpha)
     levels = np.append(alpha, alpha_prev[-1])

@@ -54,7 +54,7 @@ def _table(
     schedule: ScheduleSpec, timesteps: NDArray[np.int64], sigmas: Float64s, weights: Float64s
 ) -> SamplerTable:
     levels = _signal(sigmas) ** 2
-    p, q = predicted_sample(schedule.prediction_type, levels[:-1])
+    p, q = predicted_sample(schedule.prediction, levels[:-1])
     b0, b1, b2 = weights.T
     return tabulate(timesteps, levels, p=p, q=q, a=_decay(sigmas), b0=b0, b1=b1, b2=b2)
 

@@ -45,7 +45,7 @@ def _transfer(
     """Factors [N] of the latents and of the mixed outputs in each step; eq. 9 simplified."""
     decay = np.sqrt(alpha_prev / alpha)
     drift = np.sqrt(1 - alpha_prev) - decay * np.sqrt(1 - alpha)
-    p, q = predicted_noise(schedule.prediction_type, alpha)
+    p, q = predicted_noise(schedule.prediction, alpha)
     return decay + drift * p, drift * q
 
 

@@ -76,7 +76,7 @@ def _table(
     diffusers starts leading steps from √(1+σ²) times the noise, others from σ times it.
     """
     scale = 1 / np.sqrt(1 + sigmas**2)
-    p, q = predicted_noise(schedule.prediction_type, scale[:-1] ** 2)
+    p, q = predicted_noise(schedule.prediction, scale[:-1] ** 2)
     initial = 1.0 if schedule.timestep_spacing == "leading" else float(sigmas[0] * scale[0])
     scaled = {name: scale[1:] * column for name, column in columns.items()}
     return tabulate(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.manifest import PredictionType
+from trt_pipeline.bundle.manifest import PredictionSpec
 
 COLUMNS = ("p", "q", "a", "b0", "b1", "b2", "b3", "s")
 
@@ -54,19 +54,20 @@ def tabulate(
     )
 
 
-def predicted_noise(prediction_type: PredictionType, alpha: Float64s) -> tuple[Float64s, Float64s]:
-    """p and q [N] that turn the model's output into the noise it predicts: ε = p·x + q·output."""
-    match prediction_type:
-        case "epsilon":
-            return np.zeros_like(alpha), np.ones_like(alpha)
-        case "sample":
-            return 1 / np.sqrt(1 - alpha), -np.sqrt(alpha / (1 - alpha))
-        case "v_prediction":  # arXiv:2202.00512, appendix D
-            return np.sqrt(1 - alpha), np.sqrt(alpha)
+def predicted_noise(prediction: PredictionSpec, alpha: Float64s) -> tuple[Float64s, Float64s]:
+    """p and q [N] that turn the model's output into the noise it predicts: ε = p·x + q·output.
+
+    From output = u·x0 + w·ε and x = √ᾱ·x0 + √(1-ᾱ)·ε.
+    """
+    signal, noise = np.sqrt(alpha), np.sqrt(1 - alpha)
+    basis = np.stack([np.ones_like(alpha), signal, noise])
+    u, w = np.array(prediction.sample) @ basis, np.array(prediction.noise) @ basis
+    determinant = signal * w - noise * u
+    return (0 - u) / determinant, signal / determinant
 
 
-def predicted_sample(prediction_type: PredictionType, alpha: Float64s) -> tuple[Float64s, Float64s]:
+def predicted_sample(prediction: PredictionSpec, alpha: Float64s) -> tuple[Float64s, Float64s]:
     """p and q [N] that turn the model's output into the sample it predicts: x0 = p·x + q·output."""
-    p, q = predicted_noise(prediction_type, alpha)
+    p, q = predicted_noise(prediction, alpha)
     noise = np.sqrt(1 - alpha)
     return (1 - noise * p) / np.sqrt(alpha), -noise * q / np.sqrt(alpha)

@@ -1,0 +1,194 @@
+"""Settings: everything that a user can choose about one picture, in one table.
+
+Each field of Settings is a row: its name, type, default, bounds and help. Calls, the command line,
+prompt files and the entries of a picture read it here. runtime/cpp/tools/make_settings.py generates
+docs/reference/settings.md and the C++ library's trt_pipeline_settings.inc from it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType, NoneType
+from typing import Any, Literal, TypeAlias, get_args
+
+from trt_pipeline import arguments
+from trt_pipeline.bundle.manifest import TimestepSpacing
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.sampling.samplers import SAMPLERS
+
+Scope: TypeAlias = Literal["picture", "call"]
+Kind: TypeAlias = Literal["text", "integer", "real", "interval", "choice", "file"]
+
+KINDS: Mapping[type, Kind] = {str: "text", int: "integer", float: "real", tuple: "interval"}
+SCHEDULES = ("published", "trained")
+TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
+MAX_SEED = 2**64 - 1
+MAX_SIDE = 2**16
+"""Pixels along a side; a bundle allows far fewer."""
+
+
+def setting(
+    default: Any,
+    help: str,  # noqa: A002
+    *,
+    scope: Scope = "call",
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    choices: Sequence[str] = (),
+    is_file: bool = False,
+) -> Any:
+    """A row of the table. default: None leaves the choice to the bundle, or means none at all."""
+    row = {"help": help, "scope": scope, "bounds": bounds, "choices": choices, "is_file": is_file}
+    return field(default=default, metadata=row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one picture, which make it again."""
+
+    prompt: str = setting("", "What the picture shows.", scope="picture")
+    negative_prompt: str = setting(
+        "", "What guidance leads away from; empty is the empty text.", scope="picture"
+    )
+    seed: int | None = setting(
+        None,
+        "Where the noise begins; the pictures of a call take the numbers that follow. "
+        "Random by default.",
+        scope="picture",
+        bounds=(0, MAX_SEED),
+    )
+    num_inference_steps: int | None = setting(
+        None, "Steps of the sampler. The bundle's own by default.", bounds=(1, 10**6)
+    )
+    guidance_scale: float | None = setting(
+        None,
+        "How strongly the prompt counts; 1 is without guidance and costs half. "
+        "The bundle's own by default.",
+        scope="picture",
+        bounds=(-1e6, 1e6),
+    )
+    guidance_interval: tuple[float, float] = setting(
+        (0.0, 1.0),
+        "The part of the steps that is guided: step i of N if start <= i / N < stop.",
+        bounds=(0, 1),
+    )
+    sampler: str | None = setting(
+        None, "How the steps are taken. The bundle's own by default.", choices=tuple(SAMPLERS)
+    )
+    eta: float | None = setting(
+        None,
+        "0 is deterministic DDIM, 1 is DDPM; for the sampler ddim only. "
+        "The bundle's own by default.",
+        bounds=(0, 1),
+    )
+    schedule: str = setting(
+        "published",
+        "The noise schedule: as the checkpoint has it, or as CompVis' code trained with it.",
+        choices=SCHEDULES,
+    )
+    timestep_spacing: str | None = setting(
+        None,
+        "Which training timesteps are visited (arXiv:2305.08891, table 2). "
+        "The bundle's own by default.",
+        choices=TIMESTEP_SPACINGS,
+    )
+    height: int | None = setting(
+        None, "Pixels. The bundle's own, or the image's, by default.", bounds=(1, MAX_SIDE)
+    )
+    width: int | None = setting(
+        None, "Pixels. The bundle's own, or the image's, by default.", bounds=(1, MAX_SIDE)
+    )
+    image: str | None = setting(
+        None,
+        "A picture to begin with instead of noise, or to enlarge.",
+        scope="picture",
+        is_file=True,
+    )
+    mask_image: str | None = setting(
+        None,
+        "Inpainting: white where the image is painted again.",
+        scope="picture",
+        is_file=True,
+    )
+    strength: float | None = setting(
+        None,
+        "The part of the steps that the image goes through: 0.8, or 1 with a mask, by default.",
+        bounds=(0, 1),
+    )
+    vae_tile_size: int | None = setting(
+        None,
+        "Decode in tiles of this many pixels, to bound the memory of large pictures. "
+        "All at once by default.",
+        bounds=(1, MAX_SIDE),
+    )
+    cache_interval: int = setting(
+        1,
+        "Run the whole denoiser in every n-th step only; the steps between take its features, "
+        "which is faster and less exact (arXiv:2312.00858).",
+        bounds=(1, 1000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    kind: Kind
+    default: Any
+    """None leaves the choice to the bundle, or means none at all."""
+    scope: Scope
+    """Whether each picture of a call may have its own, or all share one."""
+    bounds: tuple[float, float]
+    """Inclusive; infinite where there are none."""
+    choices: Sequence[str]
+    help: str
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def checked(self, value: Any, where: str = "") -> Any:
+        """The value, as the type that the table says; InvalidInputError names what is allowed.
+
+        None is taken where it is the default. where: what to write before the name.
+        """
+        if value is None and self.default is None:
+            return None
+        name, (low, high) = f"{where}{self.name}", self.bounds
+        match self.kind:
+            case "integer":
+                return arguments.integer(name, value, int(low), int(high))
+            case "real":
+                return arguments.real(name, value, low, high)
+            case "interval":
+                return arguments.interval(name, value, low, high)
+            case "choice":
+                return _chosen(name, value, self.choices)
+            case "text" | "file":
+                return arguments.text(name, value)
+
+
+def _row(name: str, annotation: Any, default: Any, row: Mapping[str, Any]) -> Setting:
+    types = [one for one in (get_args(annotation) or (annotation,)) if one is not NoneType]
+    kind: Kind = KINDS[tuple if types[0] is float and len(types) > 1 else types[0]]
+    if row["choices"]:
+        kind = "choice"
+    if row["is_file"]:
+        kind = "file"
+    columns = {name: row[name] for name in ("scope", "bounds", "choices", "help")}
+    return Setting(name=name, kind=kind, default=default, **columns)
+
+
+def _chosen(name: str, value: object, choices: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidInputError(
+            f"{name} must be one of {', '.join(choices)}, got {arguments.quoted(value)}."
+        )
+    return value
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {one.name: _row(one.name, one.type, one.default, one.metadata) for one in fields(Settings)}
+)
+"""Name → row, in the table's order."""
