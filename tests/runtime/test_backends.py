@@ -56,8 +56,8 @@ def backend(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Backend]
 
 def test_a_graph_maps_names_to_arrays(backend: Backend) -> None:
     input_ids = np.zeros((1, 77), np.int32)
-    text_kv = backend.graph("text_encoder").run({"input_ids": input_ids})["text_kv"]
-    np.testing.assert_array_equal(text_kv, np.tile(EMBEDDING[0], (1, 77)))
+    context_kv = backend.graph("text_encoder").run({"input_ids": input_ids})["context_kv"]
+    np.testing.assert_array_equal(context_kv, np.tile(EMBEDDING[0], (1, 77)))
 
 
 def test_a_graph_states_its_tensors(backend: Backend) -> None:
