@@ -128,13 +128,13 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "--guidance-scale", "nan"], "guidance_scale must be"),
         (["red", "--backend", "cuda"], "'cuda' is unknown"),
         (["red", "--count", "0"], "--count"),
-        (["red\udc80"], "no valid Unicode"),
+        (["red\udc80"], "not valid Unicode"),
         (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval must not stop before"),
         (["red", "--guidance-interval", "0.5"], "--guidance-interval"),
         (["red", "--quality", "0"], "--quality"),
-        (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG cannot be"),
-        (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG cannot be"),
-        (["red", "-o", "a.png", "--format", "webp"], "a.png is no webp by its name"),
+        (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG always loses some"),
+        (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG always loses some"),
+        (["red", "-o", "a.png", "--format", "webp"], "a.png has another suffix than webp"),
         (["red", "--grid", "grid.gif"], "a picture's name ends in"),
         (["red", "--grid", "missing/grid.png"], "there is no folder missing"),
         (["red", "--grid-columns", "2"], "--grid-columns is given without --grid"),
@@ -248,4 +248,4 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     assert generate(bundle, "red", "-o", tmp_path / "file" / "pictures") == 2
-    assert "is no folder that can be written to" in capsys.readouterr().err
+    assert "must be a folder that can be written to" in capsys.readouterr().err

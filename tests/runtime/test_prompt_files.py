@@ -118,6 +118,12 @@ def test_without_any_seed_they_are_drawn(tmp_path: Path) -> None:
     assert jobs[0].settings.seed != file_jobs(file, BASE, 1, None)[0].settings.seed
 
 
+def test_a_seed_of_null_is_drawn_as_if_it_was_left_out(tmp_path: Path) -> None:
+    file = json_file(tmp_path, [{"prompt": "a", "seed": null} for null in (None, None)])
+    assert [job.settings.seed for job in file_jobs(file, BASE, 1, 7)] == [7, 8]
+    assert file_jobs(file, BASE, 1, None)[0].any_seed
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -174,7 +180,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
             {"prompt": "a", "guidance_interval": [0.5, 0.2]},
             "guidance_interval must not stop before",
         ),
-        ({"prompt": "\udc80"}, "no valid Unicode"),
+        ({"prompt": "\udc80"}, "not valid Unicode"),
         ({"prompt": "a", "image": ""}, "image is an empty path; leave it out, or give null"),
     ],
 )
@@ -296,7 +302,7 @@ def test_resume_refuses_a_file_that_is_no_picture_of_ours(
 ) -> None:
     (tmp_path / "00001-1.png").write_text("mine")
     assert generate(bundle, text_file(tmp_path, "red\n"), tmp_path, "--resume") == 2
-    assert "is no PNG, WebP or JPEG; --force replaces it" in capsys.readouterr().err
+    assert "is not a PNG, WebP or JPEG; --force replaces it" in capsys.readouterr().err
     assert (tmp_path / "00001-1.png").read_text() == "mine"
 
 
