@@ -1,7 +1,6 @@
 """Guidance that the model embeds, as LCM has it: no unconditional row."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,10 @@ def test_samples_of_other_scales_in_one_call_equal_lone_ones(pipe: Pipeline) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"negative_prompt": "blue"}, "negative_prompt is 'blue', but this model has guidance buil"),
+        (
+            {"negative_prompt": "blue"},
+            "negative_prompt is 'blue', but this model has guidance",
+        ),
         ({"guidance_interval": (0, 0.5)}, r"guidance_interval is \(0, 0\.5\), but this model has"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number"),
     ],

@@ -67,7 +67,8 @@ class Schedules:
         while waiting or active:
             while waiting and (not active or self.random.random() < 0.5):
                 number = waiting.pop()
-                active.append((number, *self.pipe.start(**self.pool[number])))
+                (sample,) = self.pipe.start(**self.pool[number])
+                active.append((number, sample))
             stepping = self.random.sample(active, self.random.randint(1, len(active)))
             self.pipe.step([sample for _, sample in stepping])
             for number, sample in stepping:

@@ -120,7 +120,7 @@ def test_a_row_refuses_by_name_what_is_out_of_bounds(name: str, value: Any, mess
 
 
 def test_an_error_says_where_the_value_stands() -> None:
-    with pytest.raises(InvalidInputError, match="^a.jsonl line 2: eta must be"):
+    with pytest.raises(InvalidInputError, match=r"^a\.jsonl line 2: eta must be"):
         SETTINGS["eta"].checked(2, "a.jsonl line 2: ")
 
 

@@ -30,8 +30,9 @@ from trt_pipeline.bundle.manifest import (
 from trt_pipeline.bundle.names import MANIFEST
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
-EMBEDDING = np.linspace(-1, 1, 3 * len(VOCABULARY), dtype=np.float32).reshape(-1, 3)
-EMBEDDING = (64 * EMBEDDING).round() / 64  # sums are exact, in whatever order a runtime takes them
+SIXTY_FOURTHS = np.linspace(-64, 64, 3 * len(VOCABULARY)).round().reshape(-1, 3)
+EMBEDDING = (SIXTY_FOURTHS / 64).astype(np.float32)
+"""Sums of these are exact, in whatever order a runtime adds them up."""
 ALPHAS_CUMPROD = tuple(np.cumprod(1 - np.linspace(0.00085, 0.012, 1000)).tolist())
 
 HEADER = '<ir_version: 10, opset_import: ["": 20]>'
