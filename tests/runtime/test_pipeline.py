@@ -288,7 +288,7 @@ def test_an_unknown_keyword_suggests_the_nearest_name(pipe: Pipeline) -> None:
     with pytest.raises(TypeError, match=r"did you mean num_inference_steps\?$"):
         pipe("red", steps=5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^this call has no argument zzz\.$"):
-        pipe("red", zzz=5)  # type: ignore[call-arg]
+        pipe("red", zzz=5, aaa=5)  # type: ignore[call-arg]
 
 
 def test_a_negative_prompt_takes_the_empty_text_s_place(pipe: Pipeline) -> None:

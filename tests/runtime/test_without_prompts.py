@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline import Bundle, InvalidInputError, Pipeline, SeedNoise, trt_pipeline
+from trt_pipeline import (
+    Bundle,
+    InvalidInputError,
+    Pipeline,
+    SeedNoise,
+    UnknownArgumentError,
+    trt_pipeline,
+)
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.sampling.samplers import ddim
@@ -86,6 +93,11 @@ def test_what_an_unconditional_model_has_no_use_for_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         unconditional(**{**QUICK, **settings})
+
+
+def test_the_number_of_pictures_has_one_name(unconditional: Pipeline) -> None:
+    with pytest.raises(UnknownArgumentError, match="this call has no argument batch_size"):
+        unconditional(batch_size=2)  # type: ignore[call-arg]
 
 
 def test_arguments_that_say_what_happens_anyway_are_taken(unconditional: Pipeline) -> None:
