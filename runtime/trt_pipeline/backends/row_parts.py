@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import Tensors
 
-MOST_PARTS = 2
+MAX_PARTS = 2
 """In which the rows of a step run side by side, where there are as many threads: half the threads
 wait for each other after every layer, which takes a fifth off a small model's step."""
+BY_ROW = ("context_kv", "time_embeds", "condition", "features")
+"""Inputs of the denoiser that each row has its own of."""
 PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
 """Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself."""
 
 
 def part_count(rows: int, threads: int) -> int:
     """In how many parts so many threads take a step."""
-    return min(MOST_PARTS, threads, rows)
+    return min(MAX_PARTS, threads, rows)
 
 
 def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
@@ -77,6 +79,5 @@ def _numbers(start: int, size: int, rows: int) -> slice | NDArray[np.intp]:
 
 def _part(tensors: Tensors, numbers: slice | NDArray[np.intp]) -> Tensors:
     samples = tensors["rows"][numbers]
-    by_row = {name: tensors[name][numbers] for name in ("text_kv", "features") if name in tensors}
-    by_sample = {name: tensors[name][samples] for name in ("latents", "time_embeds")}
-    return {**by_row, **by_sample}
+    by_row = {name: tensors[name][numbers] for name in BY_ROW if name in tensors}
+    return {**by_row, "latents": tensors["latents"][samples]}
