@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from trt_export.cli import command as export_all
-from trt_pipeline.command_line.cli import cli
+from trt_pipeline.__main__ import cli
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEADER = """\
@@ -43,7 +43,7 @@ def _section(context: click.Context) -> str:
     command = context.command
     usage = " ".join((context.command_path, *command.collect_usage_pieces(context)))
     text = inspect.cleandoc(command.help or "")
-    options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+    options = [one for one in command.params if isinstance(one, click.Option)]
     rows = "".join(_row(one, context) for one in options)
     return f"\n## {context.info_name}\n\n```text\n{usage}\n```\n\n{text}\n\n{TABLE}{rows}"
 
