@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from trt_pipeline.backends.base import Tensors
 
 MAX_PARTS = 2
-"""In which the rows of a step run side by side, where there are as many threads: half the threads
-wait for each other after every layer, which takes a fifth off a small model's step."""
+"""In which the rows of a step run side by side, where there are as many threads: only half the
+threads wait for each other after every layer, which takes a fifth off a small model's step."""
 BY_ROW = ("context_kv", "time_embeds", "condition", "features")
 """Inputs of the denoiser that each row has its own of."""
 PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
@@ -22,17 +22,23 @@ PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
 
 
 def part_count(rows: int, threads: int) -> int:
-    """In how many parts so many threads take a step."""
+    """In how many parts this many threads take a step."""
     return min(MAX_PARTS, threads, rows)
 
 
-def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
+def part_size(rows: int, count: int) -> int:
+    """Rows of a part."""
+    return -(-rows // count)
+
+
+def row_parts(tensors: Tensors, count: int, size: int | None = None) -> list[Tensors]:
     """The inputs of calls for equally many rows each; the last row is repeated to fill them up.
 
     A row is a sample of its own there. What prediction_inputs gives belongs to them.
+    size: rows of a part, at least as many as part_size gives, which None takes.
     """
     rows = len(tensors["rows"])
-    size = -(-rows // count)
+    size = size or part_size(rows, count)
     return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
 
 

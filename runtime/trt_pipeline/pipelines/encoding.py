@@ -39,6 +39,8 @@ class Encoder:
         """A sample for each picture of a call, before its first step."""
         weighted = [self._weighted_texts(picture, True) for picture in call.pictures]
         self._prepare(call, [len(texts) for texts in weighted])
+        if not all(call.guided):
+            self._prepare(call, [len(picture.mixture) for picture in call.pictures])
         latents = self._encoded(call)
         return [
             self._sample(call, picture, self._rows(call, picture, texts), clean)
