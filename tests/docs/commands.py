@@ -11,7 +11,7 @@ import click
 
 from tests.docs.pages import ROOT
 from trt_export.cli import command as export_all
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import read_private_key, sign_bundle
 from trt_pipeline.__main__ import cli
 from trt_pipeline.command_line import console
 
@@ -28,7 +28,7 @@ NOT_RUN = {
     "export-all model.ckpt": "is the reader's checkpoint; test_compvis.py exports several",
     "export-all twin": "takes minutes and gigabytes; test_full_size.py does it",
     "export-all --engines": "needs a GPU or minutes; test_engines.py builds engines",
-    "python -m trt_export.twin": "writes 5.9 GB; test_full_size.py does it",
+    "python -m trt_export.checkpoint.twin": "writes 5.9 GB; test_full_size.py does it",
     "python -m trt_export.shapes.train": "takes hours; test_train.py takes a few steps",
     "python -m tests.faults.fuzz": "needs atheris, and runs for minutes",
     "python -m pytest": "takes minutes",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.runtime.keys import write_keys
 from tests.runtime.tiny_bundle import write_super_resolution_bundle, write_tiny_bundle
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_pipeline.bundle import manifest_json
 from trt_pipeline.bundle.manifest import Limits
