@@ -8,7 +8,11 @@ import pytest
 from PIL import Image
 
 from tests.runtime.keys import write_keys
-from tests.runtime.tiny_bundle import write_super_resolution_bundle, write_tiny_bundle
+from tests.runtime.tiny_bundle import (
+    write_super_resolution_bundle,
+    write_tiny_bundle,
+    write_unconditional_bundle,
+)
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_pipeline.bundle import manifest_json
@@ -31,9 +35,7 @@ def embedded_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def embedded_folder(
-    embedded_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def embedded_folder(embedded_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(embedded_bundle, tmp_path / "engines/shapes")
     return _furnished(tmp_path, monkeypatch)
 
@@ -42,6 +44,7 @@ def _furnished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     enlarger = write_super_resolution_bundle(folder / "engines/super-resolution")
     large = replace(enlarger, limits=Limits((1, 4), (256, 512), (256, 512)))
     (enlarger.path / MANIFEST).write_text(manifest_json(large))
+    write_unconditional_bundle(folder / "engines/unconditional")
     write_keys(folder, "key")
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(folder / "photo.png")
     Image.new("L", (64, 64), "white").save(folder / "mask.png")

@@ -65,7 +65,11 @@ def test_the_pages_have_no_shell_block_in_another_language() -> None:
 def test_the_extras_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     text = "\n".join(page.read_text() for page in pages())
-    named = {extra for found in re.findall(r"trt-pipeline\[([a-z,-]+)\]", text) for extra in found.split(",")}
+    named = {
+        extra
+        for found in re.findall(r"trt-pipeline\[([a-z,-]+)\]", text)
+        for extra in found.split(",")
+    }
     assert named <= project["optional-dependencies"].keys()
 
 
