@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+import trt_pipeline.__main__  # noqa: F401 - adds the command bench
 from trt_export.cli import command as export_all
-from trt_pipeline.__main__ import cli
+from trt_pipeline.command_line.cli import cli
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEADER = """\

@@ -11,11 +11,12 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+import trt_pipeline.__main__  # noqa: F401 - adds the command bench
 from tests.docs.pages import ROOT
 from trt_export.cli import command as export_all
-from trt_pipeline.__main__ import cli
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.command_line import console
+from trt_pipeline.command_line.cli import cli
 
 Words = Sequence[str]
 
