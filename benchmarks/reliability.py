@@ -29,7 +29,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from trt_export.signing import sign_bundle
+from trt_export.publishing.signing import sign_bundle
 from trt_pipeline import Pipeline, TrtPipelineError, load_bundle, trt_pipeline
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 

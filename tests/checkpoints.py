@@ -13,7 +13,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertModel,
 )
 
-from trt_export.twin import PUBLISHED
+from trt_export.checkpoint.twin import PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)

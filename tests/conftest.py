@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import OTHER, PLAIN, make_checkpoint
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
-from trt_export.quantization import quantize_bundle
+from trt_export.quantization.bundles import quantize_bundle
 
 CALIBRATION_PROMPTS = ["a red circle"]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from trt_export.checkpoint import Checkpoint, open_checkpoint
-from trt_export.engines import (
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.engines.building import (
     EngineOptions,
     build_engines,
     engine_ranges,
@@ -26,7 +27,7 @@ from trt_export.export import (
     stages_of,
     up_to_date,
 )
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import read_private_key, sign_bundle
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     EIGHT_BITS,
@@ -229,8 +230,8 @@ def _engine_options(
 
 def _calibration_prompts(checkpoint: Checkpoint, path: Path | None) -> list[str] | None:
     """What the user chose; what cannot be calibrated is refused before the export begins."""
-    from trt_export.calibration import check_pipeline
-    from trt_export.quantization import read_prompts
+    from trt_export.quantization.bundles import read_prompts
+    from trt_export.quantization.calibration import check_pipeline
 
     check_pipeline(checkpoint.pipeline)
     return read_prompts(path) if path else None
@@ -267,7 +268,7 @@ def _export(
 def _quantize(
     out: Path, prompts: list[str] | None, key: "Ed25519PrivateKey | None"
 ) -> list[dict[str, Any]]:
-    from trt_export.quantization import PROMPTS, quantize_bundle, read_prompts
+    from trt_export.quantization.bundles import PROMPTS, quantize_bundle, read_prompts
 
     pictures = len(prompts or read_prompts(PROMPTS))
     with progress("calibrate denoiser", total=pictures) as bar:
@@ -318,7 +319,7 @@ def _plan(
 
 
 def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:
-    from trt_export.quantization import is_quantized
+    from trt_export.quantization.bundles import is_quantized
 
     return is_quantized(bundle, prompts)
 

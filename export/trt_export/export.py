@@ -15,11 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
-from trt_export.hashes import Hashes
-from trt_export.signing import sign_bundle
-from trt_export.target import refuse_foreign
-from trt_export.work_folder import WorkFolder, clear_leavings, leavings
+from trt_export.checkpoint.folder import TEXT_TO_IMAGE, Checkpoint
+from trt_export.publishing.hashes import Hashes
+from trt_export.publishing.signing import sign_bundle
+from trt_export.publishing.target import refuse_foreign
+from trt_export.publishing.work_folder import WorkFolder, clear_leavings, leavings
 from trt_pipeline.bundle import (
     FORMAT_VERSION,
     Bundle,
@@ -47,9 +47,10 @@ from trt_pipeline.locking import one_at_a_time
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from trt_export.networks import Networks
+    from trt_export.onnx_graphs.tracing import Networks
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
+ROOT = Path(__file__).parent
 FOLDERS = ("onnx", "tokenizer")
 TEXTLESS_GRAPHS = ("time_embedding", "denoiser", "cached_denoiser", "decoder")
 MIN_LATENTS = 4
@@ -176,7 +177,7 @@ def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) 
         "checkpoint": checkpoint.name,
         "files": files,
         "packages": {package: version(package) for package in PACKAGES},
-        "exporter": _exporter_sha256(),
+        "exporter": exporter_sha256(),
         "options": asdict(options),
     }
     text = json.dumps([FORMAT_VERSION, parts], sort_keys=True)
@@ -184,10 +185,17 @@ def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) 
     return {**parts, "license": checkpoint.license, "key": key}
 
 
-def _exporter_sha256() -> str:
-    """Of the code that makes graphs: a checkout changes without a new version."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+def exporter_sha256(root: Path = ROOT) -> str:
+    """Hash the code that makes graphs: a checkout changes without a new version.
+
+    Every room counts but shapes/, which trains the embedded checkpoint.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(root.rglob("*.py")):
+        if source.relative_to(root).parts[0] != "shapes":
+            digest.update(source.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(source.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _export(
@@ -200,9 +208,9 @@ def _export(
     signing_key: "Ed25519PrivateKey | None",
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
-    from trt_export.networks import Networks
-    from trt_export.textless_networks import TextlessNetworks
-    from trt_export.to_onnx import read_specs
+    from trt_export.onnx_graphs.textless_networks import TextlessNetworks
+    from trt_export.onnx_graphs.to_onnx import read_specs
+    from trt_export.onnx_graphs.tracing import Networks
 
     seconds: dict[str, float] = {}
 
@@ -257,7 +265,7 @@ def describe(
 
     CheckpointError if it is none that can be exported, InvalidInputError for the options.
     """
-    from trt_export.description import describe_model, describe_tokenizer, load_schedule
+    from trt_export.networks.description import describe_model, describe_tokenizer, load_schedule
 
     model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
     return model, schedule, describe_tokenizer(checkpoint), limits_of(model, options)
@@ -277,7 +285,7 @@ def _check(
 ) -> list[dict[str, Any]]:
     from safetensors.numpy import load_file
 
-    from trt_export.parity import check_parity
+    from trt_export.onnx_graphs.parity import check_parity
 
     inputs = load_file(work.scratch / f"{name}.inputs.safetensors")
     outputs = load_file(work.scratch / f"{name}.outputs.safetensors")

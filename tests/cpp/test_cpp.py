@@ -11,7 +11,7 @@ from PIL import Image
 from tests.cpp.build import ROOT, SANITIZE, SOURCE, Build, call, pixels
 from tests.runtime.tiny_bundle import write_textless_bundle
 from tests.textless_checkpoints import make_super_resolution
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_pipeline import (
     Pipeline,

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import EMBEDDED, open_checkpoint
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
-from trt_export.modules import load_modules
+from trt_export.checkpoint.opening import EMBEDDED, open_checkpoint
+from trt_export.networks.description import describe_model, describe_tokenizer, load_schedule
+from trt_export.networks.modules import load_modules
 from trt_pipeline.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -26,14 +26,15 @@ from tests.compvis_checkpoints import (
     original_vae,
     write_config,
 )
-from trt_export.checkpoint import Checkpoint, open_checkpoint
+from trt_export.checkpoint.compvis import PUBLISHED_CONFIG, PUBLISHED_VOCAB, CompVisCheckpoint
+from trt_export.checkpoint.compvis_weights import bert_name, unet_name, vae_name
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.twin import PUBLISHED
 from trt_export.cli import command
-from trt_export.compvis import PUBLISHED_CONFIG, PUBLISHED_VOCAB, CompVisCheckpoint
-from trt_export.compvis_weights import bert_name, unet_name, vae_name
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.modules import build_empty, load_modules
-from trt_export.twin import PUBLISHED
+from trt_export.networks.description import describe_model, describe_tokenizer, load_schedule
+from trt_export.networks.modules import build_empty, load_modules
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 from trt_pipeline.sampling.samplers import sampler_table

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
-from trt_export.build_plan import set_targets
 from trt_export.cli import command
-from trt_export.engines import EngineOptions, build_engines, engine_targets, planned_engines
-from trt_export.quantization import quantize_bundle
+from trt_export.engines.building import (
+    EngineOptions,
+    build_engines,
+    engine_targets,
+    planned_engines,
+)
+from trt_export.engines.plan import set_targets
+from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
@@ -193,7 +198,7 @@ def test_an_engine_of_another_calibration_is_stale(
     with pytest.raises(EngineMismatchError, match=r"denoiser: the engine was .* another ONNX"):
         fitting_engine(load_bundle(folder), "denoiser", machine)
     int8 = replace(RTX, engine_precision="int8")
-    with caplog.at_level("INFO", "trt_export.build_plan"):
+    with caplog.at_level("INFO", "trt_export.engines.plan"):
         assert [engine.graph for engine in build_engines(folder, int8).built] == ["denoiser"]
     assert "denoiser: 127 convolutions and matrix products are int8" in caplog.text
     assert fitting_engine(load_bundle(folder), "denoiser", machine).key.precision == "int8"
@@ -279,7 +284,7 @@ def test_a_dry_run_names_the_engines_that_are_missing(
 def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    from trt_export.build_plan import parse
+    from trt_export.engines.plan import parse
 
     node = helper.make_node("Det", ["matrix"], ["volume"], name="determinant")
     matrix = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3, 3])
@@ -293,7 +298,7 @@ def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
 
 
 def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
-    from trt_export.build_plan import check_precision, parse
+    from trt_export.engines.plan import check_precision, parse
 
     trt = pytest.importorskip("tensorrt_rtx")
     log = messages(trt)

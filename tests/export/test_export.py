@@ -12,21 +12,25 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command
 from trt_export.export import (
+    ROOT,
     STAGES,
     ExportOptions,
     ExportReport,
     export_checkpoint,
+    exporter_sha256,
     up_to_date,
 )
-from trt_export.hashes import CACHE
+from trt_export.publishing.hashes import CACHE
 from trt_pipeline.bundle import load_bundle
 from trt_pipeline.bundle.manifest import GRAPHS
 from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
 from trt_pipeline.locking import one_at_a_time
+
+ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 
 def again(checkpoint: Path, options: ExportOptions) -> ExportReport:
@@ -167,8 +171,17 @@ def test_a_bundle_of_other_exporter_code_is_stale(
 ) -> None:
     checkpoint, options = open_checkpoint(str(plain_checkpoint)), ExportOptions("fp32")
     assert up_to_date(checkpoint, plain_bundle, options)
-    monkeypatch.setattr("trt_export.export._exporter_sha256", lambda: 64 * "0")
+    monkeypatch.setattr("trt_export.export.exporter_sha256", lambda: 64 * "0")
     assert up_to_date(checkpoint, plain_bundle, options) is None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_change_of_any_room_makes_a_bundle_stale(room: str, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(ROOT, tmp_path / "trt_export"))
+    before = exporter_sha256(root)
+    source = root / room / "__init__.py"
+    source.write_text(source.read_text() + "CHANGED = True\n")
+    assert (exporter_sha256(root) != before) == (room != "shapes")
 
 
 def test_a_user_s_file_inside_a_bundle_is_never_lost(
@@ -297,7 +310,7 @@ def test_bad_input_ends_with_status_two_and_one_line(
 
 
 def test_parity_refuses_what_is_too_far_off(plain_bundle: Path) -> None:
-    from trt_export.parity import check_parity
+    from trt_export.onnx_graphs.parity import check_parity
 
     graph = load_bundle(plain_bundle).graph("time_embedding", "fp32")
     inputs = {"timesteps": np.array([1.0, 2.0], np.float32)}

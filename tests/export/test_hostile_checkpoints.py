@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import MAX_CONFIG_BYTES, Checkpoint, open_checkpoint
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
-from trt_export.modules import load_modules, read_weights
+from trt_export.checkpoint.folder import MAX_CONFIG_BYTES, Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.networks.description import describe_model, describe_tokenizer, load_schedule
+from trt_export.networks.modules import load_modules, read_weights
 from trt_pipeline.errors import CheckpointError
 
 

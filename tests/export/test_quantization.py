@@ -8,11 +8,11 @@ import pytest
 
 from tests.conftest import CALIBRATION_PROMPTS
 from tests.textless_checkpoints import make_super_resolution, make_unconditional
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.quantization import PROMPTS, quantize_bundle, read_prompts
-from trt_export.target import refuse_foreign
+from trt_export.publishing.target import refuse_foreign
+from trt_export.quantization.bundles import PROMPTS, quantize_bundle, read_prompts
 from trt_pipeline import InvalidInputError, ParityError, UnconditionalPipeline, load_bundle
 from trt_pipeline.bundle import verify_files
 
@@ -60,7 +60,7 @@ def test_a_graph_that_8_bits_spoil_is_refused_and_the_bundle_stays(
 ) -> None:
     folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
     manifest = (folder / "bundle.json").read_bytes()
-    monkeypatch.setattr("trt_export.parity.TOLERANCE", {"int8": 1e-9})
+    monkeypatch.setattr("trt_export.onnx_graphs.parity.TOLERANCE", {"int8": 1e-9})
     with pytest.raises(ParityError, match=r"denoiser \(int8\): next_latents is .* off, but 1e-09"):
         quantize_bundle(folder, CALIBRATION_PROMPTS)
     assert (folder / "bundle.json").read_bytes() == manifest

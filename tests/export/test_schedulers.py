@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import SCHEDULERS as EXPORTED
-from trt_export.checkpoint import open_checkpoint
-from trt_export.description import load_schedule
-from trt_export.schedulers import SCHEDULERS
+from trt_export.checkpoint.folder import SCHEDULERS as EXPORTED
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.schedulers import SCHEDULERS
+from trt_export.networks.description import load_schedule
 from trt_pipeline.bundle.manifest import SamplerName, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table

@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.checkpoints import edit_json
 from tests.textless_checkpoints import make_super_resolution, make_unconditional
-from trt_export.checkpoint import open_checkpoint
-from trt_export.description import describe_model
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import TEXTLESS_GRAPHS, ExportOptions, export_checkpoint
+from trt_export.networks.description import describe_model
 from trt_pipeline import SuperResolutionPipeline, TorchGenerator, UnconditionalPipeline
 from trt_pipeline.errors import CheckpointError
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from trt_export.work_folder import WorkFolder, clear_leavings, leavings
+from trt_export.publishing.work_folder import WorkFolder, clear_leavings, leavings
 from trt_pipeline.archive.packing import pack
 from trt_pipeline.archive.unpacking import unpack
 from trt_pipeline.bundle import load_bundle

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.faults.injection import Work
 from tests.faults.test_faults import clear, every, faults, names, survive
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.engines import EngineOptions, build_engines
-from trt_export.signing import sign_bundle
+from trt_export.engines.building import EngineOptions, build_engines
+from trt_export.publishing.signing import sign_bundle
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.bundle.manifest import EngineSpec, GraphPrecision, GraphSpec
 from trt_pipeline.errors import IntegrityError

@@ -11,7 +11,7 @@ import pytest
 
 from tests.runtime.keys import write_keys
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import read_private_key, sign_bundle
 from trt_pipeline import (
     Bundle,
     IntegrityError,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.keys import write_keys
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import read_private_key, sign_bundle
 from trt_pipeline import Bundle, IntegrityError, InvalidInputError, load_bundle
 from trt_pipeline import trt_pipeline as open_pipeline
 from trt_pipeline.command_line import console

@@ -6,12 +6,16 @@ import torch
 from diffusers import VQModel
 from torch import Tensor, nn
 
-from trt_export import graphs
-from trt_export.denoisers import feature_channels
-from trt_export.networks import Networks, Tensors
-from trt_export.reference import both_steps, time_embeds_of, to_pixels
-from trt_export.signatures import textless_inputs
-from trt_export.textless_graphs import CachedTextlessDenoiser, QuantizingDecoder, TextlessDenoiser
+from trt_export.networks import graphs
+from trt_export.networks.denoisers import feature_channels
+from trt_export.networks.reference import both_steps, time_embeds_of, to_pixels
+from trt_export.networks.signatures import textless_inputs
+from trt_export.networks.textless_graphs import (
+    CachedTextlessDenoiser,
+    QuantizingDecoder,
+    TextlessDenoiser,
+)
+from trt_export.onnx_graphs.tracing import Networks, Tensors
 from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 

@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
 
-from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
-from trt_export.config_bounds import check_bounds
-from trt_export.modules import build_empty
-from trt_export.schedulers import choose_sampler, complete_settings, training_alphas
-from trt_export.signatures import TEXT_TOKENS
+from trt_export.checkpoint.config_bounds import check_bounds
+from trt_export.checkpoint.folder import TEXT_TO_IMAGE, Checkpoint
+from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
+from trt_export.networks.modules import build_empty
+from trt_export.networks.signatures import TEXT_TOKENS
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import ModelSpec, ScheduleSpec, TokenizerSpec
 from trt_pipeline.errors import BundleError, CheckpointError

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from trt_export.checkpoint import read_text
+from trt_export.checkpoint.text_files import read_text
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.errors import CheckpointError
 

@@ -17,7 +17,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBe
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
 
-from trt_export.signatures import TEXT_TOKENS
+from trt_export.networks.signatures import TEXT_TOKENS
 
 
 def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:

@@ -6,7 +6,7 @@ Inputs and outputs stay what they are, so that the runtime hands the same tensor
 import ml_dtypes
 import onnx_ir as ir
 
-from trt_export.retype import retype, retype_nodes
+from trt_export.onnx_graphs.retype import retype, retype_nodes
 
 BFLOAT16 = ir.DataType.BFLOAT16
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from trt_export.calibration import GUIDANCE_SCALE, STEPS, calibrate
-from trt_export.parity import Parity, check_parity
-from trt_export.quantize import INT8, Ranges, quantized
-from trt_export.signing import write_manifest
-from trt_export.target import INT8_FILES
+from trt_export.onnx_graphs.parity import Parity, check_parity
+from trt_export.publishing.signing import write_manifest
+from trt_export.publishing.target import INT8_FILES
+from trt_export.quantization.calibration import GUIDANCE_SCALE, STEPS, calibrate
+from trt_export.quantization.eight_bits import INT8, Ranges, quantized
 from trt_pipeline.bundle import Bundle, file_sha256, load_bundle, read_manifest, verify_files
 from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH as GRAPH
 from trt_pipeline.bundle.manifest import FileSpec, GraphSpec

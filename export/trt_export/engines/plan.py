@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trt_export.timing_cache import timing_cache
+from trt_export.engines.timing_cache import timing_cache
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     EIGHT_BITS,
@@ -74,8 +74,8 @@ def _convert(onnx: Path, bundle: Bundle, engine: EngineSpec, folder: Path) -> Pa
     """Write a float16 graph in an engine's arithmetic, with its weights, into a folder."""
     import onnx_ir as ir  # a second that other runs need not wait
 
-    from trt_export.bfloat16 import as_bfloat16
-    from trt_export.quantize import FP8, INT8, quantized, ranges_of
+    from trt_export.onnx_graphs.bfloat16 import as_bfloat16
+    from trt_export.quantization.eight_bits import FP8, INT8, quantized, ranges_of
 
     model = ir.load(onnx)
     if engine.key.precision == "bf16":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from trt_export.work_folder import RECORDS
+from trt_export.publishing.work_folder import RECORDS
 from trt_pipeline.bundle import is_bundle, read_manifest
 from trt_pipeline.bundle.manifest import FLAVOURS, QUANTIZED_GRAPH
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from trt_export.compvis import CompVisCheckpoint
+from trt_export.checkpoint.compvis import CompVisCheckpoint
 from trt_pipeline.errors import CheckpointError
 
 State: TypeAlias = Mapping[str, Tensor]

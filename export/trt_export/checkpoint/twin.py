@@ -17,11 +17,11 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from safetensors.torch import save_file
 from torch import nn
 
-from trt_export.checkpoint import WEIGHTS, Checkpoint
+from trt_export.checkpoint.folder import WEIGHTS, Checkpoint
 from trt_pipeline.command_line.console import run
 from trt_pipeline.errors import InvalidInputError
 
-PUBLISHED = Path(__file__).parent / "ldm_text2im_large_256"
+PUBLISHED = Path(__file__).parent / "published" / "ldm_text2im_large_256"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 

@@ -17,11 +17,11 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trt_export.checkpoint import Checkpoint
-from trt_export.compvis import CompVisCheckpoint
-from trt_export.compvis_weights import component_weights
-from trt_export.config_bounds import check_bounds
-from trt_export.precision import round_weights
+from trt_export.checkpoint.compvis import CompVisCheckpoint
+from trt_export.checkpoint.compvis_weights import component_weights
+from trt_export.checkpoint.config_bounds import check_bounds
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.networks.precision import round_weights
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from trt_export import denoisers, graphs, to_onnx
-from trt_export.checkpoint import Checkpoint
-from trt_export.modules import Modules, load_modules
-from trt_export.precision import store_half
-from trt_export.preview import fit_preview
-from trt_export.random_inputs import random_inputs
-from trt_export.reference import reference_outputs
-from trt_export.signatures import graph_inputs
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.networks import denoisers, graphs
+from trt_export.networks.modules import Modules, load_modules
+from trt_export.networks.precision import store_half
+from trt_export.networks.preview import fit_preview
+from trt_export.networks.random_inputs import random_inputs
+from trt_export.networks.reference import reference_outputs
+from trt_export.networks.signatures import graph_inputs
+from trt_export.onnx_graphs import to_onnx
 from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trt_export.denoisers import feature_channels
-from trt_export.graphs import cross_attentions, resnet_blocks
-from trt_export.modules import Modules
+from trt_export.networks.denoisers import feature_channels
+from trt_export.networks.graphs import cross_attentions, resnet_blocks
+from trt_export.networks.modules import Modules
 
 Tensors = Mapping[str, Tensor]
 

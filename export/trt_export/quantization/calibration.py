@@ -8,7 +8,7 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
-from trt_export.quantize import Ranges, layers
+from trt_export.quantization.eight_bits import Ranges, layers
 from trt_pipeline.backends import Graph
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend

@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trt_export.checkpoint import PIPELINES, TEXT_TO_IMAGE, WEIGHTS, Checkpoint, check_files
-from trt_export.compvis_config import LatentDiffusion, read_config
+from trt_export.checkpoint.compvis_config import LatentDiffusion, read_config
+from trt_export.checkpoint.folder import PIPELINES, TEXT_TO_IMAGE, WEIGHTS, Checkpoint, check_files
 from trt_pipeline.errors import CheckpointError
 
-PUBLISHED_CONFIG = Path(__file__).with_name("txt2img-1p4B-eval.yaml")
-PUBLISHED_VOCAB = Path(__file__).parent / "ldm_text2im_large_256" / "tokenizer" / "vocab.txt"
+PUBLISHED = Path(__file__).with_name("published")
+PUBLISHED_CONFIG = PUBLISHED / "txt2img-1p4B-eval.yaml"
+PUBLISHED_VOCAB = PUBLISHED / "ldm_text2im_large_256" / "tokenizer" / "vocab.txt"
 
 
 @dataclass(frozen=True)

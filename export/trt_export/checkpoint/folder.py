@@ -3,7 +3,6 @@
 Nothing here imports torch: an export that has nothing to do must find that out in a moment.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trt_export.weight_files import check_weight_file
-from trt_pipeline.errors import CheckpointError, InvalidInputError
+from trt_export.checkpoint.text_files import read_object
+from trt_export.checkpoint.weight_files import check_weight_file
+from trt_pipeline.errors import CheckpointError
 
-EMBEDDED = Path(__file__).parent / "shapes" / "checkpoint"
 TEXT_TO_IMAGE = "LDMTextToImagePipeline"
 SCHEDULERS = (
     "DDIMScheduler",
@@ -60,8 +59,6 @@ WEIGHTS = {
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Largest vocabulary that is read."""
-MAX_CONFIG_BYTES = 2**20
-MAX_CONFIG_ENTRIES = 256
 MAX_CARD_HEADER = 2**16
 """Characters."""
 
@@ -122,7 +119,7 @@ class Checkpoint:
 
     def config(self, component: str) -> dict[str, Any]:
         """A component's configuration; CheckpointError if it is no JSON object."""
-        return _read_object(self.index if component == "index" else self.configs[component])
+        return read_object(self.index if component == "index" else self.configs[component])
 
     @property
     def card(self) -> Path:
@@ -149,40 +146,6 @@ class Checkpoint:
         raise CheckpointError(f"{folder}: none of {', '.join(names)} is there. Download it again.")
 
 
-def open_checkpoint(
-    model: str | None,
-    *,
-    config: Path | None = None,
-    vocab: Path | None = None,
-    download: bool = True,
-) -> Checkpoint:
-    """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
-    CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
-
-    config, vocab: of a file; None looks beside it, then takes those of the published model.
-    download: whether a hub id may be downloaded now; if not, it must have been before.
-    Raises CheckpointError if it is none that can be exported, InvalidInputError for a config or a
-    vocab where there is no file.
-    """
-    if model is not None and Path(model).is_file():
-        from trt_export.compvis import open_file  # which needs this module
-
-        return open_file(Path(model), config, vocab)
-    if config or vocab:
-        raise InvalidInputError(
-            f"--config and --vocab are for a checkpoint file, and {model} is none."
-        )
-    if model is None:
-        checkpoint = Checkpoint(EMBEDDED, "shapes")
-    elif Path(model).is_dir():
-        checkpoint = Checkpoint(Path(model), Path(model).resolve().name)
-    else:
-        checkpoint = Checkpoint(_from_hub(model, download), model.rsplit("/", 1)[-1])
-    _check_classes(checkpoint)
-    check_files(checkpoint)
-    return checkpoint
-
-
 def check_files(checkpoint: Checkpoint) -> None:
     """CheckpointError for a file that is missing, or at a glance not what it should be: before
     gigabytes are hashed."""
@@ -194,75 +157,3 @@ def check_files(checkpoint: Checkpoint) -> None:
             check_weight_file(file)
         elif file.stat().st_size > MAX_TEXT_BYTES:
             raise CheckpointError(f"{file} is larger than {MAX_TEXT_BYTES} bytes; refused.")
-
-
-def _from_hub(model: str, download: bool) -> Path:
-    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.startswith((".", "/"))
-    if not looks_like_id or model.endswith((".ckpt", ".safetensors")):
-        raise CheckpointError(
-            f"{model} is neither a folder nor a hub id, and no file is there. "
-            "Give a diffusers folder, a .ckpt file, or an id such as CompVis/ldm-text2im-large-256."
-        )
-    from huggingface_hub import snapshot_download
-
-    patterns = [f"{part}/*" for part in PIPELINES[TEXT_TO_IMAGE]]
-    patterns += ["model_index.json", "README.md"]
-    try:
-        return Path(
-            snapshot_download(model, allow_patterns=patterns, local_files_only=not download)
-        )
-    except (OSError, ValueError) as error:
-        if not download:
-            raise CheckpointError(
-                f"{model} is not downloaded yet; without --dry-run, it would be."
-            ) from error
-        raise CheckpointError(
-            f"{model} is no folder here and cannot be had from the hub: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-
-
-def _check_classes(checkpoint: Checkpoint) -> None:
-    if not checkpoint.index.is_file():
-        raise CheckpointError(
-            f"{checkpoint.path} is no diffusers checkpoint: it has no model_index.json."
-        )
-    if checkpoint.pipeline not in PIPELINES:
-        raise CheckpointError(
-            f"{checkpoint.path} is a {checkpoint.pipeline}; "
-            f"only {', '.join(PIPELINES)} can be exported."
-        )
-    for component, supported in PIPELINES[checkpoint.pipeline].items():
-        name = checkpoint.class_of(component)
-        if name not in supported:
-            raise CheckpointError(
-                f"{checkpoint.path}: {component} is a {name}; "
-                f"only {' or '.join(supported)} can be exported.{ADVICE.get(name, '')}"
-            )
-
-
-def read_text(path: Path, most: int) -> str:
-    """A file of at most so many bytes; CheckpointError for a larger one, ValueError if it is no
-    UTF-8."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(most + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    if len(content) > most:
-        raise CheckpointError(f"{path} is larger than {most} bytes; refused.")
-    return content.decode()
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path, MAX_CONFIG_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON ({error}). Download it again.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object. Download it again.")
-    if len(content) > MAX_CONFIG_ENTRIES:
-        raise CheckpointError(
-            f"{path} has {len(content)} entries, expected at most {MAX_CONFIG_ENTRIES}."
-        )
-    return content

@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from trt_export.graphs import (
+from trt_export.networks.graphs import (
     cross_attentions,
     resnet_blocks,
     text_sizes,

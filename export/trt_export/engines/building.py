@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trt_export.build_plan import Watch, build_plan
-from trt_export.signing import write_manifest
+from trt_export.engines.plan import Watch, build_plan
+from trt_export.publishing.signing import write_manifest
 from trt_pipeline.bundle import (
     Bundle,
     file_sha256,

@@ -4,8 +4,8 @@ import torch
 from diffusers import UNet2DModel, VQModel
 from torch import Tensor, nn
 
-from trt_export.denoisers import Head, sampler_update, slice_time
-from trt_export.graphs import Decoder, use_plain_upsampling
+from trt_export.networks.denoisers import Head, sampler_update, slice_time
+from trt_export.networks.graphs import Decoder, use_plain_upsampling
 
 
 class TextlessDenoiser(nn.Module):
