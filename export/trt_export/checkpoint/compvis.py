@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from trt_export.checkpoint.compvis_config import LatentDiffusion, read_config
-from trt_export.checkpoint.folder import PIPELINES, TEXT_TO_IMAGE, WEIGHTS, Checkpoint, check_files
+from trt_export.checkpoint.compvis_weights import weights_of
+from trt_export.checkpoint.folder import Checkpoint, check_files
+from trt_export.families import Role
 from trt_pipeline.errors import CheckpointError
 
 PUBLISHED = Path(__file__).with_name("published")
@@ -18,63 +20,51 @@ PUBLISHED_CONFIG = PUBLISHED / "txt2img-1p4B-eval.yaml"
 PUBLISHED_VOCAB = PUBLISHED / "ldm_text2im_large_256" / "tokenizer" / "vocab.txt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompVisCheckpoint(Checkpoint):
     """A file, its YAML and a vocabulary, in the words of diffusers' layout."""
 
     config_file: Path
     vocab_file: Path
+    original: LatentDiffusion
+    """What the YAML says."""
 
     @cached_property
-    def original(self) -> LatentDiffusion:
-        """What the YAML says; CheckpointError if it cannot be exported."""
-        return read_config(self.config_file)
+    def weights(self) -> Mapping[Role, Path]:
+        return dict.fromkeys(self.original.networks, self.path)
 
     @cached_property
-    def weights(self) -> Mapping[str, Path]:
-        return dict.fromkeys(WEIGHTS, self.path)
+    def vocabulary(self) -> Mapping[str, Path]:
+        return {"vocab": self.vocab_file} if "tokenizer" in self.family.parts else {}
 
     @cached_property
-    def vocab(self) -> Path:
-        return self.vocab_file
-
-    @cached_property
-    def configs(self) -> Mapping[str, Path]:
-        return dict.fromkeys((*WEIGHTS, "scheduler", "tokenizer"), self.config_file)
+    def configs(self) -> Mapping[Role, Path]:
+        return dict.fromkeys(self.family.parts, self.config_file)
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
+        vocabulary = self.vocabulary.values()
         return {
             self.path.name: self.path,
             f"config/{self.config_file.name}": self.config_file,
-            f"tokenizer/{self.vocab_file.name}": self.vocab_file,
+            **{f"tokenizer/{file.name}": file for file in vocabulary},
         }
 
-    @cached_property
-    def pipeline(self) -> str:
-        return TEXT_TO_IMAGE
+    def class_of(self, role: Role) -> str:
+        """The class that the layout has for a part."""
+        return "DDIMScheduler" if role == "scheduler" else self.family.parts[role].classes[0]
 
-    def class_of(self, component: str) -> str:
-        """The only class that the layout has for a component."""
-        return PIPELINES[TEXT_TO_IMAGE][component][0]
+    def config(self, role: Role) -> dict[str, Any]:
+        """A part's configuration as diffusers would have it."""
+        return self.original.as_diffusers(role)
+
+    def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A network's weights, under diffusers' names."""
+        return weights_of(self.path, self.original, role, state)
 
     @property
     def card(self) -> Path:
         return self.path.with_name("README.md")
-
-    def config(self, component: str) -> dict[str, Any]:
-        """A component's configuration as diffusers would have it."""
-        match component:
-            case "unet":
-                return self.original.unet.as_diffusers()
-            case "vqvae":
-                return self.original.vqvae.as_diffusers(self.original.scale_factor)
-            case "bert":
-                return self.original.bert.as_diffusers()
-            case "scheduler":
-                return self.original.as_scheduler()
-            case _:
-                return {}
 
 
 def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisCheckpoint:
@@ -85,10 +75,15 @@ def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisChe
     """
     beside = path.with_name("vocab.txt")
     vocab = vocab or (beside if beside.is_file() else PUBLISHED_VOCAB)
-    checkpoint = CompVisCheckpoint(path, path.stem, config or _config_beside(path), vocab)
+    checkpoint = describe_file(path, config or _config_beside(path), vocab)
     check_files(checkpoint)
-    _ = checkpoint.original  # what cannot be exported is refused before anything begins
     return checkpoint
+
+
+def describe_file(path: Path, config: Path, vocab: Path) -> CompVisCheckpoint:
+    """A checkpoint of which only the YAML is read."""
+    original = read_config(config)
+    return CompVisCheckpoint(path, path.stem, original.family, config, vocab, original)
 
 
 def _config_beside(path: Path) -> Path:

@@ -1,25 +1,25 @@
 """The YAML of a CompVis checkpoint, and the same architecture as diffusers' configurations.
 
 Names and defaults are those of the classes in github.com/CompVis/latent-diffusion. What cannot be
-exported is refused by name, and so is what they don't have.
+exported is refused by name, and so is an entry that these classes lack.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import yaml
 
 from trt_export.checkpoint.text_files import read_text
+from trt_export.families import Family, Role, Section, SingleFile, families
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.errors import CheckpointError
 
-T = TypeVar("T")
-
 MAX_YAML_BYTES = 2**15
-"""Largest YAML that is read; that of the published model has 1336 bytes."""
+"""Largest YAML that is read; the published model's has 1336 bytes."""
 MAX_YAML_DEPTH = 32
+WHERE = "model.params"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class UNet:
     model_channels: int
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
-    """How many times smaller than the latents those levels are that have attention."""
+    """How many times smaller than the latents a level is that has attention."""
     context_dim: int
     channel_mult: tuple[int, ...] = (1, 2, 4, 8)
     num_heads: int = -1
@@ -49,7 +49,7 @@ class UNet:
     n_embed: int | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for what diffusers' network has no counterpart of."""
+        """ValueError for what diffusers' network cannot do."""
         _require(self, use_spatial_transformer=True, conv_resample=True, resblock_updown=False)
         _require(self, use_scale_shift_norm=False, dims=2, num_classes=None, n_embed=None)
         if self.num_heads < 1 and self.num_head_channels < 1:
@@ -101,13 +101,13 @@ class FirstStage:
     give_pre_end: bool = False
 
     def __post_init__(self) -> None:
-        """ValueError for what diffusers' network has no counterpart of."""
+        """ValueError for what diffusers' network cannot do."""
         _require(self, embed_dim=self.z_channels, attn_resolutions=(), double_z=True)
         _require(self, resamp_with_conv=True, use_linear_attn=False, attn_type="vanilla")
         _require(self, tanh_out=False, give_pre_end=False)
 
-    def as_diffusers(self, scaling_factor: float) -> dict[str, Any]:
-        """The configuration of the same AutoencoderKL."""
+    def as_diffusers(self) -> dict[str, Any]:
+        """The configuration of the same AutoencoderKL, less the scaling factor."""
         levels = len(self.ch_mult)
         return {
             "sample_size": self.resolution,
@@ -118,7 +118,6 @@ class FirstStage:
             "down_block_types": ["DownEncoderBlock2D"] * levels,
             "up_block_types": ["UpDecoderBlock2D"] * levels,
             "layers_per_block": self.num_res_blocks,
-            "scaling_factor": scaling_factor,
         }
 
 
@@ -144,50 +143,14 @@ class Text:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LatentDiffusion:
-    """What of LatentDiffusion matters to sampling, and its three networks."""
-
-    unet: UNet
-    vqvae: FirstStage
-    bert: Text
-    conditioning_key: Literal["crossattn"]
-    linear_start: float = 1e-4
-    linear_end: float = 2e-2
-    timesteps: int = 1000
-    beta_schedule: Literal["linear", "sqrt_linear"] = "linear"
-    given_betas: Any = None
-    parameterization: Literal["eps"] = "eps"
-    scale_factor: float = 1.0
-    scale_by_std: bool = False
-    """Whether the scale factor is not this one, but one among the weights."""
-    use_ema: bool = True
-    """Whether to sample with the moving average of the UNet's weights."""
-
-    def __post_init__(self) -> None:
-        """ValueError for what cannot be exported."""
-        _require(self, given_betas=None, scale_by_std=False)
-
-    def as_scheduler(self) -> dict[str, Any]:
-        """DDIMScheduler's configuration that samples as CompVis' own DDIMSampler does.
-
-        That one visits timesteps 1, 1 + s, 1 + 2s, …, s = timesteps // steps, and ends with the
-        noise level of timestep 0. CompVis' "linear" betas are evenly spaced before squaring.
-        """
-        evenly = {"linear": "scaled_linear", "sqrt_linear": "linear"}
-        return {
-            "beta_start": self.linear_start,
-            "beta_end": self.linear_end,
-            "beta_schedule": evenly[self.beta_schedule],
-            "num_train_timesteps": self.timesteps,
-            "clip_sample": False,
-            "steps_offset": 1,
-            "set_alpha_to_one": False,
-        }
-
-
-# Settings of training, and those that a spatial transformer ignores.
-NO_MATTER = {
+Network: TypeAlias = UNet | FirstStage | Text
+CLASSES: Mapping[str, type[Network]] = {
+    "UNetModel": UNet,
+    "AutoencoderKL": FirstStage,
+    "BERTEmbedder": Text,
+}
+"""Name of a class in a YAML → what can be exported of it."""
+IGNORED: Mapping[type[Network], set[str]] = {
     UNet: {
         "dropout",
         "legacy",
@@ -200,6 +163,56 @@ NO_MATTER = {
     | {"ckpt_path", "ignore_keys"},
     Text: {"device", "embedding_dropout", "use_tokenizer"},
 }
+"""Settings of training, and those that a spatial transformer ignores."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatentDiffusion:
+    """What of LatentDiffusion matters to sampling, and its networks."""
+
+    family: Family
+    networks: Mapping[Role, Network]
+    linear_start: float = 1e-4
+    linear_end: float = 2e-2
+    timesteps: int = 1000
+    beta_schedule: Literal["linear", "sqrt_linear"] = "linear"
+    given_betas: Any = None
+    parameterization: Literal["eps"] = "eps"
+    scale_factor: float = 1.0
+    scale_by_std: bool = False
+    """Whether the scale factor is stored among the weights instead."""
+    use_ema: bool = True
+    """Whether to sample with the moving average of the UNet's weights."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what cannot be exported."""
+        _require(self, given_betas=None, scale_by_std=False)
+
+    def as_diffusers(self, role: Role) -> dict[str, Any]:
+        """A part's configuration as diffusers would have it."""
+        if role == "scheduler":
+            return self._scheduler()
+        if role not in self.networks:
+            return {}
+        scaling = {"scaling_factor": self.scale_factor} if role == "vae" else {}
+        return {**self.networks[role].as_diffusers(), **scaling}
+
+    def _scheduler(self) -> dict[str, Any]:
+        """DDIMScheduler's configuration that samples as CompVis' own DDIMSampler does.
+
+        DDIMSampler visits timesteps 1, 1 + s, 1 + 2s, …, s = timesteps // steps, and ends with the
+        noise level of timestep 0. CompVis' "linear" betas are evenly spaced before squaring.
+        """
+        evenly = {"linear": "scaled_linear", "sqrt_linear": "linear"}
+        return {
+            "beta_start": self.linear_start,
+            "beta_end": self.linear_end,
+            "beta_schedule": evenly[self.beta_schedule],
+            "num_train_timesteps": self.timesteps,
+            "clip_sample": False,
+            "steps_offset": 1,
+            "set_alpha_to_one": False,
+        }
 
 
 class ShallowLoader(yaml.SafeLoader):
@@ -223,7 +236,7 @@ def read_config(path: Path) -> LatentDiffusion:
         content = _plain_data(read_text(path, MAX_YAML_BYTES))
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is no YAML of plain data ({reason}).") from None
+        raise CheckpointError(f"{path} is not YAML of plain data ({reason}).") from None
     try:
         return _latent_diffusion(content)
     except ValueError as error:
@@ -254,35 +267,57 @@ def _repeated(root: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def _latent_diffusion(content: object) -> LatentDiffusion:
-    params = _params(_entry(content, "model", "it"), "LatentDiffusion", "model")
-    where = "model.params"
-
-    def part(name: str, target: str) -> Mapping[str, Any]:
-        return _params(_entry(params, name, where), target, f"{where}.{name}")
-
-    first_stage = dict(part("first_stage_config", "AutoencoderKL"))
-    ddconfig = _mapping(first_stage.pop("ddconfig", None), "first_stage_config.params.ddconfig")
-    known = {field.name for field in fields(LatentDiffusion)}
+    params = _params(_entry(content, "model", "it"), ("LatentDiffusion",), "model")
+    family = _family_of(params)
+    sections = family.single_file.networks if family.single_file else {}
+    known = {field.name for field in fields(LatentDiffusion)} - {"family", "networks"}
     return decode(
         LatentDiffusion,
         {name: value for name, value in params.items() if name in known},
-        where,
-        unet=_decoded(UNet, part("unet_config", "UNetModel"), "unet_config.params"),
-        vqvae=_decoded(FirstStage, {**ddconfig, **first_stage}, "first_stage_config.params"),
-        bert=_decoded(Text, part("cond_stage_config", "BERTEmbedder"), "cond_stage_config.params"),
+        WHERE,
+        family=family,
+        networks={role: _network(params, section) for role, section in sections.items()},
     )
 
 
-def _decoded(kind: type[T], entries: Mapping[str, Any], where: str) -> T:
-    matters = {name: value for name, value in entries.items() if name not in NO_MATTER[kind]}
+def _family_of(params: Mapping[str, Any]) -> Family:
+    """The family of the networks' classes; ValueError if there is none."""
+    known = [(family, family.single_file) for family in families().values() if family.single_file]
+    for name in {section.name: 0 for _, file in known for section in file.networks.values()}:
+        sections = [s for _, file in known for s in file.networks.values() if s.name == name]
+        where = f"{WHERE}.{name}"
+        _params(_entry(params, name, WHERE), [section.target for section in sections], where)
+    key = _entry(params, "conditioning_key", WHERE)
+    for family, file in known:
+        if key == file.conditioning_key and _has_targets(params, file):
+            return family
+    keys = " or ".join(repr(file.conditioning_key) for _, file in known)
+    raise ValueError(f"conditioning_key is {key!r:.80}; only {keys} can be exported")
+
+
+def _has_targets(params: Mapping[str, Any], file: SingleFile) -> bool:
+    return all(
+        str(_entry(params[section.name], "target", section.name)).endswith(section.target)
+        for section in file.networks.values()
+    )
+
+
+def _network(params: Mapping[str, Any], section: Section) -> Network:
+    kind, where = CLASSES[section.target], f"{section.name}.params"
+    entries = dict(_params(_entry(params, section.name, WHERE), (section.target,), where))
+    if "ddconfig" in entries:
+        entries |= _mapping(entries.pop("ddconfig"), f"{where}.ddconfig")
+    matters = {name: value for name, value in entries.items() if name not in IGNORED[kind]}
     return decode(kind, matters, where)
 
 
-def _params(section: object, target: str, where: str) -> Mapping[str, Any]:
+def _params(section: object, targets: Sequence[str], where: str) -> Mapping[str, Any]:
     """The params of a section; ValueError if it is for another class."""
     name = _entry(section, "target", where)
-    if not isinstance(name, str) or name.rpartition(".")[2] != target:
-        raise ValueError(f"{where}.target is {name!r:.80}; only {target} is exported")
+    if not isinstance(name, str) or name.rpartition(".")[2] not in targets:
+        raise ValueError(
+            f"{where}.target is {name!r:.80}; only {' or '.join(targets)} can be exported"
+        )
     return _mapping(_entry(section, "params", where), f"{where}.params")
 
 
@@ -303,4 +338,4 @@ def _require(spec: object, **supported: object) -> None:
     """ValueError unless settings have the only values that are exported."""
     for name, value in supported.items():
         if getattr(spec, name) != value:
-            raise ValueError(f"{name} is {getattr(spec, name)!r}; only {value!r} is exported")
+            raise ValueError(f"{name} is {getattr(spec, name)!r}; only {value!r} can be exported")

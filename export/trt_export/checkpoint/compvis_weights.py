@@ -2,22 +2,21 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import Tensor
-
-from trt_export.checkpoint.compvis import CompVisCheckpoint
+from trt_export.checkpoint.compvis_config import FirstStage, LatentDiffusion, Network, Text, UNet
+from trt_export.families import Role, Section
 from trt_pipeline.errors import CheckpointError
 
-State: TypeAlias = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+State: TypeAlias = "Mapping[str, Tensor]"
+Rename: TypeAlias = Callable[[str], str]
 Table: TypeAlias = Mapping[str, str]
 """Beginning of a name → what stands there in diffusers."""
 
-PREFIXES = {
-    "bert": "cond_stage_model.transformer.",
-    "unet": "model.diffusion_model.",
-    "vqvae": "first_stage_model.",
-}
 AVERAGE = "model_ema."
 TRAINING = re.compile(
     r"model_ema\..*|first_stage_model\.loss\..*|(alphas_cumprod|betas|cond_ids|logvar|lvlb_weights"
@@ -79,60 +78,68 @@ BERT_FEED_FORWARD: Table = {"0.": "final_layer_norm.", "1.net.0.0.": "fc1.", "1.
 BERT_LAYERS = (BERT_ATTENTION, BERT_FEED_FORWARD)
 
 
-def component_weights(checkpoint: CompVisCheckpoint, component: str, state: State) -> State:
-    """The weights of one network, those with names that CompVis' code doesn't have included.
+def weights_of(path: Path, original: LatentDiffusion, role: Role, state: State) -> State:
+    """A network's weights; one whose name CompVis' code does not have keeps it.
 
     CheckpointError for weights that belong to none of the networks.
     """
-    _check_owners(checkpoint, state)
-    prefix = PREFIXES[component]
-    own = {
+    sections = original.family.single_file.networks if original.family.single_file else {}
+    _check_owners(path, sections, state)
+    prefix = sections[role].prefix
+    weights = {
         name.removeprefix(prefix): tensor
         for name, tensor in state.items()
         if name.startswith(prefix) and not TRAINING.fullmatch(name)
     }
-    original = checkpoint.original
-    match component:
-        case "unet":
-            if original.use_ema and any(name.startswith(AVERAGE) for name in state):
-                own = _averaged(checkpoint, own, state)
-            return _renamed(own, lambda name: unet_name(name, original.unet.num_res_blocks))
-        case "vqvae":
-            named = _renamed(own, lambda name: vae_name(name, len(original.vqvae.ch_mult)))
-            return {name: _as_linear(name, tensor) for name, tensor in named.items()}
-        case _:
-            return _renamed(own, bert_name)
+    if role == "unet" and original.use_ema and any(name.startswith(AVERAGE) for name in state):
+        weights = _averaged(path, weights, state)
+    network = original.networks[role]
+    return {
+        name: _as_linear(name, tensor)
+        for name, tensor in _renamed(weights, renamer(network)).items()
+    }
 
 
-def _check_owners(checkpoint: CompVisCheckpoint, state: State) -> None:
-    owners = tuple(PREFIXES.values())
+def renamer(network: Network) -> Rename:
+    """What gives a network's weights their names in diffusers."""
+    match network:
+        case UNet(num_res_blocks=layers):
+            return lambda name: unet_name(name, layers)
+        case FirstStage(ch_mult=levels):
+            return lambda name: vae_name(name, len(levels))
+        case Text():
+            return bert_name
+
+
+def _check_owners(path: Path, sections: Mapping[Role, Section], state: State) -> None:
+    owners = tuple(section.prefix for section in sections.values())
     unknown = sorted(
         name for name in state if not name.startswith(owners) and not TRAINING.fullmatch(name)
     )
     if unknown:
         raise CheckpointError(
-            f"{checkpoint.path}: {len(unknown)} weights (first: {unknown[0]}) belong to none of "
-            f"{', '.join(f'{owner}*' for owner in owners)}. Is it one of CompVis' text-to-image "
-            "checkpoints?"
+            f"{path}: {len(unknown)} weights (first: {unknown[0]}) belong to none of "
+            f"{', '.join(f'{owner}*' for owner in owners)}. Give the YAML that describes this "
+            "checkpoint with --config."
         )
 
 
-def _averaged(checkpoint: CompVisCheckpoint, own: State, state: State) -> dict[str, Tensor]:
+def _averaged(path: Path, weights: State, state: State) -> "dict[str, Tensor]":
     """The UNet's moving averages; CompVis' LitEma writes their names without dots."""
-    names = {name: f"{AVERAGE}diffusion_model{name.replace('.', '')}" for name in own}
+    names = {name: f"{AVERAGE}diffusion_model{name.replace('.', '')}" for name in weights}
     missing = sorted(average for average in names.values() if average not in state)
     if missing:
         raise CheckpointError(
-            f"{checkpoint.path}: {len(missing)} moving averages (first: {missing[0]}) are missing. "
+            f"{path}: {len(missing)} moving averages (first: {missing[0]}) are missing. "
             "Set use_ema to false in its YAML to export the weights themselves."
         )
     return {name: state[average] for name, average in names.items()}
 
 
-def _renamed(own: State, rename: Callable[[str], str]) -> dict[str, Tensor]:
-    """Weights under their new names; one whose new name is taken keeps its own, as unknown."""
+def _renamed(weights: State, rename: Rename) -> "dict[str, Tensor]":
+    """Weights under their new names; one whose new name is taken keeps its old, unknown one."""
     found: dict[str, Tensor] = {}
-    for name, tensor in own.items():
+    for name, tensor in weights.items():
         new = rename(name)
         found[name if new in found else new] = tensor
     return found
@@ -186,7 +193,7 @@ def _begun(name: str, table: Table) -> str:
     return name
 
 
-def _as_linear(name: str, tensor: Tensor) -> Tensor:
+def _as_linear(name: str, tensor: "Tensor") -> "Tensor":
     """diffusers computes the VAE's attention with matrices where CompVis has 1 × 1 convolutions."""
     is_matrix = re.search(r"mid_block\.attentions\.0\.to_.*weight", name)
     return tensor.flatten(1) if is_matrix else tensor

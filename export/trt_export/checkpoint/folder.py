@@ -12,114 +12,74 @@ from typing import Any
 
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import check_weight_file
+from trt_export.families import Family, Role
 from trt_pipeline.errors import CheckpointError
 
-TEXT_TO_IMAGE = "LDMTextToImagePipeline"
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    TEXT_TO_IMAGE: {
-        "bert": ("LDMBertModel",),
-        "unet": ("UNet2DConditionModel",),
-        "vqvae": ("AutoencoderKL",),
-        "scheduler": SCHEDULERS,
-        "tokenizer": ("BertTokenizer", "BertTokenizerFast"),
-    },
-    "LDMPipeline": {
-        "unet": ("UNet2DModel",),
-        "vqvae": ("VQModel",),
-        "scheduler": SCHEDULERS,
-    },
-    "LDMSuperResolutionPipeline": {
-        "unet": ("UNet2DModel",),
-        "vqvae": ("VQModel", "AutoencoderKL"),
-        "scheduler": SCHEDULERS,
-    },
-}
-"""Pipelines that can be exported, their parts, and the classes that each may have."""
-ADVICE = {
-    "DDPMScheduler": " Its steps are those of DDIMScheduler with eta 1: name that one in "
-    "model_index.json, and generate with --eta 1."
-}
-"""What to do about a class that cannot be exported."""
-WEIGHTS = {
-    "bert": ("model.safetensors", "pytorch_model.bin"),
-    "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
-    "vqvae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
-}
-"""Weight files by preference: safetensors holds no code, so it comes first."""
-
-
+INDEX = "model_index.json"
+"""Names the pipeline's class and those of its parts."""
 MAX_TEXT_BYTES = 16 * 2**20
 """Largest vocabulary that is read."""
 MAX_CARD_HEADER = 2**16
 """Characters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A folder in diffusers' layout; files are opened when asked for."""
 
     path: Path
     name: str
+    family: Family
 
     @cached_property
-    def pipeline(self) -> str:
-        """Class name of diffusers' pipeline."""
-        return str(self.config("index").get("_class_name"))
+    def index(self) -> Mapping[str, Any]:
+        """What model_index.json says."""
+        return read_object(self.path / INDEX)
 
-    def class_of(self, component: str) -> str:
-        """Class name of a component."""
-        entry = self.config("index").get(component)
+    def class_of(self, role: Role) -> str:
+        """Class name of a part."""
+        entry = self.index.get(self.family.parts[role].folder)
         return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
     @cached_property
-    def weights(self) -> Mapping[str, Path]:
-        """Component → its weight file."""
-        parts = PIPELINES[self.pipeline]
-        return {part: self._first(part, WEIGHTS[part]) for part in WEIGHTS if part in parts}
+    def weights(self) -> Mapping[Role, Path]:
+        """Part → its weight file."""
+        return {
+            role: self._first(part.folder, part.weights)
+            for role, part in self.family.parts.items()
+            if part.weights
+        }
 
     @cached_property
-    def vocab(self) -> Path | None:
-        """The tokenizer's vocabulary; None without prompts."""
-        if "tokenizer" not in PIPELINES[self.pipeline]:
-            return None
-        return self._first("tokenizer", ("vocab.txt",))
+    def configs(self) -> Mapping[Role, Path]:
+        """Part → its configuration file."""
+        parts = self.family.parts
+        return {role: self.path / part.folder / part.config for role, part in parts.items()}
 
     @cached_property
-    def configs(self) -> Mapping[str, Path]:
-        """Component → its configuration file."""
-        parts = PIPELINES.get(self.pipeline, ()) if self.index.is_file() else ()
-        names = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
-        return {part: self.path / part / names.get(part, "config.json") for part in parts}
-
-    @property
-    def index(self) -> Path:
-        """What names the pipeline's class and its components'."""
-        return self.path / "model_index.json"
+    def vocabulary(self) -> Mapping[str, Path]:
+        """What a file of the tokenizer holds → the file; empty without prompts."""
+        tokenizer = self.family.parts.get("tokenizer")
+        if tokenizer is None:
+            return {}
+        folder, files = tokenizer.folder, tokenizer.files
+        return {content: self._first(folder, (name,)) for content, name in files.items()}
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
         """Every file that an export reads, under the name that provenance has for it."""
-        found = [self.index, *self.configs.values(), *self.weights.values()]
-        found += [self.vocab] if self.vocab else []
+        parts = [*self.configs.values(), *self.weights.values(), *self.vocabulary.values()]
+        found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
 
-    @property
-    def scheduler(self) -> str:
-        """Class name of the scheduler."""
-        return self.class_of("scheduler")
+    def config(self, role: Role) -> dict[str, Any]:
+        """A part's configuration; CheckpointError if it is not a JSON object."""
+        return read_object(self.configs[role])
 
-    def config(self, component: str) -> dict[str, Any]:
-        """A component's configuration; CheckpointError if it is no JSON object."""
-        return read_object(self.index if component == "index" else self.configs[component])
+    def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A part's weights, under diffusers' names, from the content of its weight file."""
+        del role
+        return state
 
     @property
     def card(self) -> Path:
@@ -138,12 +98,13 @@ class Checkpoint:
         found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
         return found[1] if found else "unknown"
 
-    def _first(self, component: str, names: tuple[str, ...]) -> Path:
-        folder = self.path / component
+    def _first(self, folder: str, names: tuple[str, ...]) -> Path:
         for name in names:
-            if (folder / name).is_file():
-                return folder / name
-        raise CheckpointError(f"{folder}: none of {', '.join(names)} is there. Download it again.")
+            if (self.path / folder / name).is_file():
+                return self.path / folder / name
+        raise CheckpointError(
+            f"{self.path / folder} has none of {', '.join(names)}. Download it again."
+        )
 
 
 def check_files(checkpoint: Checkpoint) -> None:

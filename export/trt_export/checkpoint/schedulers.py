@@ -8,7 +8,18 @@ from typing import Any
 
 import diffusers
 
-from trt_pipeline.bundle.manifest import SamplerName
+from trt_pipeline.sampling.samplers import (
+    SAMPLERS,
+    Sampler,
+    ddim,
+    dpmsolver,
+    dpmsolver_karras,
+    euler,
+    euler_ancestral,
+    lms,
+    pndm,
+    unipc,
+)
 
 Settings = Mapping[str, Any]
 Honoured = Mapping[str, tuple[Any, ...]]
@@ -35,20 +46,20 @@ SECOND_ORDER: Honoured = {
 class Scheduler:
     """One of diffusers' schedulers, as far as a sampler follows it."""
 
-    sampler: SamplerName
+    sampler: Sampler
     honoured: Honoured
-    karras: SamplerName | None = None
+    karras: Sampler | None = None
     """The sampler if use_karras_sigmas is on, where there is one."""
 
 
 SCHEDULERS: Mapping[str, Scheduler] = {
     "DDIMScheduler": Scheduler(
-        "ddim", {**NO_RESCALE, "clip_sample": (False,), "thresholding": (False,)}
+        ddim, {**NO_RESCALE, "clip_sample": (False,), "thresholding": (False,)}
     ),
-    "PNDMScheduler": Scheduler("pndm", {**NO_SAMPLE, "skip_prk_steps": (True,)}),
-    "LMSDiscreteScheduler": Scheduler("lms", PLAIN_SIGMAS),
+    "PNDMScheduler": Scheduler(pndm, {**NO_SAMPLE, "skip_prk_steps": (True,)}),
+    "LMSDiscreteScheduler": Scheduler(lms, PLAIN_SIGMAS),
     "EulerDiscreteScheduler": Scheduler(
-        "euler",
+        euler,
         {
             **NO_RESCALE,
             **PLAIN_SIGMAS,
@@ -57,9 +68,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
             "timestep_type": ("discrete",),
         },
     ),
-    "EulerAncestralDiscreteScheduler": Scheduler("euler_ancestral", {**NO_RESCALE, **NO_SAMPLE}),
+    "EulerAncestralDiscreteScheduler": Scheduler(euler_ancestral, {**NO_RESCALE, **NO_SAMPLE}),
     "DPMSolverMultistepScheduler": Scheduler(
-        "dpmsolver++",
+        dpmsolver,
         {
             **SECOND_ORDER,
             "algorithm_type": ("dpmsolver++",),
@@ -69,10 +80,10 @@ SCHEDULERS: Mapping[str, Scheduler] = {
             "use_lu_lambdas": (False,),
             "variance_type": (None,),
         },
-        karras="dpmsolver++_karras",
+        karras=dpmsolver_karras,
     ),
     "UniPCMultistepScheduler": Scheduler(
-        "unipc",
+        unipc,
         {
             **SECOND_ORDER,
             "disable_corrector": ([],),
@@ -87,19 +98,35 @@ SCHEDULERS: Mapping[str, Scheduler] = {
 """Settings that are not named here take part in the schedule, or in nothing that is allowed."""
 
 
-def choose_sampler(name: str, config: Settings) -> SamplerName:
-    """The sampler that follows a scheduler; ValueError names the setting that it would not."""
+ADVICE = {
+    "DDPMScheduler": " Its steps are those of DDIMScheduler with eta 1: name DDIMScheduler in "
+    "model_index.json, and generate with --eta 1."
+}
+"""What to do about a class that cannot be exported."""
+
+
+def choose_sampler(name: str, config: Settings) -> str:
+    """The name of the sampler that follows a scheduler; ValueError names a setting that the sampler
+    would not honour."""
+    if name not in SCHEDULERS:
+        raise ValueError(
+            f"a {name} is not known; only {', '.join(SCHEDULERS)} can be exported"
+            f"{ADVICE.get(name, '')}"
+        )
     scheduler, settings = SCHEDULERS[name], complete_settings(name, config)
     for setting, allowed in scheduler.honoured.items():
         value = settings.get(setting, allowed[0])  # older versions of diffusers lack some
         if not any(type(value) is type(one) and value == one for one in allowed):
+            choices = " or ".join(repr(one) for one in allowed if one is not None) or None
             raise ValueError(
-                f"{setting} is {value!r}; a {name} is exported with "
-                f"{' or '.join(repr(one) for one in allowed if one is not None) or None} only"
+                f"{setting} is {value!r}, but a {name} can be exported with {choices} only"
             )
-    if scheduler.karras and settings["use_karras_sigmas"]:
-        return scheduler.karras
-    return scheduler.sampler
+    karras = scheduler.karras if settings.get("use_karras_sigmas") else None
+    return _name_of(karras or scheduler.sampler)
+
+
+def _name_of(sampler: Sampler) -> str:
+    return next(name for name, function in SAMPLERS.items() if function is sampler)
 
 
 def complete_settings(name: str, config: Settings) -> dict[str, Any]:

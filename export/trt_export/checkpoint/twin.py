@@ -1,11 +1,13 @@
 """The full-size twin: CompVis/ldm-text2im-large-256 with seeded random weights.
 
 It has the published model's configurations, tokenizer and tensor shapes, so it costs what the
-published one costs: for benchmarks and tests where the weights themselves cannot be had.
+published one costs: for benchmarks and tests where the published weights are out of reach.
 """
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -15,13 +17,20 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertModel,
 )
 from safetensors.torch import save_file
-from torch import nn
 
-from trt_export.checkpoint.folder import WEIGHTS, Checkpoint
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.families import Role
+from trt_export.families.ldm_text_to_image import FAMILY
 from trt_pipeline.command_line.console import run
 from trt_pipeline.errors import InvalidInputError
 
 PUBLISHED = Path(__file__).parent / "published" / "ldm_text2im_large_256"
+RANDOM: Mapping[Role, Callable[[dict[str, Any]], Any]] = {
+    "text_encoder": lambda config: LDMBertModel(LDMBertConfig.from_dict(config)),
+    "unet": UNet2DConditionModel.from_config,
+    "vae": AutoencoderKL.from_config,
+}
+"""Networks with random weights, from their configurations."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -32,23 +41,14 @@ def make_twin(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(PUBLISHED, partial)
-    source = Checkpoint(PUBLISHED, folder.name)
+    source = Checkpoint(PUBLISHED, folder.name, FAMILY)
     torch.manual_seed(seed)
-    for component in WEIGHTS:
-        module = _random_module(component, source.config(component))
-        state = {name: t.detach().to(dtype) for name, t in module.state_dict().items()}
-        save_file(state, partial / component / WEIGHTS[component][0], metadata={"format": "pt"})
+    for role, make in RANDOM.items():
+        weights = make(source.config(role)).state_dict()
+        state = {name: t.detach().to(dtype) for name, t in weights.items()}
+        part = FAMILY.parts[role]
+        save_file(state, partial / part.folder / part.weights[0], metadata={"format": "pt"})
     partial.rename(folder)
-
-
-def _random_module(component: str, config: dict[str, object]) -> nn.Module:
-    match component:
-        case "bert":
-            return LDMBertModel(LDMBertConfig.from_dict(config))
-        case "unet":
-            return UNet2DConditionModel.from_config(config)
-        case _:
-            return AutoencoderKL.from_config(config)
 
 
 @click.command()

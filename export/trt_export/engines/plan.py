@@ -72,7 +72,7 @@ def _network(trt: Any, builder: Any, log: Any, bundle: Bundle, engine: EngineSpe
 
 def _convert(onnx: Path, bundle: Bundle, engine: EngineSpec, folder: Path) -> Path:
     """Write a float16 graph in an engine's arithmetic, with its weights, into a folder."""
-    import onnx_ir as ir  # a second that other runs need not wait
+    import onnx_ir as ir  # takes a second, which builds in fp16 need not wait for
 
     from trt_export.onnx_graphs.bfloat16 import as_bfloat16
     from trt_export.quantization.eight_bits import FP8, INT8, quantized, ranges_of
@@ -103,7 +103,7 @@ def check_precision(
 ) -> None:
     """EngineBuildError unless the heavy layers of a network have the precision that was asked for.
 
-    Of int8 and fp8 that is some of them; the others, and what is dequantized, are fp16.
+    With int8 and fp8 only some of them have it; the others, and what is dequantized, are fp16.
     """
     half = trt.bfloat16 if precision == "bf16" else trt.float16
     heavy = [layer for layer in _layers(network) if layer.type.name in HEAVY]
@@ -165,7 +165,7 @@ def set_targets(trt: Any, config: Any, key: EngineKey) -> None:
 def _profile(builder: Any, shapes: Mapping[str, ShapeRange]) -> Any:
     profile = builder.create_optimization_profile()
     for name, shape in shapes.items():
-        profile.set_shape(name, shape.least, shape.typical, shape.most)
+        profile.set_shape(name, shape.min, shape.opt, shape.max)
     return profile
 
 

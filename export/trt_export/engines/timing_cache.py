@@ -36,7 +36,7 @@ class TimingCache:
         """
         self._cache = config.create_timing_cache(kept(self.path) or b"")
         if self._cache is None or not config.set_timing_cache(self._cache, False):
-            logger.info("%s is of another GPU or version; timing anew", self.path)
+            logger.info("%s is of another GPU or version; timing again", self.path)
             self._cache = config.create_timing_cache(b"")
             config.set_timing_cache(self._cache, False)
 

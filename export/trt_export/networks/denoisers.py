@@ -1,57 +1,62 @@
 """The graphs that take a sampling step: the UNet, whole or cached, with guidance and the sampler.
 
 The UNet reads what stays constant over the steps: the keys and values of its cross-attention from
-text_kv, the time projections of its ResNet blocks from time_embeds.
+context_kv, the time projections of its ResNet blocks from time_embeds. engines/README.md specifies
+every input and output.
 """
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from trt_export.networks.graphs import (
-    cross_attentions,
-    resnet_blocks,
-    text_sizes,
-    use_gate_layers,
-    use_plain_upsampling,
-)
+from trt_export.networks.layers import plain_upsamplers, use_gate_layers
+from trt_export.networks.unets import UNet, context_sizes, cross_attentions, resnet_blocks
 
 
 class Denoiser(nn.Module):
     """One sampling step: UNet on M rows, guidance to B samples, the sampler's update in float32."""
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
-        """Takes the UNet over: its text and time projections are replaced by table slices."""
+    def __init__(self, unet: UNet, tokens: int) -> None:
+        """Takes the UNet over: its context and time projections are replaced by slices.
+
+        tokens: in a row of context_kv, 0 without it.
+        """
         super().__init__()
-        self.unet = unet
-        _slice_text(unet)
-        slice_time(unet)
-        use_plain_upsampling(unet)
-        use_gate_layers(unet)
-        self.head = Head(unet)
+        self.unet: Any = unet.module
+        slice_context(self.unet, tokens)
+        slice_time(self.unet)
+        use_gate_layers(self.unet)
+        self.upsamplers = nn.ModuleList(map(plain_upsamplers, self.unet.up_blocks))
+        for block in self.unet.up_blocks:
+            block.upsamplers = None
+        self.head = Head(self.unet)
 
     def forward(
         self,
+        *,
         latents: Tensor,
         history: Tensor,
-        text_kv: Tensor,
+        context_kv: Tensor | None = None,
         time_embeds: Tensor,
+        condition: Tensor | None = None,
         rows: Tensor,
         guidance: Tensor,
         coefficients: Tensor,
         noise: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        sample = latents.index_select(0, rows).to(text_kv.dtype)
-        output, features = self._unet(sample, time_embeds.index_select(0, rows), text_kv)
+        sample = _rows_of(latents, rows, condition).to(time_embeds.dtype)
+        output, features = self._predict(sample, time_embeds, context_kv)
         mixed = _mixed(output, guidance)
         return *sampler_update(latents, history, mixed, coefficients, noise), features
 
-    def _unet(self, sample: Tensor, time_embeds: Tensor, text_kv: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(
+        self, sample: Tensor, time_embeds: Tensor, context_kv: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The UNet's own forward, and what its last layer saw; the skip connection gives every
         upsampling its size, so that heights and widths need not divide by the UNet's total
         downsampling."""
@@ -59,21 +64,22 @@ class Denoiser(nn.Module):
         sample = unet.conv_in(sample)
         skips = [sample]
         for block in unet.down_blocks:
-            sample, outputs = block(sample, time_embeds, **_text(block, text_kv))
+            sample, outputs = block(sample, time_embeds, **_context(block, context_kv))
             skips += outputs
         if unet.mid_block is not None:
-            sample = unet.mid_block(sample, time_embeds, **_text(unet.mid_block, text_kv))
-        for block in unet.up_blocks:
+            sample = unet.mid_block(sample, time_embeds, **_context(unet.mid_block, context_kv))
+        for block, upsamplers in zip(unet.up_blocks, self.upsamplers, strict=True):
             left = len(skips) - len(block.resnets)
             skips, used = skips[:left], tuple(skips[left:])
-            size = skips[-1].shape[2:]
-            sample = block(sample, used, time_embeds, upsample_size=size, **_text(block, text_kv))
-        return self.head(sample, skips[0], time_embeds, text_kv), sample
+            sample = block(sample, used, time_embeds, **_context(block, context_kv))
+            for upsample in upsamplers:
+                sample = upsample(sample, skips[-1].shape[2:])
+        return self.head(sample, skips[0], time_embeds, context_kv), sample
 
 
 class CachedDenoiser(nn.Module):
-    """One sampling step with an earlier step's features: all that is new passes through the UNet's
-    first convolution and last layer. DeepCache, arXiv:2312.00858, at its shallowest."""
+    """One sampling step with an earlier step's features: only the UNet's first convolution and last
+    layer run. DeepCache, arXiv:2312.00858, at its shallowest."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         """Shares the denoiser's weights."""
@@ -83,25 +89,27 @@ class CachedDenoiser(nn.Module):
 
     def forward(
         self,
+        *,
         latents: Tensor,
         history: Tensor,
-        text_kv: Tensor,
+        context_kv: Tensor | None = None,
         time_embeds: Tensor,
+        condition: Tensor | None = None,
         rows: Tensor,
         guidance: Tensor,
         coefficients: Tensor,
         noise: Tensor,
         features: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        sample = self.conv_in(latents.index_select(0, rows).to(features.dtype))
-        output = self.head(features, sample, time_embeds.index_select(0, rows), text_kv)
+        sample = self.conv_in(_rows_of(latents, rows, condition).to(features.dtype))
+        output = self.head(features, sample, time_embeds, context_kv)
         return sampler_update(latents, history, _mixed(output, guidance), coefficients, noise)
 
 
 class Head(nn.Module):
     """The end of a UNet, from its last ResNet block on: what a cached step runs as well."""
 
-    def __init__(self, unet: UNet2DConditionModel | UNet2DModel) -> None:
+    def __init__(self, unet: Any) -> None:
         """Takes the last layer off the UNet, and its output convolution over."""
         super().__init__()
         rest = unet.up_blocks[-1]
@@ -116,16 +124,17 @@ class Head(nn.Module):
         self.conv_out = unet.conv_out
 
     def forward(
-        self, features: Tensor, skip: Tensor, time_embeds: Tensor, text_kv: Tensor | None = None
+        self, features: Tensor, skip: Tensor, time_embeds: Tensor, context_kv: Tensor | None
     ) -> Tensor:
-        text = {} if text_kv is None else _text(self.layer, text_kv)
-        sample = self.layer(features, (skip,), time_embeds, **text)
+        context = _context(self.layer, context_kv)
+        sample = self.layer(features, (skip,), time_embeds, **context)
         return self.conv_out(self.conv_act(self.conv_norm_out(sample)))
 
 
-def feature_channels(unet: UNet2DConditionModel | UNet2DModel) -> int:
-    """Channels of what the last layer sees besides the first convolution's output."""
-    return unet.up_blocks[-1].resnets[-1].in_channels - unet.conv_in.out_channels
+def _rows_of(latents: Tensor, rows: Tensor, condition: Tensor | None) -> Tensor:
+    """What the UNet sees: each row's latents, then its condition."""
+    sample = latents.index_select(0, rows)
+    return sample if condition is None else torch.cat([sample, condition], dim=1)
 
 
 def _mixed(output: Tensor, guidance: Tensor) -> Tensor:
@@ -148,13 +157,14 @@ def sampler_update(
     return update, torch.stack([m0, m1, m2])
 
 
-def _text(block: nn.Module, text_kv: Tensor) -> dict[str, Tensor]:
-    takes_text = getattr(block, "has_cross_attention", False)
-    return {"encoder_hidden_states": text_kv} if takes_text else {}
+def _context(block: nn.Module, context_kv: Tensor | None) -> dict[str, Tensor]:
+    if context_kv is None or not getattr(block, "has_cross_attention", False):
+        return {}
+    return {"encoder_hidden_states": context_kv}
 
 
-class _SlicedText:
-    """Attention processor: keys and values are read from their places in text_kv."""
+class _SlicedContext:
+    """Attention processor: keys and values are read from their places in context_kv."""
 
     def __init__(self, key: slice, value: slice) -> None:
         self.key = key
@@ -187,14 +197,15 @@ class _SlicedTime(nn.Module):
         return time_embeds[:, self.place]
 
 
-def _slice_text(unet: UNet2DConditionModel) -> None:
-    places = _places(text_sizes(unet))
+def slice_context(unet: nn.Module, tokens: int) -> None:
+    """Let every cross-attention read its keys and values from their places in context_kv."""
+    places = _places(context_sizes(unet, tokens))
     for attention in cross_attentions(unet):
-        attention.set_processor(_SlicedText(next(places), next(places)))
+        attention.set_processor(_SlicedContext(next(places), next(places)))
         del attention.to_k, attention.to_v
 
 
-def slice_time(unet: UNet2DConditionModel | UNet2DModel) -> None:
+def slice_time(unet: Any) -> None:
     """Let every ResNet block read its time projection from its place in time_embeds."""
     places = _places(block.time_emb_proj.out_features for block in resnet_blocks(unet))
     for block in resnet_blocks(unet):

@@ -1,121 +1,111 @@
 """What a checkpoint's configurations say of it, as the entries of a manifest; no weight is read."""
 
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import lru_cache
 
-from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
-
-from trt_export.checkpoint.config_bounds import check_bounds
-from trt_export.checkpoint.folder import TEXT_TO_IMAGE, Checkpoint
-from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
-from trt_export.networks.modules import build_empty
-from trt_export.networks.signatures import TEXT_TOKENS
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.tokenizers import describe_tokenizer
+from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.decoding import decode
-from trt_pipeline.bundle.manifest import ModelSpec, ScheduleSpec, TokenizerSpec
-from trt_pipeline.errors import BundleError, CheckpointError
-from trt_pipeline.pipelines.tokenizer import read_vocabulary
+from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec, TokenizerSpec
+from trt_pipeline.errors import CheckpointError
 
-SUPER_RESOLUTION = "LDMSuperResolutionPipeline"
-VOCAB = "tokenizer/vocab.txt"
-"""Where a bundle has its vocabulary."""
-SCHEDULE_SETTINGS = ("prediction_type", "steps_offset", "timestep_spacing")
-"""What every scheduler has, and a manifest under the same names."""
-
-Spec = TypeVar("Spec", ModelSpec, ScheduleSpec, TokenizerSpec)
+CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
+"""What is joined to the latents → its channels."""
 
 
-def describe_model(checkpoint: Checkpoint) -> ModelSpec:
-    """What the configurations say, read without weights; CheckpointError if they clash."""
-    unet = build_empty(checkpoint, "unet").config
-    vae = build_empty(checkpoint, "vqvae").config
-    image = vae.latent_channels if checkpoint.pipeline == SUPER_RESOLUTION else 0
-    if not unet.in_channels - image == unet.out_channels == vae.latent_channels:
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a manifest says of a checkpoint."""
+
+    model: ModelSpec
+    defaults: Defaults
+    schedule: ScheduleSpec
+    tokenizer: TokenizerSpec | None
+
+
+@lru_cache(maxsize=8)
+def describe(checkpoint: Checkpoint) -> Description:
+    """What the configurations say; CheckpointError for what cannot be exported, or for parts that
+    do not fit each other."""
+    networks = empty_networks(checkpoint)
+    _check_channels(checkpoint, networks)
+    _check_context(checkpoint, networks)
+    _check_guidance(checkpoint, networks)
+    schedule, sampler = load_schedule(checkpoint)
+    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    return Description(
+        model=_model(checkpoint, networks),
+        defaults=_defaults(checkpoint, networks, sampler),
+        schedule=schedule,
+        tokenizer=describe_tokenizer(checkpoint, networks.tokens, vocab_size),
+    )
+
+
+def condition_channels(checkpoint: Checkpoint) -> int:
+    """Channels that are joined to the latents."""
+    return CONDITION_CHANNELS[checkpoint.family.condition]
+
+
+def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
+    return ModelSpec(
+        name=checkpoint.name,
+        family=checkpoint.family.name,
+        latent_channels=networks.vae.latent_channels,
+        vae_scale_factor=networks.vae.pixels_per_latent,
+        context_tokens=networks.tokens,
+        condition=checkpoint.family.condition,
+    )
+
+
+def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str) -> Defaults:
+    side, path = networks.unet.config["sample_size"], checkpoint.configs["unet"]
+    if not isinstance(side, int):
         raise CheckpointError(
-            f"{checkpoint.path}: the UNet takes {unet.in_channels} and gives {unet.out_channels} "
-            f"channels, but the VAE has {vae.latent_channels}."
+            f"{path}: sample_size is {side!r:.80}; only a whole number can be exported."
         )
-    if checkpoint.pipeline == TEXT_TO_IMAGE:
-        _check_text_width(checkpoint, unet.cross_attention_dim)
-    if not isinstance(unet.sample_size, int):
-        raise CheckpointError(
-            f"{checkpoint.configs['unet']}: sample_size is {unet.sample_size!r}; "
-            "only a whole number is exported."
-        )
-    factor = 2 ** (len(vae.block_out_channels) - 1)
-    quantizing = checkpoint.class_of("vqvae") == "VQModel"  # which knows no scaling
+    pixels, family = side * networks.vae.pixels_per_latent, checkpoint.family
     entries = {
-        "name": checkpoint.name,
-        "pipeline": checkpoint.pipeline,
-        "latent_channels": vae.latent_channels,
-        "vae_scale_factor": factor,
-        "height": unet.sample_size * factor,
-        "width": unet.sample_size * factor,
-        "scaling_factor": 1.0 if quantizing else vae.scaling_factor,
-    }
-    return _checked(ModelSpec, entries, checkpoint.configs["vqvae"])
-
-
-def _check_text_width(checkpoint: Checkpoint, read: int) -> None:
-    width = checkpoint.config("bert").get("d_model", LDMBertConfig().d_model)
-    if read != width:
-        raise CheckpointError(
-            f"{checkpoint.path}: the UNet reads text of width {read}, but the text encoder gives "
-            f"width {width}."
-        )
-
-
-def load_schedule(checkpoint: Checkpoint) -> ScheduleSpec:
-    """The schedule as published, with the sampler that follows its scheduler; CheckpointError for
-    a setting that the sampler would not honour."""
-    path, scheduler = checkpoint.configs["scheduler"], checkpoint.scheduler
-    config = checkpoint.config("scheduler")
-    try:
-        check_bounds(config)
-        sampler = choose_sampler(scheduler, config)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}.") from None
-    try:
-        alphas_cumprod = training_alphas(scheduler, config)
-    except ImportError:
-        raise CheckpointError(f"{path}: a {scheduler} needs SciPy: pip install scipy") from None
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: {scheduler} refuses it: {reason:.200}.") from None
-    settings = complete_settings(scheduler, config)
-    entries = {name: settings[name] for name in SCHEDULE_SETTINGS}
-    # DDIMScheduler.from_config takes True from a scheduler without this setting.
-    entries["set_alpha_to_one"] = settings.get("set_alpha_to_one", True)
-    entries |= {"alphas_cumprod": alphas_cumprod, "sampler": sampler}
-    return _checked(ScheduleSpec, entries, path)
-
-
-def describe_tokenizer(checkpoint: Checkpoint) -> TokenizerSpec | None:
-    """How to tokenize; CheckpointError if the vocabulary cannot serve this text encoder."""
-    if checkpoint.vocab is None:
-        return None
-    config = checkpoint.config("tokenizer")
-    entries = {
-        "vocab": VOCAB,
-        "max_length": TEXT_TOKENS,
-        "lowercase": config.get("do_lower_case", True),
-        "strip_accents": config.get("strip_accents"),
-        "tokenize_chinese_chars": config.get("tokenize_chinese_chars", True),
+        "num_inference_steps": family.num_inference_steps,
+        "guidance_scale": family.guidance_scale,
+        "eta": family.eta,
+        "height": pixels,
+        "width": pixels,
+        "sampler": sampler,
     }
     try:
-        tokens = len(read_vocabulary(checkpoint.vocab))
-    except BundleError as error:
-        raise CheckpointError(str(error)) from None
-    known = build_empty(checkpoint, "bert").config.vocab_size
-    if tokens > known:
-        raise CheckpointError(
-            f"{checkpoint.vocab} has {tokens} tokens, but the text encoder knows {known}."
-        )
-    return _checked(TokenizerSpec, entries, checkpoint.configs["tokenizer"])
-
-
-def _checked(kind: type[Spec], entries: dict[str, Any], path: Path) -> Spec:
-    """A part of the manifest from what a configuration says."""
-    try:
-        return decode(kind, entries, "it")
+        return decode(Defaults, entries, "it")
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
+    config, latent = networks.unet.config, networks.vae.latent_channels
+    joined = condition_channels(checkpoint)
+    if not config["in_channels"] - joined == config["out_channels"] == latent:
+        also = f" and the condition {joined}" if joined else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet takes {config['in_channels']} and gives "
+            f"{config['out_channels']} channels, but the VAE has {latent}{also}."
+        )
+
+
+def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
+    read = networks.unet.context_width
+    given = networks.text_encoder.width if networks.text_encoder else None
+    if read != given:
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet reads text of width {read}, but the text encoder gives "
+            f"width {given}."
+        )
+
+
+def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:
+    width, family = networks.unet.guidance_width, checkpoint.family
+    if (width is not None) != family.embeds_guidance:
+        expected = "a number" if family.embeds_guidance else "None"
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: time_cond_proj_dim is {width}, but the family "
+            f"{family.name} expects {expected}."
+        )

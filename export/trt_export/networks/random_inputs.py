@@ -20,6 +20,8 @@ def random_inputs(
             return torch.arange(*shape, dtype=torch.int32) % sizes["batch"]
         if spec.name == "timesteps":
             return torch.randint(1000, shape, generator=generator).float()
+        if spec.name == "guidance_scale":
+            return 1 + 9 * torch.rand(shape, generator=generator)
         if spec.dtype == "int32":
             return torch.randint(vocab_size, shape, generator=generator, dtype=torch.int32)
         if spec.dtype == "uint8":

@@ -1,65 +1,65 @@
-"""Inputs and outputs of the graphs."""
+"""Inputs and outputs of the graphs, as engines/README.md specifies them."""
+
+from dataclasses import dataclass
 
 from trt_pipeline.bundle.manifest import DType, Precision, TensorSpec
 
 OUTPUTS = {
-    "text_encoder": ("text_kv",),
+    "text_encoder": ("context_kv",),
     "time_embedding": ("time_embeds",),
     "denoiser": ("next_latents", "next_history", "features"),
     "cached_denoiser": ("next_latents", "next_history"),
     "decoder": ("image",),
     "encoder": ("latents_mean", "latents_std"),
 }
-TEXT_TOKENS = 77
 COEFFICIENTS = 8
 
 
-def graph_inputs(
-    latent_channels: int, text_kv: int, time_embeds: int, features: int, precision: Precision
-) -> dict[str, tuple[TensorSpec, ...]]:
-    """Inputs of every graph. text_kv, time_embeds and features are the widths of those tensors."""
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The sizes that depend on the model; 0 for an input that it lacks."""
+
+    latent_channels: int
+    condition_channels: int
+    tokens: int
+    """Of a prompt."""
+    context: int
+    """Numbers in a row of context_kv."""
+    time_embeds: int
+    """Numbers in a row."""
+    features: int
+    """Channels."""
+    embeds_guidance: bool
+
+
+def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
+    """Inputs of every graph in their order; an input that the model lacks is absent."""
     arithmetic: DType = "float16" if precision == "fp16" else "float32"
-    latents = ("batch", latent_channels, "latent_height", "latent_width")
+    size = ("latent_height", "latent_width")
+    latents = TensorSpec("latents", "float32", ("batch", widths.latent_channels, *size))
+    context = TensorSpec("context_kv", arithmetic, ("rows", widths.context))
+    condition = TensorSpec("condition", "float32", ("rows", widths.condition_channels, *size))
+    guidance_scale = TensorSpec("guidance_scale", "float32", ("steps",))
     step = (
-        TensorSpec("latents", "float32", latents),
-        TensorSpec("history", "float32", (3, *latents)),
-        TensorSpec("text_kv", arithmetic, ("rows", text_kv)),
-        TensorSpec("time_embeds", arithmetic, ("batch", time_embeds)),
+        latents,
+        TensorSpec("history", "float32", (3, *latents.shape)),
+        *((context,) if widths.context else ()),
+        TensorSpec("time_embeds", arithmetic, ("rows", widths.time_embeds)),
+        *((condition,) if widths.condition_channels else ()),
         TensorSpec("rows", "int32", ("rows",)),
         TensorSpec("guidance", "float32", ("batch", "rows")),
         TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
-        TensorSpec("noise", "float32", latents),
+        TensorSpec("noise", "float32", latents.shape),
     )
-    cached = TensorSpec("features", arithmetic, ("rows", features, *latents[2:]))
+    features = TensorSpec("features", arithmetic, ("rows", widths.features, *size))
     return {
-        "text_encoder": (TensorSpec("input_ids", "int32", ("batch", TEXT_TOKENS)),),
-        "time_embedding": (TensorSpec("timesteps", "float32", ("steps",)),),
+        "text_encoder": (TensorSpec("input_ids", "int32", ("batch", widths.tokens)),),
+        "time_embedding": (
+            TensorSpec("timesteps", "float32", ("steps",)),
+            *((guidance_scale,) if widths.embeds_guidance else ()),
+        ),
         "denoiser": step,
-        "cached_denoiser": (*step, cached),
-        "decoder": (TensorSpec("latents", "float32", latents),),
+        "cached_denoiser": (*step, features),
+        "decoder": (latents,),
         "encoder": (TensorSpec("image", "uint8", ("batch", "height", "width", 3)),),
-    }
-
-
-def textless_inputs(
-    latent_channels: int, image_channels: int, time_embeds: int, features: int, precision: Precision
-) -> dict[str, tuple[TensorSpec, ...]]:
-    """Inputs of the graphs without text; image_channels are low_resolution's, or 0."""
-    arithmetic: DType = "float16" if precision == "fp16" else "float32"
-    latents = ("batch", latent_channels, "latent_height", "latent_width")
-    image = ("batch", image_channels, "latent_height", "latent_width")
-    given = (TensorSpec("low_resolution", "float32", image),) if image_channels else ()
-    step = (
-        TensorSpec("latents", "float32", latents),
-        TensorSpec("history", "float32", (3, *latents)),
-        TensorSpec("time_embeds", arithmetic, ("batch", time_embeds)),
-        TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
-        TensorSpec("noise", "float32", latents),
-    )
-    cached = TensorSpec("features", arithmetic, ("batch", features, *latents[2:]))
-    return {
-        "time_embedding": (TensorSpec("timesteps", "float32", ("steps",)),),
-        "denoiser": (*step, *given),
-        "cached_denoiser": (*step, cached, *given),
-        "decoder": (TensorSpec("latents", "float32", latents),),
     }

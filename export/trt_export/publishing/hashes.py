@@ -24,7 +24,7 @@ MAX_CACHE_BYTES = 2**22
 class Hashes:
     """sha256 of files, with the size, times and inode that each had before hashing.
 
-    They are kept inside a bundle's folder, and are no part of the bundle.
+    They are kept inside a bundle's folder, but the bundle does not list them.
     """
 
     known: dict[str, dict[str, Any]]

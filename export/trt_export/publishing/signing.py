@@ -1,5 +1,6 @@
 """Signing: who exported a bundle vouches for it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,41 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
-def read_private_key(path: Path) -> "Ed25519PrivateKey":
-    """Read an unencrypted PEM file; InvalidInputError if it holds no private Ed25519 key."""
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Writes manifests, and their signatures if it has a key."""
+
+    key: "Ed25519PrivateKey | None" = None
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Signer":
+        """Read the key from an unencrypted PEM file; InvalidInputError if it holds none."""
+        return cls(_read_private_key(path))
+
+    def write_manifest(self, bundle: Bundle) -> None:
+        """Write bundle.json into a bundle's folder. Without a key, an old signature fits no more."""
+        manifest = manifest_json(bundle).encode()
+        write_all_synced(bundle.path, {MANIFEST: manifest, **self._signature(manifest)})
+
+    def sign(self, folder: Path) -> None:
+        """Write the signature of the manifest that is there, unless it is there as well."""
+        if not self.has_signed(folder):
+            signature = self._signature(manifest_bytes(folder))[SIGNATURE]
+            write_synced(folder / SIGNATURE, signature)
+
+    def has_signed(self, folder: Path) -> bool:
+        """Whether a folder has the signature that this signer would give it, or it gives none."""
+        path, signature = folder / SIGNATURE, self._signature(manifest_bytes(folder))
+        return not signature or (path.is_file() and path.read_bytes() == signature[SIGNATURE])
+
+    def _signature(self, manifest: bytes) -> dict[str, bytes]:
+        return {SIGNATURE: self.key.sign(manifest)} if self.key else {}
+
+
+UNSIGNED = Signer()
+
+
+def _read_private_key(path: Path) -> "Ed25519PrivateKey":
     require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,21 +64,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
         found = None
     if not isinstance(found, Ed25519PrivateKey):
         raise InvalidInputError(
-            f"--sign {path} is no private Ed25519 key in PEM form. "
+            f"--sign {path} is not a private Ed25519 key in PEM form. "
             f"Make one with: openssl genpkey -algorithm ed25519 -out {path}"
         )
     return found
-
-
-def sign_bundle(folder: Path, key: "Ed25519PrivateKey") -> None:
-    """Write the signature of a bundle's manifest beside it, unless it is there."""
-    path, signature = folder / SIGNATURE, key.sign(manifest_bytes(folder))
-    if not (path.is_file() and path.read_bytes() == signature):
-        write_synced(path, signature)
-
-
-def write_manifest(bundle: Bundle, signing_key: "Ed25519PrivateKey | None") -> None:
-    """Write what has become of a bundle into its folder, with a signature if there is a key."""
-    manifest = manifest_json(bundle).encode()
-    signature = {SIGNATURE: signing_key.sign(manifest)} if signing_key else {}
-    write_all_synced(bundle.path, {MANIFEST: manifest, **signature})

@@ -21,7 +21,7 @@ def refuse_foreign(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_bundle(folder):
-        raise InvalidInputError(f"--out {folder} exists and is no bundle. Name another folder.")
+        raise InvalidInputError(f"--out {folder} exists and is not a bundle. Name another folder.")
     listed = read_manifest(folder)["files"]
     for name in _files(folder):
         hidden = any(part.startswith(".") for part in name.split("/"))
@@ -29,7 +29,7 @@ def refuse_foreign(folder: Path) -> None:
         ours = name.partition("/")[0] in OUR_FOLDERS or fnmatch(name, INT8_FILES)
         if not (listed_or_beside or ours or hidden):
             raise InvalidInputError(
-                f"--out {folder} holds {name}, which is no part of the bundle and would be lost. "
+                f"--out {folder} holds {name}, which is not part of the bundle and would be lost. "
                 "Move it away, or name another folder."
             )
 

@@ -62,7 +62,7 @@ class WorkFolder:
             target.rename(_retired(target))
             self.path.rename(target)
         sync(target.parent)
-        clear_leavings(target)
+        clear_remains(target)
 
     def discard(self) -> None:
         """Remove the folder and what it holds."""
@@ -72,17 +72,17 @@ class WorkFolder:
         return self.path / RECORDS / f"{stage}.json"
 
 
-def leavings(target: Path) -> list[Path]:
-    """What a run leaves that was killed after its target was whole."""
+def remains(target: Path) -> list[Path]:
+    """What a run has left behind that was killed after its target was whole."""
     partial = _partial(target)
     exchanged = [] if (partial / RECORDS / KEY).is_file() else [partial]
     folders = (target / RECORDS, _retired(target), *exchanged)
     return [path for path in (*folders, *target.glob(".*.new")) if path.exists()]
 
 
-def clear_leavings(target: Path) -> None:
-    """Remove them."""
-    for path in leavings(target):
+def clear_remains(target: Path) -> None:
+    """Remove what a killed run has left behind."""
+    for path in remains(target):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 
 from trt_export.onnx_graphs.parity import Parity, check_parity
-from trt_export.publishing.signing import write_manifest
+from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import INT8_FILES
 from trt_export.quantization.calibration import GUIDANCE_SCALE, STEPS, calibrate
 from trt_export.quantization.eight_bits import INT8, Ranges, quantized
@@ -27,9 +27,6 @@ from trt_pipeline.command_line.prompt_files import read_prompt_file
 from trt_pipeline.durable import sync, sync_tree
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.locking import one_at_a_time
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ASIDE = ".int8-"
 """How the name of the folder begins where an int8 graph is written."""
@@ -50,12 +47,12 @@ def quantize_bundle(
     folder: Path,
     prompts: Sequence[str] | None = None,
     watch: Callable[[], None] = lambda: None,
-    signing_key: "Ed25519PrivateKey | None" = None,
+    signer: Signer = UNSIGNED,
 ) -> QuantizationReport:
     """Add an int8 denoiser to a bundle, unless it has one that these prompts calibrated.
 
-    prompts: None keeps what any calibrated, and takes PROMPTS else. watch: called after each
-    picture. signing_key: signs the manifest; without it an old signature fits no more.
+    prompts: None keeps a denoiser that any prompts calibrated, and calibrates with PROMPTS if there
+    is none. watch: called after each picture.
     Raises BundleError, InvalidInputError, or ParityError if 8 bits spoil the denoiser.
     """
     folder = folder.resolve()
@@ -73,7 +70,7 @@ def quantize_bundle(
             parity = check_parity(
                 GRAPH, "int8", replace(graph, outputs=latents), folder, *watched.middle_step
             )
-            write_manifest(_with(bundle, graph, _record(prompts)), signing_key)
+            signer.write_manifest(_with(bundle, graph, _record(prompts)))
         finally:
             _remove_unlisted(folder)
     return QuantizationReport(quantized=True, parity=tuple(parity))

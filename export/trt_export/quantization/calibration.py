@@ -13,11 +13,10 @@ from trt_pipeline.backends import Graph
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH
+from trt_pipeline.bundle.manifest import QUANTIZED_GRAPH, Condition
 from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pipelines.text_to_image import Pipeline
-from trt_pipeline.pipelines.unconditional import UnconditionalPipeline
+from trt_pipeline.pipelines.pipeline import Pipeline
 
 STEPS = 10
 """Of each picture, from noise alone to the last details."""
@@ -29,34 +28,30 @@ def calibrate(bundle: Bundle, prompts: Sequence[str], watch: Callable[[], None])
     """Make a picture of each prompt in float32 on the CPU, and return the denoiser that watched.
 
     A model without prompts makes as many pictures. watch: called after each.
-    InvalidInputError for a model that makes pictures from others.
+    InvalidInputError for a model whose condition is a picture.
     """
-    check_pipeline(bundle.model.pipeline)
-    settings: dict[str, Any] = {
-        "num_inference_steps": STEPS,
-        "output_type": "latent",
-        "progress_bar": False,
-    }
+    check_condition(bundle.model.name, bundle.model.condition)
     backend = Calibrator(bundle)
-    if bundle.model.pipeline == Pipeline.KIND:
-        with Pipeline(bundle, backend) as pipe:
-            for seed, prompt in enumerate(prompts):
-                pipe(prompt, seed=seed, guidance_scale=GUIDANCE_SCALE, **settings)
-                watch()
-    else:
-        with UnconditionalPipeline(bundle, backend) as unconditional:
-            for seed in range(len(prompts)):
-                unconditional(seed=seed, **settings)
-                watch()
+    with Pipeline(bundle, backend) as pipe:
+        for seed, prompt in enumerate(prompts):
+            pipe(
+                prompt if bundle.tokenizer else None,
+                seed=seed,
+                num_inference_steps=STEPS,
+                guidance_scale=GUIDANCE_SCALE if bundle.tokenizer else None,
+                output_type="latent",
+                progress_bar=False,
+            )
+            watch()
     return backend.denoiser
 
 
-def check_pipeline(name: str) -> None:
-    """InvalidInputError for a pipeline that needs more than prompts."""
-    if name not in (Pipeline.KIND, UnconditionalPipeline.KIND):
+def check_condition(name: str, condition: Condition | None) -> None:
+    """InvalidInputError for a model that needs more than prompts."""
+    if condition:
         raise InvalidInputError(
-            f"{name} cannot be calibrated: 8-bit arithmetic is for models that make pictures from "
-            "prompts or from noise alone. Leave --quantize out."
+            f"{name} cannot be quantized: it needs a picture as well ({condition}), and calibration "
+            "has prompts or noise alone. Leave --quantize out."
         )
 
 

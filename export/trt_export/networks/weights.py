@@ -1,27 +1,23 @@
-"""PyTorch modules from a checkpoint's files, with every weight accounted for."""
+"""Networks from a checkpoint's files, with every weight accounted for."""
 
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
-from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
-    LDMBertConfig,
-    LDMBertModel,
-)
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trt_export.checkpoint.compvis import CompVisCheckpoint
-from trt_export.checkpoint.compvis_weights import component_weights
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.families import Role
+from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.precision import round_weights
+from trt_export.networks.unets import UNet
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
 
@@ -34,109 +30,51 @@ UNUSED = re.compile(r"to_logits\.(weight|bias)")
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
 NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
-Build: TypeAlias = Callable[[dict[str, Any]], nn.Module]
-"""Makes a network from its configuration."""
-
-PLAIN_UNET = {
-    "addition_embed_type": (None,),
-    "center_input_sample": (False,),
-    "class_embed_type": (None,),
-    "dual_cross_attention": (False,),
-    "encoder_hid_dim": (None,),
-    "encoder_hid_dim_type": (None,),
-    "num_class_embeds": (None,),
-    "time_cond_proj_dim": (None,),
-    "time_embedding_act_fn": (None,),
-}
-"""Settings of UNet2DConditionModel that add inputs or steps which the graphs don't have."""
-PLAIN_TEXTLESS_UNET = {
-    "center_input_sample": (False,),
-    "class_embed_type": (None,),
-    "downsample_type": ("conv",),
-    "num_class_embeds": (None,),
-    "resnet_time_scale_shift": ("default",),
-    "time_embedding_type": ("positional",),
-    "upsample_type": ("conv",),
-}
-"""Likewise of UNet2DModel."""
-PLAIN_VQ = {"lookup_from_codebook": (False,), "norm_type": ("group",)}
-"""Likewise of VQModel."""
-
 
 @dataclass(frozen=True, slots=True)
-class Modules:
+class Networks:
     """The networks of a checkpoint, in float32 and evaluation mode."""
 
-    bert: Any
-    """LDMBertModel, or None without prompts."""
-    unet: Any
-    """UNet2DConditionModel, or UNet2DModel without prompts."""
-    vqvae: Any
-    """AutoencoderKL or VQModel."""
+    unet: UNet
+    vae: Any
+    """KLAutoencoder or VQAutoencoder."""
+    text_encoder: Any = None
+    """LDMBert, or None without prompts."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the context; 0 without prompts."""
+        return self.text_encoder.tokens if self.text_encoder else 0
 
 
-def load_modules(checkpoint: Checkpoint, precision: Precision) -> Modules:
+def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
     """Build the networks and load their weights, rounded to the precision they will be stored in.
 
     CheckpointError names what does not fit.
     """
-
-    def load(component: str) -> Any:
-        module = _load(checkpoint, component)
+    loaded = {}
+    for role, path in checkpoint.weights.items():
+        part = build_empty(checkpoint, role)
+        _assign(part.module, checkpoint.weights_of(role, read_weights(path)), path)
+        part.module.eval()
         if precision == "fp16":
-            round_weights(component, module)
-        return module
-
-    bert = load("bert") if "bert" in checkpoint.weights else None
-    return Modules(bert, load("unet"), load("vqvae"))
+            round_weights(checkpoint.family.parts[role].folder, part.module)
+        loaded[role] = part
+    return Networks(**loaded)
 
 
-def _bert(config: dict[str, Any]) -> LDMBertModel:
-    if config.get("max_position_embeddings", 77) != 77:
-        raise ValueError("max_position_embeddings must be 77, as the pipeline pads to it")
-    bert = LDMBertModel(LDMBertConfig.from_dict(config))
-    bert.to_logits = nn.Identity()
-    return bert
+def empty_networks(checkpoint: Checkpoint) -> Networks:
+    """The networks without weights; CheckpointError for one that its configuration does not make."""
+    return Networks(**{role: build_empty(checkpoint, role) for role in checkpoint.weights})
 
 
-def _unet(config: dict[str, Any]) -> UNet2DConditionModel:
-    return _plain(UNet2DConditionModel.from_config(config), PLAIN_UNET)
-
-
-def _textless_unet(config: dict[str, Any]) -> UNet2DModel:
-    return _plain(UNet2DModel.from_config(config), PLAIN_TEXTLESS_UNET)
-
-
-def _plain(model: Any, plain: Mapping[str, tuple[Any, ...]]) -> Any:
-    """The model; ValueError for a setting that its graphs don't have."""
-    for setting, supported in plain.items():
-        if model.config[setting] not in supported:
-            raise ValueError(
-                f"{setting} is {model.config[setting]!r}; only {supported[0]!r} is exported"
-            )
-    return model
-
-
-def _vq(config: dict[str, Any]) -> VQModel:
-    return _plain(VQModel.from_config(config), PLAIN_VQ)
-
-
-BUILDERS: Mapping[str, Build] = {
-    "LDMBertModel": _bert,
-    "UNet2DConditionModel": _unet,
-    "UNet2DModel": _textless_unet,
-    "AutoencoderKL": AutoencoderKL.from_config,
-    "VQModel": _vq,
-}
-
-
-def build_empty(checkpoint: Checkpoint, component: str) -> Any:
-    """A network without weights, on the meta device; CheckpointError if it cannot be."""
-    config = checkpoint.config(component)
+def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
+    """A known part without weights, on the meta device; CheckpointError if it cannot be built."""
+    config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
     try:
         check_bounds(config)
         with torch.device("meta"):
-            return BUILDERS[checkpoint.class_of(component)](config)
+            return kind(kind.build(config))
     except (
         TypeError,
         ValueError,
@@ -147,18 +85,9 @@ def build_empty(checkpoint: Checkpoint, component: str) -> Any:
         AttributeError,
     ) as error:
         raise CheckpointError(
-            f"{checkpoint.configs[component]} makes no {checkpoint.class_of(component)}: "
+            f"{checkpoint.configs[role]} cannot be exported as a {checkpoint.class_of(role)}: "
             f"{_first_line(error)}."
         ) from None
-
-
-def _load(checkpoint: Checkpoint, component: str) -> Any:
-    module, path = build_empty(checkpoint, component), checkpoint.weights[component]
-    state: Mapping[str, Tensor] = read_weights(path)
-    if isinstance(checkpoint, CompVisCheckpoint):
-        state = component_weights(checkpoint, component, state)
-    _assign(module, state, path)
-    return module.eval()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -173,7 +102,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no file of tensors, or loading it could run code; refused "
+            f"{path} is not a file of tensors, or loading it could run code; refused "
             f"({_refused_part(error)}). Convert it to safetensors where you trust it."
         ) from None
     except Exception as error:  # damaged pickles end in errors of every kind
@@ -185,7 +114,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
-        raise CheckpointError(f"{path} holds no table of tensors. Download it again.")
+        raise CheckpointError(f"{path} does not hold a table of tensors. Download it again.")
     return state
 
 
