@@ -21,7 +21,7 @@ ALLOWED = {
     "trt_pipeline.bundle.names",
     "trt_pipeline.bundle.onnx_files",
     "trt_pipeline.bundle.signatures",
-    "trt_pipeline.pipelines.tokenizer",
+    "trt_pipeline.text.tokenizer",
 }
 CALIBRATION = {
     "trt_pipeline.backends",

@@ -4,7 +4,7 @@ from trt_export.checkpoint.folder import Checkpoint
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import TokenizerSpec
 from trt_pipeline.errors import BundleError, CheckpointError
-from trt_pipeline.pipelines.tokenizer import read_vocabulary
+from trt_pipeline.text.tokenizer import read_vocabulary
 
 FOLDER = "tokenizer"
 """Where a bundle has its tokenizer's files."""

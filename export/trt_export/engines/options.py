@@ -25,7 +25,7 @@ class EngineOptions:
     static: bool = False
     """Allow one picture a call, with guidance, and nothing else."""
     engine_precision: EnginePrecision = "fp16"
-    """Of the arithmetic; int8 and fp8 are for the quantized denoiser, the other graphs stay fp16."""
+    """Of the arithmetic; int8 and fp8 are for the quantized denoiser, other graphs stay fp16."""
     optimization_level: int = 3
     """0 builds fastest, 5 searches longest."""
     hardware_compatibility_level: CompatibilityLevel = "none"

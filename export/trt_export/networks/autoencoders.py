@@ -72,7 +72,7 @@ class KLAutoencoder(Autoencoder):
 
 
 class VQAutoencoder(Autoencoder):
-    """VQModel, whose latents have no scaling factor: diffusers' default of 0.18215 is not theirs."""
+    """VQModel, whose latents have no scaling factor; diffusers' 0.18215 is not for it."""
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:

@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
         slice_context(self.unet, tokens)
         slice_time(self.unet)
         use_gate_layers(self.unet)
-        self.upsamplers = nn.ModuleList(map(plain_upsamplers, self.unet.up_blocks))
+        self.upsamplers: Any = nn.ModuleList(map(plain_upsamplers, self.unet.up_blocks))
         for block in self.unet.up_blocks:
             block.upsamplers = None
         self.head = Head(self.unet)

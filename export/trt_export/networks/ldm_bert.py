@@ -27,9 +27,7 @@ class LDMBert:
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a length that the pipeline would not pad to."""
         if config.get("max_position_embeddings", TOKENS) != TOKENS:
-            raise ValueError(
-                f"max_position_embeddings must be {TOKENS}, as the pipeline pads to it"
-            )
+            raise ValueError(f"max_position_embeddings must be {TOKENS}: prompts are padded to it")
         bert = LDMBertModel(LDMBertConfig.from_dict(config))
         bert.to_logits = nn.Identity()
         return bert

@@ -35,6 +35,8 @@ class GuidanceSinusoid(nn.Module):
     """guidance_scale float32 [N] → [N, width], as diffusers' LatentConsistencyModelPipeline has it:
     sine and cosine of 1000·(scale - 1) at frequencies from 1 down to 1/10000."""
 
+    frequencies: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2

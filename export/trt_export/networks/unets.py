@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel, UNet2DModel
+from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
@@ -79,6 +79,8 @@ class UNet:
 
     def guidance_embedding(self, guidance_scale: Tensor) -> Tensor:
         """The sinusoid of guidance scales [N], as diffusers' latent consistency pipeline has it."""
+        from diffusers import LatentConsistencyModelPipeline  # takes a second that others need not
+
         embed = LatentConsistencyModelPipeline.get_guidance_scale_embedding
         return embed(None, guidance_scale - 1, embedding_dim=self.guidance_width)
 

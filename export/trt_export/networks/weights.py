@@ -64,7 +64,7 @@ def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
 
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
-    """The networks without weights; CheckpointError for one that its configuration does not make."""
+    """The networks without weights; CheckpointError for a configuration that makes none."""
     return Networks(**{role: build_empty(checkpoint, role) for role in checkpoint.weights})
 
 

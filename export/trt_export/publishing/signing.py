@@ -26,7 +26,7 @@ class Signer:
         return cls(_read_private_key(path))
 
     def write_manifest(self, bundle: Bundle) -> None:
-        """Write bundle.json into a bundle's folder. Without a key, an old signature fits no more."""
+        """Write a bundle's bundle.json; without a key, an old signature no longer fits."""
         manifest = manifest_json(bundle).encode()
         write_all_synced(bundle.path, {MANIFEST: manifest, **self._signature(manifest)})
 

@@ -50,8 +50,8 @@ def check_condition(name: str, condition: Condition | None) -> None:
     """InvalidInputError for a model that needs more than prompts."""
     if condition:
         raise InvalidInputError(
-            f"{name} cannot be quantized: it needs a picture as well ({condition}), and calibration "
-            "has prompts or noise alone. Leave --quantize out."
+            f"{name} cannot be quantized: it needs a picture ({condition}), but calibration has "
+            "prompts or noise alone. Leave --quantize out."
         )
 
 
