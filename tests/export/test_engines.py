@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 
 from trt_export.cli import command
-from trt_export.engines.building import (
-    EngineOptions,
-    build_engines,
-    engine_targets,
-    planned_engines,
-)
+from trt_export.engines.build import build_engines, planned_engines
+from trt_export.engines.options import EngineOptions
 from trt_export.engines.plan import set_targets
+from trt_export.engines.targets import engine_targets
 from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
@@ -60,9 +57,9 @@ def test_a_key_names_what_makes_the_plan_stale(engines: Bundle) -> None:
     onnx = engines.files[engines.graph("denoiser", "fp16").path]
     assert (key.flavour, key.compute_capability, key.precision) == ("tensorrt_rtx", "8.9", "fp16")
     assert key.onnx_sha256 == onnx.sha256
-    assert key.profile["latents"].least == (1, 3, 10, 10)
-    assert key.profile["latents"].most == (3, 3, 10, 10)
-    assert key.profile["rows"].typical == (2,)
+    assert key.profile["latents"].min == (1, 3, 10, 10)
+    assert key.profile["latents"].max == (3, 3, 10, 10)
+    assert key.profile["rows"].opt == (2,)
 
 
 def test_engines_with_the_right_key_are_kept(engines: Bundle) -> None:
@@ -120,7 +117,9 @@ def test_a_damaged_graph_is_never_built_from(other_bundle: Path, tmp_path: Path)
 
 
 def test_a_target_that_the_flavour_refuses_is_named(other_bundle: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"9.0 is none that this TensorRT builds for: 7.5"):
+    with pytest.raises(
+        InvalidInputError, match=r"does not build for compute capability 9\.0, only for 7\.5"
+    ):
         build_engines(other_bundle, replace(RTX, compute_capabilities=("9.0",)))
 
 
@@ -230,7 +229,7 @@ def test_a_gpu_without_float8_is_named(options: EngineOptions) -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ({"version_compatible": True}, "run with the release that built them only"),
+        ({"version_compatible": True}, "run only with the release that built them"),
         ({"hardware_compatibility_level": "same_compute_capability"}, "is for every GPU of its"),
     ],
 )
@@ -297,7 +296,7 @@ def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
         parse(trt, trt.Builder(log), log, "g", tmp_path / "g.onnx")
 
 
-def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
+def test_a_float32_graph_is_not_half_precision(other_bundle: Path) -> None:
     from trt_export.engines.plan import check_precision, parse
 
     trt = pytest.importorskip("tensorrt_rtx")

@@ -25,7 +25,7 @@ from trt_export.export import (
 )
 from trt_export.publishing.hashes import CACHE
 from trt_pipeline.bundle import load_bundle
-from trt_pipeline.bundle.manifest import GRAPHS
+from trt_pipeline.bundle.manifest import GRAPHS, Defaults
 from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
 from trt_pipeline.locking import one_at_a_time
@@ -54,8 +54,9 @@ def test_a_float16_bundle_holds_both_arithmetics_over_one_weight_file(other_bund
 def test_the_manifest_describes_the_model(other_bundle: Path) -> None:
     bundle = load_bundle(other_bundle)
     assert (bundle.model.latent_channels, bundle.model.vae_scale_factor) == (3, 8)
-    assert (bundle.model.height, bundle.model.width) == (80, 80)
-    assert bundle.model.scaling_factor == 0.5
+    assert (bundle.model.family, bundle.model.condition) == ("ldm_text_to_image", None)
+    assert bundle.model.context_tokens == 77
+    assert bundle.defaults == Defaults(50, 1.0, 0.0, 80, 80, "ddim")
     assert bundle.limits.batch == (1, 3)
     assert bundle.limits.height == (32, 320)
     assert bundle.schedule.steps_offset == 1
@@ -64,10 +65,11 @@ def test_the_manifest_describes_the_model(other_bundle: Path) -> None:
 def test_tensors_flow_between_graphs_by_name(other_bundle: Path) -> None:
     graphs = load_bundle(other_bundle).graphs
     inputs = {tensor.name: tensor for tensor in graphs["denoiser"]["fp16"].inputs}
-    text_kv = graphs["text_encoder"]["fp16"].outputs[0]
-    assert text_kv.name == "text_kv"
-    assert inputs["text_kv"].dtype == text_kv.dtype == "float16"
-    assert inputs["text_kv"].shape[1:] == text_kv.shape[1:]
+    context_kv = graphs["text_encoder"]["fp16"].outputs[0]
+    assert context_kv.name == "context_kv"
+    assert inputs["context_kv"].dtype == context_kv.dtype == "float16"
+    assert inputs["context_kv"].shape[1:] == context_kv.shape[1:]
+    assert inputs["time_embeds"].shape[0] == "rows"
     assert inputs["latents"].shape == ("batch", 3, "latent_height", "latent_width")
     assert inputs["latents"].dtype == "float32"
 
@@ -129,11 +131,11 @@ def test_a_second_run_says_so_within_two_seconds(
     assert time.perf_counter() - started < 2
 
 
-def test_a_folder_that_is_no_bundle_is_never_replaced(
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(
     plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+    with pytest.raises(InvalidInputError, match="exists and is not a bundle"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
 
 
@@ -141,7 +143,7 @@ def test_another_project_s_bundle_json_is_never_replaced(
     plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "bundle.json").write_text('{"name": "webpack"}')
-    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+    with pytest.raises(InvalidInputError, match="exists and is not a bundle"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
 
 
@@ -189,7 +191,7 @@ def test_a_user_s_file_inside_a_bundle_is_never_lost(
 ) -> None:
     folder = Path(shutil.copytree(plain_bundle, tmp_path / "bundle"))
     (folder / "onnx" / "notes.txt").touch()
-    with pytest.raises(InvalidInputError, match=r"holds onnx/notes.txt, which is no part of the"):
+    with pytest.raises(InvalidInputError, match=r"holds onnx/notes.txt, which is not part of the"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), folder)
 
 
