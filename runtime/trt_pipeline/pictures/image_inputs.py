@@ -36,7 +36,7 @@ def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[I
 
 
 def open_picture(name: str, given: ImageInput) -> "Image":
-    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if it cannot be read."""
+    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if unreadable."""
     from PIL import Image, ImageOps
 
     if isinstance(given, np.ndarray):
