@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_export.random_inputs import random_inputs
+from trt_export.networks.random_inputs import random_inputs
 from trt_pipeline import Bundle, Pipeline, PipelineOutput
 from trt_pipeline.backends.base import Backend
 from trt_pipeline.bundle.manifest import GRAPHS

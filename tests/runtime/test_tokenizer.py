@@ -10,7 +10,8 @@ from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
 from trt_pipeline.bundle.manifest import TokenizerSpec
 from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
-REAL = Path(__file__).parents[2] / "export/trt_export/ldm_text2im_large_256/tokenizer"
+PUBLISHED = "export/trt_export/checkpoint/published/ldm_text2im_large_256"
+REAL = Path(__file__).parents[2] / PUBLISHED / "tokenizer"
 UNCASED = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
 
 TEXTS = [
