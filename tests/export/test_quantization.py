@@ -88,7 +88,7 @@ def test_a_model_without_prompts_is_calibrated_from_noise(
 def test_a_model_that_enlarges_pictures_is_refused_before_the_export(tmp_path: Path) -> None:
     checkpoint = make_super_resolution(tmp_path / "checkpoint")
     with pytest.raises(
-        InvalidInputError, match=r"checkpoint cannot be quantized: it needs a picture \(low_res"
+        InvalidInputError, match=r"checkpoint cannot .* it needs a picture \(low_res"
     ):
         command.main(
             [str(checkpoint), "--quantize", "--out", str(tmp_path / "out")], standalone_mode=False

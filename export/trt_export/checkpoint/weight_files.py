@@ -25,4 +25,4 @@ def check_weight_file(path: Path) -> None:
             f"{path} is damaged or incomplete ({error}). Download it again."
         ) from None
     if not beginning.startswith(PICKLES):
-        raise CheckpointError(f"{path} is no file of tensors. Download it again.")
+        raise CheckpointError(f"{path} is not a file of tensors. Download it again.")
