@@ -122,22 +122,23 @@ def make_unconditional(folder: Path) -> Path:
 
 
 def make_super_resolution(folder: Path, quantized: bool = True) -> Path:
-    """A LDMSuperResolutionPipeline that enlarges four times.
+    """A LDMSuperResolutionPipeline that enlarges four times, or twice if it is not quantized.
 
     Not with a scheduler that scales the model's input: diffusers scales the image with it.
     """
     torch.manual_seed(1)
+    channels = (16, 32) if quantized else (16,)
     unet = UNet2DModel(
         sample_size=16,
         in_channels=6,
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * len(channels),
+        up_block_types=("UpBlock2D",) * len(channels),
         layers_per_block=1,
         attention_head_dim=None,
         norm_num_groups=8,
     )
-    vae = _vq((16, 32, 32)) if quantized else _kl((16, 32, 32))
+    vae = _vq((16, 32, 32)) if quantized else _kl((16, 32))
     scheduler = DPMSolverMultistepScheduler(
         beta_schedule="scaled_linear", timestep_spacing="leading", **SCHEDULE
     )

@@ -63,7 +63,7 @@ STAGES = {
     "check decoder": 1,
     "check encoder": 1,
 }
-"""The stages in their order, and roughly how many hundredths of the time each takes."""
+"""Stage → roughly how many hundredths of the time it takes, in their order."""
 
 Watch = Callable[[str], None]
 """Called with a stage's name before the stage begins."""

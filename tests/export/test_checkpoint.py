@@ -54,7 +54,7 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused() -> None:
 
 def test_an_unsupported_pipeline_is_named(checkpoint: Path) -> None:
     edit_json(checkpoint / "model_index.json", _class_name="StableDiffusionPipeline")
-    with pytest.raises(CheckpointError, match="is a StableDiffusionPipeline; only LDMTextToImage"):
+    with pytest.raises(CheckpointError, match="is a StableDiffusionPipeline; only LDMSuper"):
         load(checkpoint)
 
 
@@ -201,7 +201,7 @@ def test_a_text_encoder_of_another_width_is_refused(checkpoint: Path) -> None:
 def test_nonsense_in_a_configuration_is_refused(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", norm_num_groups=7)
     with pytest.raises(
-        CheckpointError, match=r"unet/config.json cannot be exported as a UNet.*divisible"
+        CheckpointError, match=r"unet/config.json cannot be exported as .*divisible"
     ):
         load(checkpoint)
 
@@ -217,7 +217,7 @@ def test_another_text_length_is_refused(checkpoint: Path) -> None:
     [
         (
             {"clip_sample": True},
-            "clip_sample is True, but a DDIMScheduler can be exported with False only",
+            "clip_sample is True, but a DDIMScheduler can be exported with False",
         ),
         ({"beta_schedule": "cosine?"}, "DDIMScheduler refuses it"),
         ({"beta_end": 7.0}, "alphas_cumprod must be numbers between 0 and 1"),
@@ -237,12 +237,10 @@ def test_a_schedule_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("factor", [0, -0.2, True, "0.18215", float("nan")])
-def test_a_scaling_factor_that_is_not_a_positive_number_is_refused(
-    checkpoint: Path, factor: object
-) -> None:
+def test_a_scaling_factor_must_be_a_positive_number(checkpoint: Path, factor: object) -> None:
     edit_json(checkpoint / "vqvae" / "config.json", scaling_factor=factor)
     with pytest.raises(
-        CheckpointError, match=r"vqvae/config.json cannot be .*scaling_factor is .* a positive"
+        CheckpointError, match=r"vqvae/config.json .*scaling_factor is .* a positive"
     ):
         load(checkpoint)
 

@@ -108,8 +108,8 @@ def test_both_layouts_are_described_alike(both: tuple[Path, Path]) -> None:
     twin, file = (open_checkpoint(str(one)) for one in both)
     theirs, ours = describe(twin), describe(file)
     assert (ours.model.name, ours.model.family) == ("small", "compvis_text_to_image")
-    same = {"name": "diffusers", "family": "ldm_text_to_image"}
-    assert replace(ours, model=replace(ours.model, **same)) == theirs
+    same = replace(ours.model, name="diffusers", family="ldm_text_to_image")
+    assert replace(ours, model=same) == theirs
     assert (ours.defaults.height, ours.model.vae_scale_factor) == (16, 2)
 
 
@@ -258,7 +258,7 @@ def test_a_missing_moving_average_is_named(file: Path) -> None:
         (
             "first_stage_config.target",
             "ldm.x.VQModelInterface",
-            "only AutoencoderKL can be exported",
+            "only AutoencoderKL can be",
         ),
         ("first_stage_config.params.embed_dim", 3, "embed_dim is 3; only 4 can be exported"),
         ("first_stage_config.params.ddconfig", None, "ddconfig is None, expected names and"),
@@ -266,14 +266,14 @@ def test_a_missing_moving_average_is_named(file: Path) -> None:
         (
             "cond_stage_config.target",
             "ldm.x.FrozenCLIPEmbedder",
-            "only BERTEmbedder can be exported",
+            "only BERTEmbedder can be",
         ),
         ("cond_stage_config.params.n_layer", "two", "n_layer is 'two', expected an integer"),
         ("cond_stage_config", None, "cond_stage_config is None, expected names and values"),
         (
             "conditioning_key",
             "concat",
-            "conditioning_key is 'concat'; only 'crossattn' can be exported",
+            "is 'concat'; only 'crossattn' can be exported",
         ),
         ("beta_schedule", "cosine", "beta_schedule is 'cosine', expected linear or sqrt_linear"),
         ("parameterization", "x0", "parameterization is 'x0', expected eps"),
@@ -365,7 +365,7 @@ def test_one_yaml_of_any_name_is_taken_and_two_are_not(file: Path) -> None:
 
 
 def test_a_yaml_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no.yaml is missing"):
+    with pytest.raises(CheckpointError, match=r"no.yaml cannot be read: No such file"):
         open_checkpoint(str(file), config=Path("no.yaml"))
 
 

@@ -117,9 +117,7 @@ def test_a_damaged_graph_is_never_built_from(other_bundle: Path, tmp_path: Path)
 
 
 def test_a_target_that_the_flavour_refuses_is_named(other_bundle: Path) -> None:
-    with pytest.raises(
-        InvalidInputError, match=r"does not build for compute capability 9\.0, only for 7\.5"
-    ):
+    with pytest.raises(InvalidInputError, match=r"compute capability 9\.0, only for 7\.5"):
         build_engines(other_bundle, replace(RTX, compute_capabilities=("9.0",)))
 
 

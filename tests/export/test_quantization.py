@@ -59,7 +59,7 @@ def test_a_graph_that_8_bits_spoil_is_refused_and_the_bundle_stays(
     folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
     manifest = (folder / "bundle.json").read_bytes()
     monkeypatch.setattr("trt_export.onnx_graphs.parity.TOLERANCE", {"int8": 1e-9})
-    with pytest.raises(ParityError, match=r"denoiser \(int8\): next_latents is .* off, but 1e-09"):
+    with pytest.raises(ParityError, match=r"denoiser \(int8\): next_latents differs by .* 1e-09"):
         quantize_bundle(folder, CALIBRATION_PROMPTS)
     assert (folder / "bundle.json").read_bytes() == manifest
     assert int8_files(folder) == []
@@ -88,7 +88,7 @@ def test_a_model_without_prompts_is_calibrated_from_noise(
 def test_a_model_that_enlarges_pictures_is_refused_before_the_export(tmp_path: Path) -> None:
     checkpoint = make_super_resolution(tmp_path / "checkpoint")
     with pytest.raises(
-        InvalidInputError, match=r"checkpoint cannot be quantized: it needs a picture \(low_res"
+        InvalidInputError, match=r"checkpoint cannot .* it needs a picture \(low_res"
     ):
         command.main(
             [str(checkpoint), "--quantize", "--out", str(tmp_path / "out")], standalone_mode=False

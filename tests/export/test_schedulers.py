@@ -141,9 +141,7 @@ def test_settings_of_another_scheduler_are_ignored(checkpoint: Path) -> None:
 
 def test_ddpm_is_refused_with_what_to_do_instead(checkpoint: Path) -> None:
     give(checkpoint, diffusers.DDPMScheduler())
-    with pytest.raises(
-        CheckpointError, match=r"DDPMScheduler is not known; .* DDIMScheduler with eta 1"
-    ):
+    with pytest.raises(CheckpointError, match=r"DDPMScheduler is not .* DDIMScheduler with eta 1"):
         schedule_of(checkpoint)
 
 

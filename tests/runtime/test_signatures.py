@@ -90,9 +90,7 @@ def test_a_file_that_is_no_public_key_is_named(signed: tuple[Path, Path], tmp_pa
 
 def test_a_file_without_a_private_key_is_named(tmp_path: Path) -> None:
     _, public = write_keys(tmp_path, "ours")
-    with pytest.raises(
-        InvalidInputError, match=r"is not a private Ed25519 key in PEM form. Make one"
-    ):
+    with pytest.raises(InvalidInputError, match=r"is not a private Ed25519 key .* Make one"):
         Signer.from_file(public)
 
 

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MOST: Mapping[str, int] = {
+MAX: Mapping[str, int] = {
     "encoder_layers": 256,
     "num_train_timesteps": 10_000,
     "sample_size": 1024,
 }
 """Entry → the largest number in it: far more than any latent diffusion model has."""
-MOST_LAYERS = 512
+MAX_LAYERS = 512
 """Levels times their layers times the transformers in each; Stable Diffusion XL has 60."""
-MOST_VALUES = {"trained_betas": MOST["num_train_timesteps"]}
+MAX_VALUES = {"trained_betas": MAX["num_train_timesteps"]}
 """Entry → how many values it may have."""
-FEW_VALUES = 64
-"""How many any other list may have; most have one for each of four levels."""
+MAX_OTHER_VALUES = 64
+"""How many values any other list may have; nearly all have one for each of four levels."""
 
 
 def check_bounds(config: Mapping[str, Any]) -> None:
@@ -25,21 +25,21 @@ def check_bounds(config: Mapping[str, Any]) -> None:
     layers = len(list(_values(config.get("block_out_channels", ()))))
     for name in ("layers_per_block", "transformer_layers_per_block"):
         layers *= max((one for one in _values(config.get(name)) if isinstance(one, int)), default=1)
-    if layers > MOST_LAYERS:
+    if layers > MAX_LAYERS:
         raise ValueError(
             "block_out_channels, layers_per_block and transformer_layers_per_block make "
-            f"{layers} layers, expected at most {MOST_LAYERS}"
+            f"{layers} layers, expected at most {MAX_LAYERS}"
         )
 
 
 def _check(name: str, values: list[Any]) -> None:
-    few = MOST_VALUES.get(name, FEW_VALUES)
-    if len(values) > few:
-        raise ValueError(f"{name} has {len(values)} values, expected at most {few}")
-    most = MOST.get(name)
+    max_values = MAX_VALUES.get(name, MAX_OTHER_VALUES)
+    if len(values) > max_values:
+        raise ValueError(f"{name} has {len(values)} values, expected at most {max_values}")
+    highest = MAX.get(name)
     for value in values:
-        if most is not None and isinstance(value, int | float) and value > most:
-            raise ValueError(f"{name} is {value}, expected at most {most}")
+        if highest is not None and isinstance(value, int | float) and value > highest:
+            raise ValueError(f"{name} is {value}, expected at most {highest}")
 
 
 def _values(entry: Any) -> Iterator[Any]:

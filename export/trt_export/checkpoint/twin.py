@@ -37,7 +37,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 def make_twin(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
     """Write the twin to a new folder: 5.9 GB as float32, 2.9 GB as float16."""
     if folder.exists():
-        raise InvalidInputError(f"{folder} exists already. Name a new folder, or delete that one.")
+        raise InvalidInputError(f"{folder} exists already. Name a new folder, or delete it.")
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(PUBLISHED, partial)

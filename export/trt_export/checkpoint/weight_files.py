@@ -1,4 +1,4 @@
-"""Weight files at a glance: what can be told without reading the weights or importing torch."""
+"""A first check of weight files, without reading the weights or importing torch."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02")
 
 
 def check_weight_file(path: Path) -> None:
-    """CheckpointError if a file cannot be one of tensors, or holds less than its header says."""
+    """CheckpointError if a file cannot hold tensors, or holds less than its header says."""
     try:
         if path.suffix == ".safetensors":
             safe_open(path, framework="numpy")  # compares the header with the file's size
@@ -25,4 +25,4 @@ def check_weight_file(path: Path) -> None:
             f"{path} is damaged or incomplete ({error}). Download it again."
         ) from None
     if not beginning.startswith(PICKLES):
-        raise CheckpointError(f"{path} is no file of tensors. Download it again.")
+        raise CheckpointError(f"{path} is not a file of tensors. Download it again.")

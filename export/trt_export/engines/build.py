@@ -1,4 +1,4 @@
-"""TensorRT engines from a bundle's float16 graphs, whose arithmetic may become another.
+"""TensorRT engines from a bundle's float16 graphs, in float16 or another arithmetic.
 
 Every plan is keyed by all that would make it stale. A plan with the right key is kept; the manifest
 is rewritten after each new one, so that an interrupted build goes on with the next.

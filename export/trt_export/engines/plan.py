@@ -34,7 +34,7 @@ HEAVY = ("CONVOLUTION", "MATRIX_MULTIPLY")
 """Types of the layers that take nearly all the time."""
 
 Watch = Callable[[str, int, int], None]
-"""Called while a plan is built: what is being done, its step, and how many steps there are."""
+"""Called while a plan is built: what is being done, which step of it, and of how many."""
 
 
 def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> Any:

@@ -147,14 +147,14 @@ def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _check_stored(weight: Tensor, name: str, path: Path) -> None:
-    """A pickle may say that one number in the file is a tensor of millions, or that none is."""
+    """A pickle may claim that a tensor of millions has one number in the file, or none."""
     if weight.dtype not in DTYPES or weight.device.type != "cpu" or weight.layout != torch.strided:
         raise CheckpointError(
             f"{path}: {name} is a {weight.layout} tensor of {weight.dtype} on {weight.device}, "
             "expected plain floating-point numbers."
         )
     if weight.nbytes > weight.untyped_storage().nbytes():
-        raise CheckpointError(f"{path}: {name} is larger than what the file has of it.")
+        raise CheckpointError(f"{path}: {name} has fewer numbers in the file than its shape.")
 
 
 def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""bfloat16 arithmetic from a float16 graph: the range of float32, with eight bits of it.
+"""bfloat16 arithmetic from a float16 graph: the range of float32, with eight bits of precision.
 
 Inputs and outputs stay what they are, so that the runtime hands the same tensors to both engines.
 """
@@ -12,7 +12,7 @@ BFLOAT16 = ir.DataType.BFLOAT16
 
 
 def as_bfloat16(model: ir.Model) -> ir.Model:
-    """Turn float16 weights and arithmetic into bfloat16, the inputs and outputs left alone."""
+    """Turn float16 weights and arithmetic into bfloat16; inputs and outputs stay float16."""
     graph = model.graph
     retype_nodes(graph, BFLOAT16, _converted)
     for value in graph.initializers.values():

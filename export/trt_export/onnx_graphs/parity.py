@@ -61,8 +61,8 @@ def check_parity(
     for row in rows:
         if not row.holds:
             raise ParityError(
-                f"{name} ({precision}): {row.output} is {row.difference:.2e} off, "
-                f"but {row.tolerance:.0e} is allowed. Please report it with the checkpoint's name."
+                f"{name} ({precision}): {row.output} differs by {row.difference:.2e}, but at most "
+                f"{row.tolerance:.0e} is allowed. Please report it with the checkpoint's name."
             )
     return rows
 

@@ -1,4 +1,4 @@
-"""Another type for what is float16 in an ONNX graph."""
+"""Give another type to what is float16 in an ONNX graph."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,7 +9,7 @@ Convert: TypeAlias = Callable[[ir.TensorProtocol], ir.TensorProtocol]
 
 
 def retype_nodes(graph: ir.Graph, dtype: ir.DataType, convert: Convert) -> None:
-    """Give every node's float16 casts, outputs and constants, which `convert` turns, a type."""
+    """Change every node's float16 casts and outputs to a type, and its constants by `convert`."""
     for node in graph.all_nodes():
         for attribute in list(node.attributes.values()):
             _retype_attribute(node, attribute, dtype, convert)

@@ -58,7 +58,7 @@ def trace(
 
 
 def save(name: str, model: ir.Model, bundle: Path) -> None:
-    """Write a traced graph, and if it is a float16 graph its float32 form over the same weights."""
+    """Write a traced graph; a float16 graph also in float32, over the same weights."""
     folder = bundle / FOLDER
     folder.mkdir(exist_ok=True)
     stored: Precision = "fp16" if _uses_half(model) else "fp32"

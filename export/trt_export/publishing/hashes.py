@@ -1,6 +1,6 @@
 """Hashes of files that are remembered for as long as the files look unchanged.
 
-Reading gigabytes again would take longer than finding nothing to do may.
+An export with nothing to do must not read gigabytes again to find that out.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ MAX_CACHE_BYTES = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """sha256 of files, with the size, times and inode that each had before hashing.
+    """sha256 of files, with the size, times and inode that each file had before hashing.
 
     They are kept inside a bundle's folder, but the bundle does not list them.
     """
@@ -31,7 +31,7 @@ class Hashes:
     """Name → size, mtime_ns, ctime_ns, inode and sha256; no path of this machine may be in a
     bundle."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Those that were asked for."""
+    """The entries that were asked for."""
 
     @classmethod
     def remembered(cls, folder: Path) -> "Hashes":
@@ -44,7 +44,7 @@ class Hashes:
         return cls(found if isinstance(found, dict) else {})
 
     def of(self, name: str, path: Path) -> str:
-        """sha256 of a file, read only if there is none under this name or it looks changed."""
+        """sha256 of a file, which is read only if it is new under this name or looks changed."""
         state = _state(path)
         known = self.known.get(name)
         if not (isinstance(known, dict) and known == {**known, **state} and "sha256" in known):
@@ -62,7 +62,7 @@ class Hashes:
                 )
 
     def trust(self, bundle: Bundle) -> None:
-        """Take the hashes of a bundle that was just written from its manifest."""
+        """Take the hashes of a bundle that was just written out of its manifest."""
         for name, file in bundle.files.items():
             self.used[f"bundle/{name}"] = {**_state(bundle.path / name), "sha256": file.sha256}
 

@@ -31,13 +31,13 @@ class Signer:
         write_all_synced(bundle.path, {MANIFEST: manifest, **self._signature(manifest)})
 
     def sign(self, folder: Path) -> None:
-        """Write the signature of the manifest that is there, unless it is there as well."""
+        """Write the signature of a folder's manifest, unless the folder has it."""
         if not self.has_signed(folder):
             signature = self._signature(manifest_bytes(folder))[SIGNATURE]
             write_synced(folder / SIGNATURE, signature)
 
     def has_signed(self, folder: Path) -> bool:
-        """Whether a folder has the signature that this signer would give it, or it gives none."""
+        """Whether a folder has the signature that this signer would write, if it writes any."""
         path, signature = folder / SIGNATURE, self._signature(manifest_bytes(folder))
         return not signature or (path.is_file() and path.read_bytes() == signature[SIGNATURE])
 

@@ -13,7 +13,7 @@ from trt_pipeline.errors import InvalidInputError
 
 OUR_FOLDERS = (RECORDS, *FLAVOURS)
 INT8_FILES = f"onnx/{QUANTIZED_GRAPH}.int8-*"
-"""What a killed run may leave in a bundle is ours as well, and so is what is hidden."""
+"""What a killed run may leave behind in a bundle; hidden files are ours as well."""
 
 
 def refuse_foreign(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""WorkFolder: where an export grows until it is whole, so that a killed one can go on."""
+"""WorkFolder: where an export grows until it is whole; a killed export goes on from there."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ class WorkFolder:
 
     @property
     def scratch(self) -> Path:
-        """Where stages leave what later ones need and the target does not."""
+        """Where a stage keeps what a later stage needs and the target does not."""
         return self.path / RECORDS
 
     def is_done(self, stage: str) -> bool:
@@ -53,7 +53,7 @@ class WorkFolder:
         return json.loads(self._record(name).read_text())
 
     def publish(self, target: Path) -> None:
-        """Give the finished files the target's name. What had that name before is removed."""
+        """Give the finished files the target's name; the folder that had it before is removed."""
         sync_tree(self.path)
         if not target.exists():
             self.path.rename(target)
@@ -73,7 +73,7 @@ class WorkFolder:
 
 
 def remains(target: Path) -> list[Path]:
-    """What a run has left behind that was killed after its target was whole."""
+    """What was left behind by a run that was killed after its target was whole."""
     partial = _partial(target)
     exchanged = [] if (partial / RECORDS / KEY).is_file() else [partial]
     folders = (target / RECORDS, _retired(target), *exchanged)

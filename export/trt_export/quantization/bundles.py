@@ -29,7 +29,7 @@ from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.locking import one_at_a_time
 
 ASIDE = ".int8-"
-"""How the name of the folder begins where an int8 graph is written."""
+"""How the name of the folder begins in which an int8 graph is written."""
 PROMPTS = Path(__file__).with_name("calibration_prompts.txt")
 
 
@@ -49,7 +49,7 @@ def quantize_bundle(
     watch: Callable[[], None] = lambda: None,
     signer: Signer = UNSIGNED,
 ) -> QuantizationReport:
-    """Add an int8 denoiser to a bundle, unless it has one that these prompts calibrated.
+    """Add an int8 denoiser to a bundle, unless these prompts calibrated the one that it has.
 
     prompts: None keeps a denoiser that any prompts calibrated, and calibrates with PROMPTS if there
     is none. watch: called after each picture.
@@ -77,13 +77,13 @@ def quantize_bundle(
 
 
 def is_quantized(bundle: Bundle, prompts: Sequence[str] | None) -> bool:
-    """Whether a bundle has an 8-bit denoiser, calibrated with these prompts or, for None, any."""
+    """Whether a bundle has an 8-bit denoiser that these prompts calibrated; None: any prompts."""
     fits = prompts is None or bundle.provenance.get("calibration") == _record(prompts)
     return fits and "int8" in bundle.graphs[GRAPH]
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The prompts of a .txt or .jsonl file; InvalidInputError if it holds none, or no text."""
+    """The prompts of a .txt or .jsonl file; InvalidInputError without prompts or for other values."""
     lines = read_prompt_file(path)
     for line in lines:
         if not isinstance(line.entries["prompt"], str):
@@ -102,7 +102,7 @@ def _record(prompts: Sequence[str]) -> dict[str, Any]:
 
 
 def _write(bundle: Bundle, ranges: Ranges) -> GraphSpec:
-    """Write the int8 graph and its weights, under a name of their own: others stay as they are."""
+    """Write the int8 graph and its weights, under new names: the other files stay as they are."""
     exact = bundle.graph(GRAPH, "fp32")
     sources = [bundle.files[name].sha256 for name in (exact.path, exact.weights)]
     digest = hashlib.sha256(json.dumps([sources, ranges]).encode()).hexdigest()
@@ -119,7 +119,7 @@ def _write(bundle: Bundle, ranges: Ranges) -> GraphSpec:
 
 
 def _with(bundle: Bundle, graph: GraphSpec, calibration: Mapping[str, Any]) -> Bundle:
-    """The bundle with an int8 graph, in place of any that it had."""
+    """The bundle with an int8 graph, which replaces an older one."""
     before = bundle.graphs[GRAPH].get("int8", graph)
     files = {
         name: spec

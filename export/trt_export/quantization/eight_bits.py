@@ -1,7 +1,7 @@
-"""8-bit convolutions and linear layers in an ONNX graph: weights stored so, inputs rounded before.
+"""8-bit convolutions and linear layers in an ONNX graph: weights and inputs are rounded to 8 bits.
 
 Symmetric, a scale for each channel of the weights and one for each layer's input (arXiv:2004.09602,
-section 3). A runtime that is able to computes such layers in 8 bits; others see the rounding only.
+section 3). A runtime that can computes such layers in 8 bits; in any other they are only rounded.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,11 @@ Ranges: TypeAlias = Mapping[str, float]
 INT8, FP8 = ir.DataType.INT8, ir.DataType.FLOAT8E4M3FN
 LARGEST = {INT8: 127, FP8: 448}
 KEPT = ("conv_in.", "conv_shortcut.")
-"""In the names of weights of convolutions that keep their precision. They see latents, or the sum
+"""In the names of weights of convolutions that keep their precision: they read latents, or the sum
 of all layers before, in which a few channels are large."""
 HEAD = "head."
-"""How the names of a denoiser's last layers begin, which no others follow: nothing evens out what
-they do. A fourteenth of a full-size step and, with KEPT, four fifths of the error."""
+"""How the names of a denoiser's last layers begin. No later layer evens out their errors: they take
+a fourteenth of a full-size step and, with KEPT, would cause four fifths of the error."""
 SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
 
 
@@ -48,7 +48,7 @@ class Layer(NamedTuple):
 
 
 def layers(graph: ir.Graph) -> Iterator[Layer]:
-    """Those that 8 bits are for."""
+    """The layers that can be computed in 8 bits."""
     for node in graph:
         if node.op_type in ("Conv", "MatMul"):
             source, factor = node.inputs[:2]
@@ -97,7 +97,7 @@ def _rounded(graph: ir.Graph, layer: Layer, largest: float, dtype: ir.DataType) 
 
 
 def _narrow_weights(graph: ir.Graph, layer: Layer, dtype: ir.DataType) -> ir.Value:
-    """A layer's factor from weights of 8 bits, which are made when they are written."""
+    """A layer's factor from 8-bit weights, which are computed when they are written."""
     weights, axis = layer.weights, layer.channel_axis
     others = tuple(other for other in range(len(weights.shape)) if other != axis)
     scale = _scale(np.abs(weights.numpy()).max(axis=others), dtype, layer.factor)
@@ -161,7 +161,7 @@ def _initializer(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Va
 
 
 def _stored(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The constant that a value is, before it is cast or dequantized; None if it is none."""
+    """The constant behind a value, before it is cast or dequantized; None if there is none."""
     while value is not None and value.const_value is None:
         source = value.producer()
         if source is None or source.op_type not in ("Cast", "DequantizeLinear"):
