@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from peers import DEFAULT, EXPORTED, OPENERS, peer_spec
 from roofline import measure_limit
-from trt_export.checkpoint import EMBEDDED
+from trt_export.checkpoint.opening import EMBEDDED
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bench.candidate import CandidateSpec
 from trt_pipeline.bench.command import runnable_backends, watched

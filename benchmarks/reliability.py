@@ -29,7 +29,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from trt_export.signing import sign_bundle
+from trt_export.publishing.signing import Signer
 from trt_pipeline import Pipeline, TrtPipelineError, load_bundle, trt_pipeline
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 
@@ -76,7 +76,7 @@ def signed_copy(bundle: Path) -> Iterator[Copy]:
         for name in listed:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle / name, folder / name)
-        sign_bundle(folder, key)
+        Signer(key).sign(folder)
         copy = Copy(folder, public, (*listed, SIGNATURE))
         assert copy.opens()
         yield copy

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import OTHER, PLAIN, make_checkpoint
-from trt_export.checkpoint import open_checkpoint
+from tests.checkpoints import (
+    OTHER,
+    PLAIN,
+    make_checkpoint,
+    make_super_resolution,
+    make_unconditional,
+)
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
-from trt_export.quantization import quantize_bundle
+from trt_export.quantization.bundles import quantize_bundle
 
 CALIBRATION_PROMPTS = ["a red circle"]
 
@@ -55,6 +61,28 @@ def plain_bundle(resumed_export: ExportReport) -> Path:
 def other_bundle(other_checkpoint: Path) -> Path:
     """OTHER, stored as float16, for up to three pictures a call."""
     return _export(other_checkpoint, ExportOptions("fp16", max_batch=3)).bundle.path
+
+
+@pytest.fixture(scope="session")
+def unconditional_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_unconditional(tmp_path_factory.mktemp("unconditional") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def unconditional_bundle(unconditional_checkpoint: Path) -> Path:
+    """A model without prompts, stored as float32."""
+    return _export(unconditional_checkpoint, ExportOptions("fp32")).bundle.path
+
+
+@pytest.fixture(scope="session")
+def super_resolution_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_super_resolution(tmp_path_factory.mktemp("super_resolution") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def super_resolution_bundle(super_resolution_checkpoint: Path) -> Path:
+    """A model that enlarges pictures, stored as float32."""
+    return _export(super_resolution_checkpoint, ExportOptions("fp32")).bundle.path
 
 
 @pytest.fixture(scope="session")

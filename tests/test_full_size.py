@@ -12,9 +12,10 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from trt_export.engines import EngineOptions, build_engines
-from trt_export.precision import round_weights
-from trt_export.quantization import quantize_bundle
+from trt_export.engines.build import build_engines
+from trt_export.engines.options import EngineOptions
+from trt_export.networks.precision import round_weights
+from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full") / "twin"
-    subprocess.run([sys.executable, "-m", "trt_export.twin", folder], check=True)
+    subprocess.run([sys.executable, "-m", "trt_export.checkpoint.twin", folder], check=True)
     return folder
 
 

@@ -5,31 +5,27 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import click
 
-from trt_export.checkpoint import Checkpoint, open_checkpoint
-from trt_export.engines import (
-    EngineOptions,
-    build_engines,
-    engine_ranges,
-    engine_targets,
-    planned_engines,
-)
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.engines.build import build_engines, planned_engines
+from trt_export.engines.options import EngineOptions
+from trt_export.engines.profiles import pixel_ranges
+from trt_export.engines.targets import engine_targets
 from trt_export.export import (
     ExportOptions,
     ExportReport,
-    describe,
     export_checkpoint,
-    graph_names,
+    limits_of,
     stages_of,
     up_to_date,
 )
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
-    EIGHT_BITS,
     FLAVOURS,
     QUANTIZED_GRAPH,
     CompatibilityLevel,
@@ -39,10 +35,6 @@ from trt_pipeline.bundle.manifest import (
 )
 from trt_pipeline.command_line.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
-from trt_pipeline.locking import one_at_a_time
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class PixelRange(click.ParamType[tuple[int, int]]):
@@ -56,7 +48,7 @@ class PixelRange(click.ParamType[tuple[int, int]]):
         """Fails as click asks for unless value is one or two numbers."""
         low, _, high = str(value).partition(":")
         if not (low.isdecimal() and (high or low).isdecimal()):
-            self.fail(f"{value!r} is no LOW:HIGH in pixels.", param, ctx)
+            self.fail(f"{value!r} is not LOW:HIGH in pixels.", param, ctx)
         return int(low), int(high or low)
 
 
@@ -90,12 +82,12 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     type=click.IntRange(1, 1024),
     default=16,
     show_default=True,
-    help="Most pictures in one call.",
+    help="Largest number of pictures in one call.",
 )
 @click.option(
     "--max-size",
     type=click.IntRange(8),
-    help="Largest height and width in pixels.  [default: 4 × the model's own size]",
+    help="Largest height and width in pixels.  [default: 4 × the native size]",
 )
 @click.option(
     "--quantize",
@@ -106,9 +98,8 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     "--calibration-prompts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A .txt with a prompt a line, or a .jsonl of which the prompts are taken, whose pictures "
-    "tell --quantize the ranges of 8-bit layers.  [default: what calibrated before, or eight of "
-    "its own]",
+    help="Prompts to calibrate --quantize with: a .txt with one on each line, or a .jsonl.  "
+    "[default: those of the last calibration, or eight that come with export-all]",
 )
 @click.option(
     "--engines",
@@ -123,16 +114,18 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     metavar="X.Y",
     help="GPU to build engines for, such as 8.9; repeat for more.  [default: this machine's]",
 )
-@click.option("--heights", type=PixelRange(), help="Of engines.  [default: the native one only]")
-@click.option("--widths", type=PixelRange(), help="Of engines.  [default: the native one only]")
-@click.option("--static", is_flag=True, help="Engines for one native picture with guidance only.")
+@click.option("--heights", type=PixelRange(), help="Of engines.  [default: the native height]")
+@click.option("--widths", type=PixelRange(), help="Of engines.  [default: the native width]")
+@click.option(
+    "--static", is_flag=True, help="Engines for one picture of native size, with guidance, only."
+)
 @click.option(
     "--engine-precision",
     type=click.Choice(get_args(EnginePrecision)),
     default="fp16",
     show_default=True,
     help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy; "
-    "int8 and fp8 are the denoiser's alone, and change pictures more.",
+    "int8 and fp8 are for the denoiser alone, and change pictures more.",
 )
 @click.option(
     "--optimization-level",
@@ -146,12 +139,12 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     type=click.Choice(get_args(CompatibilityLevel)),
     default="none",
     show_default=True,
-    help="Other GPUs that engines are for. ampere_plus: all of compute capability 8.0 and newer.",
+    help="Other GPUs to build engines for. ampere_plus: compute capability 8.0 and newer.",
 )
 @click.option(
     "--version-compatible",
     is_flag=True,
-    help="Engines that later releases of the same major version of TensorRT take as well.",
+    help="Build engines that later releases of the same major version of TensorRT can load.",
 )
 @click.option(
     "--sign",
@@ -186,8 +179,8 @@ def command(
     export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
-    quantize |= bool(engines and engines.engine_precision in EIGHT_BITS)
-    key = read_private_key(sign) if sign else None
+    quantize |= bool(engines and engines.eight_bits)
+    signer = Signer.from_file(sign) if sign else UNSIGNED
     checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:
@@ -199,14 +192,12 @@ def command(
     if dry_run:
         summary = _plan(checkpoint, out, options, engines, quantize, prompts)
     else:
-        summary = _summary(_export(checkpoint, out, options, key))
+        summary = _summary(_export(checkpoint, out, options, signer))
         if quantize:
-            summary["quantized"] = _quantize(out, prompts, key)
+            summary["quantized"] = _quantize(out, prompts, signer)
         if engines:
-            summary["engines"] = _build(out, engines, key)
-        if key:
-            with one_at_a_time(out):
-                sign_bundle(out, key)
+            summary["engines"] = _build(out, engines, signer)
+        if sign:
             summary["signed_with"] = str(sign)
     click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
 
@@ -214,7 +205,7 @@ def command(
 def _engine_options(
     flavour: Flavour | None, precision: str, chosen: Mapping[str, Any]
 ) -> EngineOptions | None:
-    """What is asked of engines; what cannot be had is refused before the export begins."""
+    """The options of engines; what cannot be built is refused before the export begins."""
     if flavour is None:
         plain = asdict(EngineOptions("tensorrt_rtx"))
         if any(value != plain[name] for name, value in chosen.items()):
@@ -228,18 +219,21 @@ def _engine_options(
 
 
 def _calibration_prompts(checkpoint: Checkpoint, path: Path | None) -> list[str] | None:
-    """What the user chose; what cannot be calibrated is refused before the export begins."""
-    from trt_export.calibration import check_pipeline
-    from trt_export.quantization import read_prompts
+    """The user's prompts; a model that cannot be calibrated is refused before the export begins."""
+    from trt_export.quantization.bundles import read_prompts
+    from trt_export.quantization.calibration import check_condition
 
-    check_pipeline(checkpoint.pipeline)
+    check_condition(checkpoint.name, checkpoint.family.condition)
     return read_prompts(path) if path else None
 
 
 def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: EngineOptions) -> None:
-    """InvalidInputError for engines of sizes that the bundle will not have."""
-    model, schedule, _, limits = describe(checkpoint, options)
-    engine_ranges(model, limits, len(schedule.alphas_cumprod), engines)
+    """InvalidInputError for engines of sizes outside the bundle's limits."""
+    from trt_export.networks.description import describe
+
+    description = describe(checkpoint)
+    limits, factor = limits_of(description, options), description.model.vae_scale_factor
+    pixel_ranges(description.defaults, limits, factor, engines)
 
 
 def main() -> None:
@@ -248,7 +242,7 @@ def main() -> None:
 
 
 def _export(
-    checkpoint: Checkpoint, out: Path, options: ExportOptions, key: "Ed25519PrivateKey | None"
+    checkpoint: Checkpoint, out: Path, options: ExportOptions, signer: Signer
 ) -> ExportReport:
     stages = stages_of(checkpoint)
     with progress(f"export {checkpoint.name}", total=sum(stages.values())) as bar:
@@ -261,21 +255,19 @@ def _export(
             bar.describe(stage)
             before = stages.get(stage, 0)
 
-        return export_checkpoint(checkpoint, out, options, watch, key)
+        return export_checkpoint(checkpoint, out, options, watch, signer)
 
 
-def _quantize(
-    out: Path, prompts: list[str] | None, key: "Ed25519PrivateKey | None"
-) -> list[dict[str, Any]]:
-    from trt_export.quantization import PROMPTS, quantize_bundle, read_prompts
+def _quantize(out: Path, prompts: list[str] | None, signer: Signer) -> list[dict[str, Any]]:
+    from trt_export.quantization.bundles import PROMPTS, quantize_bundle, read_prompts
 
     pictures = len(prompts or read_prompts(PROMPTS))
     with progress("calibrate denoiser", total=pictures) as bar:
-        report = quantize_bundle(out, prompts, bar.advance, key)
+        report = quantize_bundle(out, prompts, bar.advance, signer)
     return [asdict(row) for row in report.parity]
 
 
-def _build(out: Path, options: EngineOptions, key: "Ed25519PrivateKey | None") -> dict[str, Any]:
+def _build(out: Path, options: EngineOptions, signer: Signer) -> dict[str, Any]:
     with progress(f"build {options.flavour} engines") as bar:
         current = ""
 
@@ -287,7 +279,7 @@ def _build(out: Path, options: EngineOptions, key: "Ed25519PrivateKey | None") -
             elif step:
                 bar.advance()
 
-        report = build_engines(out, options, watch, key)
+        report = build_engines(out, options, watch, signer)
     return {
         "built": [engine.path for engine in report.built],
         "kept": [engine.path for engine in report.kept],
@@ -302,9 +294,11 @@ def _plan(
     quantize: bool,
     prompts: list[str] | None,
 ) -> dict[str, Any]:
-    current, graphs = up_to_date(checkpoint, out, options), graph_names(checkpoint)
+    current, graphs = up_to_date(checkpoint, out, options), checkpoint.family.graphs
     if current is None:
-        describe(checkpoint, options)  # raises what the export would
+        from trt_export.networks.description import describe
+
+        limits_of(describe(checkpoint), options)  # raises what the export would
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
@@ -318,7 +312,7 @@ def _plan(
 
 
 def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:
-    from trt_export.quantization import is_quantized
+    from trt_export.quantization.bundles import is_quantized
 
     return is_quantized(bundle, prompts)
 

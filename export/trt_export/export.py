@@ -9,49 +9,42 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trt_export.checkpoint import TEXT_TO_IMAGE, Checkpoint
-from trt_export.hashes import Hashes
-from trt_export.signing import sign_bundle
-from trt_export.target import refuse_foreign
-from trt_export.work_folder import WorkFolder, clear_leavings, leavings
+from trt_export import families
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.publishing.hashes import Hashes
+from trt_export.publishing.signing import UNSIGNED, Signer
+from trt_export.publishing.target import refuse_foreign
+from trt_export.publishing.work_folder import WorkFolder, clear_remains, remains
 from trt_pipeline.bundle import (
     FORMAT_VERSION,
     Bundle,
     file_sha256,
     is_bundle,
     load_bundle,
-    manifest_json,
 )
 from trt_pipeline.bundle.manifest import (
-    GRAPHS,
     FileSpec,
     GraphPrecision,
     GraphSpec,
     Limits,
-    ModelSpec,
     Precision,
-    ScheduleSpec,
-    TokenizerSpec,
 )
-from trt_pipeline.bundle.names import MANIFEST
-from trt_pipeline.durable import write_synced
 from trt_pipeline.errors import BundleError, InvalidInputError, TrtPipelineError
 from trt_pipeline.locking import one_at_a_time
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from trt_export.networks import Networks
+    from trt_export.networks.description import Description
+    from trt_export.onnx_graphs.tracing import Tracing
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
+ROOT = Path(__file__).parent
 FOLDERS = ("onnx", "tokenizer")
-TEXTLESS_GRAPHS = ("time_embedding", "denoiser", "cached_denoiser", "decoder")
 MIN_LATENTS = 4
 """Smallest height and width of latents."""
 STAGES = {
@@ -83,7 +76,7 @@ class ExportOptions:
     precision: Precision = "fp16"
     """How the weights are stored: fp16 halves them and adds half-precision graphs for GPUs."""
     max_batch: int = 16
-    """Most pictures in one call of a graph."""
+    """Largest number of pictures in one call of a graph."""
     max_size: int | None = None
     """Largest height and width in pixels; None allows four times the native size."""
 
@@ -96,7 +89,7 @@ class ExportReport:
     exported: bool
     """False where the bundle was up to date already."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time of each stage; next to nothing for one that an earlier run finished."""
+    """Time of each stage; next to nothing for a stage that an earlier run finished."""
     parity: tuple[Mapping[str, Any], ...] = ()
     """One parity.Parity as a mapping for each output of each graph."""
 
@@ -106,30 +99,30 @@ def export_checkpoint(
     out: Path,
     options: ExportOptions | None = None,
     watch: Watch = lambda _: None,
-    signing_key: "Ed25519PrivateKey | None" = None,
+    signer: Signer = UNSIGNED,
 ) -> ExportReport:
     """Write a checkpoint's bundle to a folder, or find that it is there and up to date.
 
-    signing_key: of a signature that a new bundle comes with; None leaves it unsigned.
-    Exports of one folder happen one at a time: another one waits, then finds the work done.
+    Exports of one folder happen one at a time: a second one waits, then finds the work done.
     Raises CheckpointError, ParityError or InvalidInputError; the folder is then as it was before.
     """
     options = options or ExportOptions()
     out = out.resolve()
     current = up_to_date(checkpoint, out, options)
-    if current and not leavings(out):
+    if current and not remains(out) and signer.has_signed(out):
         return ExportReport(current, exported=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(out, watch):
         current = up_to_date(checkpoint, out, options)
-        if current:  # another export was at it
-            clear_leavings(out)
+        if current:
+            clear_remains(out)
+            signer.sign(out)
             return ExportReport(current, exported=False)
         hashes = Hashes.remembered(out)
         provenance = _provenance(checkpoint, hashes, options)
         work = WorkFolder.open(out, provenance["key"])
         try:
-            report = _export(checkpoint, out, options, provenance, work, watch, signing_key)
+            report = _export(checkpoint, out, options, provenance, work, watch, signer)
         except TrtPipelineError:
             work.discard()
             raise
@@ -138,14 +131,9 @@ def export_checkpoint(
         return report
 
 
-def graph_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The graphs of a checkpoint's pipeline."""
-    return GRAPHS if checkpoint.pipeline == TEXT_TO_IMAGE else TEXTLESS_GRAPHS
-
-
 def stages_of(checkpoint: Checkpoint) -> dict[str, int]:
     """The stages of an export in their order, and roughly the hundredths of its time."""
-    names = {*graph_names(checkpoint), "reference", "preview"}
+    names = {*checkpoint.family.graphs, "reference", "preview"}
     return {stage: share for stage, share in STAGES.items() if stage.split()[-1] in names}
 
 
@@ -176,7 +164,7 @@ def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) 
         "checkpoint": checkpoint.name,
         "files": files,
         "packages": {package: version(package) for package in PACKAGES},
-        "exporter": _exporter_sha256(),
+        "exporter": exporter_sha256(),
         "options": asdict(options),
     }
     text = json.dumps([FORMAT_VERSION, parts], sort_keys=True)
@@ -184,10 +172,20 @@ def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) 
     return {**parts, "license": checkpoint.license, "key": key}
 
 
-def _exporter_sha256() -> str:
-    """Of the code that makes graphs: a checkout changes without a new version."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+def exporter_sha256(root: Path = ROOT) -> str:
+    """Hash the code that makes graphs: a checkout changes without a new version.
+
+    Every room counts but shapes/, which trains the embedded checkpoint, and so does every folder of
+    families.
+    """
+    sources = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] != "shapes"]
+    added = [path for folder in families.__path__ for path in Path(folder).glob("*.py")]
+    names = {path: path.relative_to(root).as_posix() for path in sources}
+    names |= {path: f"families/{path.name}" for path in added if ROOT not in path.parents}
+    digest = hashlib.sha256()
+    for path in sorted(names, key=names.__getitem__):
+        digest.update(names[path].encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _export(
@@ -197,12 +195,12 @@ def _export(
     provenance: Mapping[str, Any],
     work: WorkFolder,
     watch: Watch,
-    signing_key: "Ed25519PrivateKey | None",
+    signer: Signer,
 ) -> ExportReport:
     # Imported here because they import torch, and an export with nothing to do must not.
-    from trt_export.networks import Networks
-    from trt_export.textless_networks import TextlessNetworks
-    from trt_export.to_onnx import read_specs
+    from trt_export.networks.description import describe
+    from trt_export.onnx_graphs.to_onnx import read_specs
+    from trt_export.onnx_graphs.tracing import Tracing
 
     seconds: dict[str, float] = {}
 
@@ -213,15 +211,15 @@ def _export(
         seconds[name] = time.perf_counter() - started
         return result
 
-    model, schedule, tokenizer, limits = describe(checkpoint, options)
-    kind = Networks if checkpoint.pipeline == TEXT_TO_IMAGE else TextlessNetworks
-    networks = kind(checkpoint, options.precision)
-    names = graph_names(checkpoint)
-    stage("reference", partial(_save_reference, networks, work))
-    preview = stage("preview", networks.preview)
+    description = describe(checkpoint)
+    limits = limits_of(description, options)
+    tracing = Tracing(checkpoint, options.precision)
+    names = checkpoint.family.graphs
+    stage("reference", partial(_save_reference, tracing, work))
+    preview = stage("preview", tracing.preview)
     for name in names:
-        stage(f"trace {name}", partial(networks.trace, name, work.path))
-    networks.release()  # a full-size model would not fit beside its own float32 sessions
+        stage(f"trace {name}", partial(tracing.trace, name, work.path))
+    tracing.release()  # a full-size model would not fit beside its own float32 sessions
     graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
@@ -229,44 +227,30 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if checkpoint.vocab and tokenizer:
-        _copy(checkpoint.vocab, work.path / tokenizer.vocab)
+    for content, file in description.tokenizer.files.items() if description.tokenizer else ():
+        _copy(checkpoint.vocabulary[content], work.path / file)
     bundle = Bundle(
-        path=out,
-        model=model,
+        path=work.path,
+        model=description.model,
+        defaults=description.defaults,
         precision=options.precision,
         graphs=graphs,
         limits=limits,
-        schedule=schedule,
-        tokenizer=tokenizer,
+        schedule=description.schedule,
+        tokenizer=description.tokenizer,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),
     )
-    write_synced(work.path / MANIFEST, manifest_json(bundle).encode())
-    if signing_key:
-        sign_bundle(work.path, signing_key)
+    signer.write_manifest(bundle)
     work.publish(out)
-    return ExportReport(bundle, True, seconds, tuple(parity))
+    return ExportReport(replace(bundle, path=out), True, seconds, tuple(parity))
 
 
-def describe(
-    checkpoint: Checkpoint, options: ExportOptions
-) -> tuple[ModelSpec, ScheduleSpec, TokenizerSpec | None, Limits]:
-    """What a manifest says of a checkpoint, read without weights.
-
-    CheckpointError if it is none that can be exported, InvalidInputError for the options.
-    """
-    from trt_export.description import describe_model, describe_tokenizer, load_schedule
-
-    model, schedule = describe_model(checkpoint), load_schedule(checkpoint)
-    return model, schedule, describe_tokenizer(checkpoint), limits_of(model, options)
-
-
-def _save_reference(networks: "Networks", work: WorkFolder) -> None:
+def _save_reference(tracing: "Tracing", work: WorkFolder) -> None:
     from safetensors.torch import save_file
 
-    for name, (inputs, outputs) in networks.reference().items():
+    for name, (inputs, outputs) in tracing.reference().items():
         for kind, tensors in (("inputs", inputs), ("outputs", outputs)):
             packed = {tensor: value.contiguous() for tensor, value in tensors.items()}
             save_file(packed, work.scratch / f"{name}.{kind}.safetensors")
@@ -277,7 +261,7 @@ def _check(
 ) -> list[dict[str, Any]]:
     from safetensors.numpy import load_file
 
-    from trt_export.parity import check_parity
+    from trt_export.onnx_graphs.parity import check_parity
 
     inputs = load_file(work.scratch / f"{name}.inputs.safetensors")
     outputs = load_file(work.scratch / f"{name}.outputs.safetensors")
@@ -288,16 +272,17 @@ def _check(
     ]
 
 
-def limits_of(model: ModelSpec, options: ExportOptions) -> Limits:
+def limits_of(description: "Description", options: ExportOptions) -> Limits:
     """What the graphs will accept; InvalidInputError if that leaves out the native size."""
-    low = MIN_LATENTS * model.vae_scale_factor
-    largest = options.max_size or 4 * max(model.height, model.width)
-    if largest < max(model.height, model.width) or largest % model.vae_scale_factor:
+    factor, defaults = description.model.vae_scale_factor, description.defaults
+    native = max(defaults.height, defaults.width)
+    low, high = MIN_LATENTS * factor, options.max_size or 4 * native
+    if high < native or high % factor:
         raise InvalidInputError(
-            f"--max-size {largest}: must be a multiple of {model.vae_scale_factor} that allows the "
-            f"native size of {model.width}x{model.height} pixels."
+            f"--max-size {high}: must be a multiple of {factor} that allows the native size of "
+            f"{defaults.width}x{defaults.height} pixels."
         )
-    return Limits(batch=(1, options.max_batch), height=(low, largest), width=(low, largest))
+    return Limits(batch=(1, options.max_batch), height=(low, high), width=(low, high))
 
 
 def _copy(source: Path, target: Path) -> None:

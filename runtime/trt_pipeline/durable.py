@@ -81,7 +81,7 @@ def kept(path: Path) -> bytes | None:
         return None
     if _digest(content) == digest:
         return content
-    logger.info("%s is damaged; making it anew", path)
+    logger.info("%s is damaged; making it again", path)
     return None
 
 
@@ -118,7 +118,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def require_room(path: Path, size: int) -> None:
-    """OSError unless a file or folder, of which some may be written, can grow to so many bytes."""
+    """OSError unless there is room for a file or folder, partly written or not, of this size."""
     done = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
     free = shutil.disk_usage(path.parent).free
     if free < size - done:

@@ -4,12 +4,12 @@
     ├── InvalidInputError            an argument of a call or a command (also a ValueError)
     ├── UnknownArgumentError         a keyword that a call does not know (also a TypeError)
     ├── GenerationCancelledError     a call that was asked to stop
-    ├── BundleError                  a folder that is no usable bundle
+    ├── BundleError                  a folder that cannot be used as a bundle
     │   ├── BundleVersionError       written by another format version
     │   └── IntegrityError           a file missing, of another size or another hash
     ├── CheckpointError              a checkpoint that cannot be exported
     ├── ParityError                  an exported graph disagrees with PyTorch
-    ├── EngineBuildError             TensorRT builds no engine from a graph
+    ├── EngineBuildError             TensorRT cannot build an engine from a graph
     └── BackendError                 the engine that runs the graphs failed
         ├── EngineMismatchError      no engine of the bundle is for this machine
         ├── DeviceMemoryError        the GPU is out of memory
@@ -46,7 +46,7 @@ class GenerationCancelledError(TrtPipelineError):
 
 
 class BundleError(TrtPipelineError):
-    """The folder is no bundle, or its manifest does not follow the format."""
+    """The folder is not a bundle, or its manifest does not follow the format."""
 
     exit_status = 2
 
@@ -70,7 +70,7 @@ class ParityError(TrtPipelineError):
 
 
 class EngineBuildError(TrtPipelineError):
-    """TensorRT rejects a graph, or builds no engine from it."""
+    """TensorRT rejects a graph, or cannot build an engine from it."""
 
 
 class BackendError(TrtPipelineError):

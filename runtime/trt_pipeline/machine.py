@@ -12,7 +12,7 @@ COMPUTE_CAPABILITY_MINOR = 76
 
 
 def compute_capability(device: int = 0) -> str | None:
-    """A GPU's compute capability such as 8.9, or None where there is no driver or no such GPU."""
+    """A GPU's compute capability such as 8.9, or None where there is no driver or GPU."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

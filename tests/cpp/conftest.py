@@ -18,9 +18,9 @@ import pytest
 
 from tests.cpp.build import COMPILER, SANITIZE, SOURCE, Build, call, sanitized
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.quantization import quantize_bundle
+from trt_export.quantization.bundles import quantize_bundle
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.checkpoints import make_super_resolution
 from tests.cpp.build import ROOT, SANITIZE, SOURCE, Build, call, pixels
 from tests.runtime.tiny_bundle import write_textless_bundle
-from tests.textless_checkpoints import make_super_resolution
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_pipeline import (
     Pipeline,

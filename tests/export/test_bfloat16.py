@@ -9,8 +9,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trt_export.bfloat16 import as_bfloat16
-from trt_export.build_plan import check_precision, parse
+from trt_export.engines.plan import check_precision, parse
+from trt_export.onnx_graphs.bfloat16 import as_bfloat16
 from trt_pipeline.flavours import messages
 
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import EMBEDDED, open_checkpoint
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
-from trt_export.modules import load_modules
+from trt_export.checkpoint.opening import EMBEDDED, open_checkpoint
+from trt_export.networks.description import describe
+from trt_export.networks.weights import load_networks
 from trt_pipeline.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -27,10 +27,8 @@ def checkpoint(plain_checkpoint: Path, tmp_path: Path) -> Path:
 
 def load(checkpoint: Path) -> None:
     opened = open_checkpoint(str(checkpoint))
-    load_schedule(opened)
-    describe_model(opened)
-    describe_tokenizer(opened)
-    load_modules(opened, "fp16")
+    describe(opened)
+    load_networks(opened, "fp16")
 
 
 def change_weights(
@@ -44,13 +42,13 @@ def test_without_a_name_the_embedded_checkpoint_is_meant() -> None:
     assert (found.path, found.name) == (EMBEDDED, "shapes")
 
 
-def test_a_folder_without_an_index_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no diffusers checkpoint: it has no model_index"):
+def test_a_folder_without_an_index_is_not_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"not a diffusers checkpoint: it has no model_index"):
         open_checkpoint(str(tmp_path))
 
 
 def test_a_name_that_is_neither_folder_nor_hub_id_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="neither a folder nor a hub id"):
+    with pytest.raises(CheckpointError, match="neither a folder nor a file here"):
         open_checkpoint("./no/such/folder")
 
 
@@ -66,15 +64,15 @@ def test_an_unsupported_part_is_named(checkpoint: Path) -> None:
         load(checkpoint)
 
 
-def test_a_configuration_that_is_no_json_is_refused(checkpoint: Path) -> None:
+def test_a_configuration_that_is_not_json_is_refused(checkpoint: Path) -> None:
     (checkpoint / "unet" / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"unet/config.json is no JSON"):
+    with pytest.raises(CheckpointError, match=r"unet/config.json is not JSON"):
         load(checkpoint)
 
 
 def test_a_missing_weight_file_is_named(checkpoint: Path) -> None:
     (checkpoint / UNET).unlink()
-    with pytest.raises(CheckpointError, match=r"none of diffusion_pytorch_model.safetensors, "):
+    with pytest.raises(CheckpointError, match=r"has none of diffusion_pytorch_model.safetensors, "):
         load(checkpoint)
 
 
@@ -106,7 +104,7 @@ def test_missing_and_unknown_weights_are_counted(checkpoint: Path) -> None:
 def test_a_weight_of_another_shape_is_named(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", cross_attention_dim=40)
     with pytest.raises(CheckpointError, match=r"attn2.to_k.weight has shape \(32, 48\), but"):
-        load_modules(open_checkpoint(str(checkpoint)), "fp16")
+        load_networks(open_checkpoint(str(checkpoint)), "fp16")
 
 
 def test_a_weight_that_is_not_finite_is_named(checkpoint: Path) -> None:
@@ -156,8 +154,8 @@ def test_a_bare_pickle_is_refused(checkpoint: Path) -> None:
 def test_pickled_weights_load_like_safetensors(checkpoint: Path) -> None:
     expected = load_file(checkpoint / UNET)["conv_in.weight"]
     as_pickle(checkpoint)
-    loaded = load_modules(open_checkpoint(str(checkpoint)), "fp32")
-    assert torch.equal(loaded.unet.conv_in.weight, expected)
+    loaded = load_networks(open_checkpoint(str(checkpoint)), "fp32")
+    assert torch.equal(loaded.unet.module.conv_in.weight, expected)
 
 
 def as_pickle(checkpoint: Path) -> Path:
@@ -190,19 +188,21 @@ def test_a_unet_with_further_inputs_is_refused(checkpoint: Path) -> None:
 
 def test_an_empty_pickle_is_refused(checkpoint: Path) -> None:
     as_pickle(checkpoint).write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"damaged or incomplete \(|no file of tensors"):
+    with pytest.raises(CheckpointError, match=r"damaged or incomplete \(|not a file of tensors"):
         load(checkpoint)
 
 
 def test_a_text_encoder_of_another_width_is_refused(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", cross_attention_dim=40)
     with pytest.raises(CheckpointError, match=r"reads text of width 40, .* gives width 48"):
-        describe_model(open_checkpoint(str(checkpoint)))
+        describe(open_checkpoint(str(checkpoint)))
 
 
 def test_nonsense_in_a_configuration_is_refused(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", norm_num_groups=7)
-    with pytest.raises(CheckpointError, match=r"unet/config.json makes no .*divisible"):
+    with pytest.raises(
+        CheckpointError, match=r"unet/config.json cannot be exported as a UNet.*divisible"
+    ):
         load(checkpoint)
 
 
@@ -215,11 +215,14 @@ def test_another_text_length_is_refused(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"clip_sample": True}, "clip_sample is True; a DDIMScheduler is exported with False"),
+        (
+            {"clip_sample": True},
+            "clip_sample is True, but a DDIMScheduler can be exported with False only",
+        ),
         ({"beta_schedule": "cosine?"}, "DDIMScheduler refuses it"),
         ({"beta_end": 7.0}, "alphas_cumprod must be numbers between 0 and 1"),
         ({"num_train_timesteps": 0}, r"DDIMScheduler refuses|alphas_cumprod must be"),
-        ({"prediction_type": "flow"}, "it.prediction_type is 'flow', expected epsilon or sample"),
+        ({"prediction_type": "flow"}, "prediction_type is 'flow', expected epsilon or sample"),
         ({"timestep_spacing": "cubic"}, "timestep_spacing is 'cubic', expected leading or"),
         ({"steps_offset": "1"}, "steps_offset is '1', expected an integer"),
         ({"set_alpha_to_one": 1}, "set_alpha_to_one is 1, expected true or false"),
@@ -234,9 +237,13 @@ def test_a_schedule_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("factor", [0, -0.2, True, "0.18215", float("nan")])
-def test_a_scaling_factor_that_is_none_is_refused(checkpoint: Path, factor: object) -> None:
+def test_a_scaling_factor_that_is_not_a_positive_number_is_refused(
+    checkpoint: Path, factor: object
+) -> None:
     edit_json(checkpoint / "vqvae" / "config.json", scaling_factor=factor)
-    with pytest.raises(CheckpointError, match=r"vqvae/config.json cannot be .*scaling_factor is"):
+    with pytest.raises(
+        CheckpointError, match=r"vqvae/config.json cannot be .*scaling_factor is .* a positive"
+    ):
         load(checkpoint)
 
 
@@ -260,7 +267,7 @@ def test_a_vocabulary_beyond_the_text_encoder_s_is_refused(checkpoint: Path) -> 
 
 
 def test_the_schedule_is_the_published_one(plain_checkpoint: Path) -> None:
-    schedule = load_schedule(open_checkpoint(str(plain_checkpoint)))
+    schedule = describe(open_checkpoint(str(plain_checkpoint))).schedule
     assert len(schedule.alphas_cumprod) == 1000
     assert schedule.alphas_cumprod[500] == pytest.approx(0.1608, abs=5e-5)
     assert schedule.alphas_cumprod[999] == pytest.approx(0.00158, abs=5e-6)
@@ -279,7 +286,7 @@ def test_a_missing_configuration_is_named(checkpoint: Path) -> None:
         load(checkpoint)
 
 
-def test_an_index_that_is_no_object_is_refused(checkpoint: Path) -> None:
+def test_an_index_that_is_not_an_object_is_refused(checkpoint: Path) -> None:
     (checkpoint / "model_index.json").write_text(json.dumps(["LDMTextToImagePipeline"]))
-    with pytest.raises(CheckpointError, match="holds no JSON object"):
+    with pytest.raises(CheckpointError, match="does not hold a JSON object"):
         load(checkpoint)

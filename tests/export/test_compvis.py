@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,23 @@ from tests.compvis_checkpoints import (
     original_vae,
     write_config,
 )
-from trt_export.checkpoint import Checkpoint, open_checkpoint
+from trt_export.checkpoint.compvis import (
+    PUBLISHED_CONFIG,
+    PUBLISHED_VOCAB,
+    CompVisCheckpoint,
+    describe_file,
+)
+from trt_export.checkpoint.compvis_weights import bert_name, unet_name, vae_name
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.twin import PUBLISHED
 from trt_export.cli import command
-from trt_export.compvis import PUBLISHED_CONFIG, PUBLISHED_VOCAB, CompVisCheckpoint
-from trt_export.compvis_weights import bert_name, unet_name, vae_name
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.modules import build_empty, load_modules
-from trt_export.twin import PUBLISHED
+from trt_export.families import Role
+from trt_export.families.ldm_text_to_image import FAMILY as TEXT_TO_IMAGE
+from trt_export.networks.description import describe
+from trt_export.networks.weights import build_empty, load_networks
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 from trt_pipeline.sampling.samplers import sampler_table
@@ -62,21 +72,20 @@ def change(file: Path, edit: Callable[[State], object]) -> None:
 
 
 def load(file: Path) -> None:
-    load_modules(open_checkpoint(str(file)), "fp32")
+    load_networks(open_checkpoint(str(file)), "fp32")
 
 
 def test_both_layouts_load_as_the_same_networks(both: tuple[Path, Path]) -> None:
-    twin, file = (load_modules(open_checkpoint(str(one)), "fp32") for one in both)
+    twin, file = (load_networks(open_checkpoint(str(one)), "fp32") for one in both)
     ids = torch.arange(2 * 77).reshape(2, 77)
     latents, image = torch.randn(2, 4, 8, 8), torch.randn(1, 3, 16, 16)
     with torch.no_grad():
-        text = twin.bert.model(ids)[0]
-        assert torch.equal(file.bert.model(ids)[0], text)
-        noise = twin.unet(latents, 500, text).sample
-        assert torch.equal(file.unet(latents, 500, text).sample, noise)
-        assert torch.equal(file.vqvae.decode(latents).sample, twin.vqvae.decode(latents).sample)
-        encoded = twin.vqvae.encode(image).latent_dist.mean
-        assert torch.equal(file.vqvae.encode(image).latent_dist.mean, encoded)
+        text = twin.text_encoder.context(ids)
+        assert torch.equal(file.text_encoder.context(ids), text)
+        noise = twin.unet.module(latents, 500, text).sample
+        assert torch.equal(file.unet.module(latents, 500, text).sample, noise)
+        assert torch.equal(file.vae.decode(latents), twin.vae.decode(latents))
+        assert torch.equal(file.vae.encode(image), twin.vae.encode(image))
 
 
 def test_a_file_is_exported_to_the_picture_of_the_folder(tmp_path: Path) -> None:
@@ -97,19 +106,19 @@ def test_a_file_is_exported_to_the_picture_of_the_folder(tmp_path: Path) -> None
 
 def test_both_layouts_are_described_alike(both: tuple[Path, Path]) -> None:
     twin, file = (open_checkpoint(str(one)) for one in both)
-    theirs, ours = describe_model(twin), describe_model(file)
-    assert (ours.height, ours.vae_scale_factor, ours.scaling_factor) == (16, 2, 0.2)
-    assert (theirs.height, theirs.latent_channels) == (ours.height, ours.latent_channels)
-    assert load_schedule(file) == load_schedule(twin)
-    assert describe_tokenizer(file) == describe_tokenizer(twin)
+    theirs, ours = describe(twin), describe(file)
+    assert (ours.model.name, ours.model.family) == ("small", "compvis_text_to_image")
+    same = {"name": "diffusers", "family": "ldm_text_to_image"}
+    assert replace(ours, model=replace(ours.model, **same)) == theirs
+    assert (ours.defaults.height, ours.model.vae_scale_factor) == (16, 2)
 
 
 def test_weights_are_renamed_as_diffusers_does(both: tuple[Path, Path]) -> None:
     state = torch.load(both[1], weights_only=True)["state_dict"]
-    modules = load_modules(open_checkpoint(str(both[1])), "fp32")
+    networks = load_networks(open_checkpoint(str(both[1])), "fp32")
     for convert, config, network in (
-        (convert_ldm_unet_checkpoint, UNET, modules.unet),
-        (convert_ldm_vae_checkpoint, VAE, modules.vqvae),
+        (convert_ldm_unet_checkpoint, UNET, networks.unet.module),
+        (convert_ldm_vae_checkpoint, VAE, networks.vae.module),
     ):
         theirs, ours = convert(dict(state), config), network.state_dict()
         assert theirs.keys() == ours.keys()
@@ -117,22 +126,22 @@ def test_weights_are_renamed_as_diffusers_does(both: tuple[Path, Path]) -> None:
 
 
 def published() -> CompVisCheckpoint:
-    return CompVisCheckpoint(Path("model.ckpt"), "model", PUBLISHED_CONFIG, PUBLISHED_VOCAB)
+    return describe_file(Path("model.ckpt"), PUBLISHED_CONFIG, PUBLISHED_VOCAB)
 
 
 @pytest.mark.parametrize(
-    ("component", "original", "renamed"),
+    ("role", "original", "renamed"),
     [
         ("unet", original_unet, lambda name: unet_name(name, 2)),
-        ("vqvae", original_vae, lambda name: vae_name(name, 4)),
-        ("bert", original_bert, bert_name),
+        ("vae", original_vae, lambda name: vae_name(name, 4)),
+        ("text_encoder", original_bert, bert_name),
     ],
 )
 def test_without_a_yaml_the_published_model_is_meant(
-    component: str, original: Callable[[Any], State], renamed: Callable[[str], str]
+    role: Role, original: Callable[[Any], State], renamed: Callable[[str], str]
 ) -> None:
-    ours = build_empty(published(), component)
-    theirs = build_empty(Checkpoint(PUBLISHED, "published"), component)
+    ours = build_empty(published(), role).module
+    theirs = build_empty(Checkpoint(PUBLISHED, "published", TEXT_TO_IMAGE), role).module
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
     assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == shapes
     assert {renamed(name) for name in original(theirs)} == shapes.keys()
@@ -149,7 +158,7 @@ def _settings(network: Any) -> dict[str, object]:
 
 def test_the_schedule_is_that_of_compvis_own_sampler() -> None:
     """5e-7: DDIMScheduler computes the betas in float32, CompVis in float64."""
-    schedule = load_schedule(published())
+    schedule, _ = load_schedule(published())
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     alphas = np.cumprod(1 - betas)
     np.testing.assert_allclose(schedule.alphas_cumprod, alphas, rtol=2e-5)
@@ -210,8 +219,8 @@ def average(state: State) -> None:
 
 
 def conv_in(file: Path) -> float:
-    modules = load_modules(open_checkpoint(str(file)), "fp32")
-    return float(modules.unet.conv_in.weight.detach().max())
+    networks = load_networks(open_checkpoint(str(file)), "fp32")
+    return float(networks.unet.module.conv_in.weight.detach().max())
 
 
 def test_moving_averages_are_taken_where_the_yaml_uses_them(file: Path) -> None:
@@ -240,23 +249,35 @@ def test_a_missing_moving_average_is_named(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("unet_config.params.dims", 3, "unet_config.params: dims is 3; only 2 is exported"),
+        ("unet_config.params.dims", 3, "unet_config.params: dims is 3; only 2 can be exported"),
         ("unet_config.params.frobnicate", 1, "has an unknown entry 'frobnicate'"),
         ("unet_config.params.channel_mult", "1,2", "channel_mult is '1,2', expected a list"),
         ("unet_config.params.use_spatial_transformer", False, "use_spatial_transformer is False"),
         ("unet_config.params.num_heads", -1, "num_heads or num_head_channels must be 1 or more"),
-        ("unet_config.target", "ldm.x.EncoderUNetModel", "only UNetModel is exported"),
-        ("first_stage_config.target", "ldm.x.VQModelInterface", "only AutoencoderKL is exported"),
-        ("first_stage_config.params.embed_dim", 3, "embed_dim is 3; only 4 is exported"),
+        ("unet_config.target", "ldm.x.EncoderUNetModel", "only UNetModel can be exported"),
+        (
+            "first_stage_config.target",
+            "ldm.x.VQModelInterface",
+            "only AutoencoderKL can be exported",
+        ),
+        ("first_stage_config.params.embed_dim", 3, "embed_dim is 3; only 4 can be exported"),
         ("first_stage_config.params.ddconfig", None, "ddconfig is None, expected names and"),
         ("first_stage_config.params.ddconfig.attn_resolutions", [16], r"attn_resolutions is \(16,"),
-        ("cond_stage_config.target", "ldm.x.FrozenCLIPEmbedder", "only BERTEmbedder is exported"),
+        (
+            "cond_stage_config.target",
+            "ldm.x.FrozenCLIPEmbedder",
+            "only BERTEmbedder can be exported",
+        ),
         ("cond_stage_config.params.n_layer", "two", "n_layer is 'two', expected an integer"),
         ("cond_stage_config", None, "cond_stage_config is None, expected names and values"),
-        ("conditioning_key", "concat", "conditioning_key is 'concat', expected crossattn"),
+        (
+            "conditioning_key",
+            "concat",
+            "conditioning_key is 'concat'; only 'crossattn' can be exported",
+        ),
         ("beta_schedule", "cosine", "beta_schedule is 'cosine', expected linear or sqrt_linear"),
         ("parameterization", "x0", "parameterization is 'x0', expected eps"),
-        ("scale_by_std", True, "scale_by_std is True; only False is exported"),
+        ("scale_by_std", True, "scale_by_std is True; only False can be exported"),
         ("linear_start", "small", "linear_start is 'small', expected a number"),
     ],
 )
@@ -274,7 +295,7 @@ def test_a_yaml_that_cannot_be_exported_is_refused_by_name(
 )
 def test_a_yaml_of_more_than_plain_data_is_refused(file: Path, text: str) -> None:
     file.with_name("config.yaml").write_text(text)
-    with pytest.raises(CheckpointError, match="is no YAML of plain data"):
+    with pytest.raises(CheckpointError, match="is not YAML of plain data"):
         open_checkpoint(str(file))
 
 
@@ -312,24 +333,24 @@ def test_a_yaml_without_a_model_is_refused(file: Path, text: str) -> None:
 def test_heads_may_be_given_by_their_width(file: Path) -> None:
     name = "unet_config.params.num_head_channels"
     write_config(file.with_name("config.yaml"), **{name: 8})
-    unet = build_empty(open_checkpoint(str(file)), "unet")
+    unet = build_empty(open_checkpoint(str(file)), "unet").module
     assert unet.config.attention_head_dim == [4, 8]
 
 
 def test_a_width_that_does_not_fit_is_refused_with_its_yaml(file: Path) -> None:
     write_config(file.with_name("config.yaml"), **{"unet_config.params.model_channels": 40})
-    with pytest.raises(CheckpointError, match=r"config.yaml makes no .*divisible"):
+    with pytest.raises(CheckpointError, match=r"config.yaml cannot be exported as a .*divisible"):
         load(file)
 
 
 def test_a_yaml_and_a_vocabulary_are_looked_for_beside_the_file(file: Path) -> None:
     found = open_checkpoint(str(file))
     assert list(found.files) == ["small.ckpt", "config/config.yaml", "tokenizer/vocab.txt"]
-    assert (found.name, found.vocab) == ("small", PUBLISHED_VOCAB)
+    assert (found.name, found.vocabulary["vocab"]) == ("small", PUBLISHED_VOCAB)
     file.with_name("vocab.txt").write_text("[PAD]\n")
     write_config(file.with_name("small.yaml"))
     found = open_checkpoint(str(file))
-    assert found.vocab == file.with_name("vocab.txt")
+    assert found.vocabulary["vocab"] == file.with_name("vocab.txt")
     assert found.configs["unet"] == file.with_name("small.yaml")
 
 
@@ -348,8 +369,8 @@ def test_a_yaml_that_is_not_there_is_named(file: Path) -> None:
         open_checkpoint(str(file), config=Path("no.yaml"))
 
 
-def test_a_file_that_is_not_there_is_no_hub_id() -> None:
-    with pytest.raises(CheckpointError, match="no file is there"):
+def test_a_file_that_is_not_there_is_not_a_hub_id() -> None:
+    with pytest.raises(CheckpointError, match="nor a file here, and not a hub id"):
         open_checkpoint("models/model.ckpt")
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from trt_export.build_plan import set_targets
 from trt_export.cli import command
-from trt_export.engines import EngineOptions, build_engines, engine_targets, planned_engines
-from trt_export.quantization import quantize_bundle
+from trt_export.engines.build import build_engines, planned_engines
+from trt_export.engines.options import EngineOptions
+from trt_export.engines.plan import set_targets
+from trt_export.engines.targets import engine_targets
+from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
@@ -55,9 +57,9 @@ def test_a_key_names_what_makes_the_plan_stale(engines: Bundle) -> None:
     onnx = engines.files[engines.graph("denoiser", "fp16").path]
     assert (key.flavour, key.compute_capability, key.precision) == ("tensorrt_rtx", "8.9", "fp16")
     assert key.onnx_sha256 == onnx.sha256
-    assert key.profile["latents"].least == (1, 3, 10, 10)
-    assert key.profile["latents"].most == (3, 3, 10, 10)
-    assert key.profile["rows"].typical == (2,)
+    assert key.profile["latents"].min == (1, 3, 10, 10)
+    assert key.profile["latents"].max == (3, 3, 10, 10)
+    assert key.profile["rows"].opt == (2,)
 
 
 def test_engines_with_the_right_key_are_kept(engines: Bundle) -> None:
@@ -115,7 +117,9 @@ def test_a_damaged_graph_is_never_built_from(other_bundle: Path, tmp_path: Path)
 
 
 def test_a_target_that_the_flavour_refuses_is_named(other_bundle: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"9.0 is none that this TensorRT builds for: 7.5"):
+    with pytest.raises(
+        InvalidInputError, match=r"does not build for compute capability 9\.0, only for 7\.5"
+    ):
         build_engines(other_bundle, replace(RTX, compute_capabilities=("9.0",)))
 
 
@@ -193,7 +197,7 @@ def test_an_engine_of_another_calibration_is_stale(
     with pytest.raises(EngineMismatchError, match=r"denoiser: the engine was .* another ONNX"):
         fitting_engine(load_bundle(folder), "denoiser", machine)
     int8 = replace(RTX, engine_precision="int8")
-    with caplog.at_level("INFO", "trt_export.build_plan"):
+    with caplog.at_level("INFO", "trt_export.engines.plan"):
         assert [engine.graph for engine in build_engines(folder, int8).built] == ["denoiser"]
     assert "denoiser: 127 convolutions and matrix products are int8" in caplog.text
     assert fitting_engine(load_bundle(folder), "denoiser", machine).key.precision == "int8"
@@ -225,7 +229,7 @@ def test_a_gpu_without_float8_is_named(options: EngineOptions) -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ({"version_compatible": True}, "run with the release that built them only"),
+        ({"version_compatible": True}, "run only with the release that built them"),
         ({"hardware_compatibility_level": "same_compute_capability"}, "is for every GPU of its"),
     ],
 )
@@ -279,7 +283,7 @@ def test_a_dry_run_names_the_engines_that_are_missing(
 def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    from trt_export.build_plan import parse
+    from trt_export.engines.plan import parse
 
     node = helper.make_node("Det", ["matrix"], ["volume"], name="determinant")
     matrix = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3, 3])
@@ -292,8 +296,8 @@ def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:
         parse(trt, trt.Builder(log), log, "g", tmp_path / "g.onnx")
 
 
-def test_a_float32_graph_is_no_half_precision(other_bundle: Path) -> None:
-    from trt_export.build_plan import check_precision, parse
+def test_a_float32_graph_is_not_half_precision(other_bundle: Path) -> None:
+    from trt_export.engines.plan import check_precision, parse
 
     trt = pytest.importorskip("tensorrt_rtx")
     log = messages(trt)

@@ -12,21 +12,25 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command
 from trt_export.export import (
+    ROOT,
     STAGES,
     ExportOptions,
     ExportReport,
     export_checkpoint,
+    exporter_sha256,
     up_to_date,
 )
-from trt_export.hashes import CACHE
+from trt_export.publishing.hashes import CACHE
 from trt_pipeline.bundle import load_bundle
-from trt_pipeline.bundle.manifest import GRAPHS
+from trt_pipeline.bundle.manifest import GRAPHS, Defaults
 from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, InvalidInputError, ParityError
 from trt_pipeline.locking import one_at_a_time
+
+ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 
 def again(checkpoint: Path, options: ExportOptions) -> ExportReport:
@@ -50,8 +54,9 @@ def test_a_float16_bundle_holds_both_arithmetics_over_one_weight_file(other_bund
 def test_the_manifest_describes_the_model(other_bundle: Path) -> None:
     bundle = load_bundle(other_bundle)
     assert (bundle.model.latent_channels, bundle.model.vae_scale_factor) == (3, 8)
-    assert (bundle.model.height, bundle.model.width) == (80, 80)
-    assert bundle.model.scaling_factor == 0.5
+    assert (bundle.model.family, bundle.model.condition) == ("ldm_text_to_image", None)
+    assert bundle.model.context_tokens == 77
+    assert bundle.defaults == Defaults(50, 1.0, 0.0, 80, 80, "ddim")
     assert bundle.limits.batch == (1, 3)
     assert bundle.limits.height == (32, 320)
     assert bundle.schedule.steps_offset == 1
@@ -60,10 +65,11 @@ def test_the_manifest_describes_the_model(other_bundle: Path) -> None:
 def test_tensors_flow_between_graphs_by_name(other_bundle: Path) -> None:
     graphs = load_bundle(other_bundle).graphs
     inputs = {tensor.name: tensor for tensor in graphs["denoiser"]["fp16"].inputs}
-    text_kv = graphs["text_encoder"]["fp16"].outputs[0]
-    assert text_kv.name == "text_kv"
-    assert inputs["text_kv"].dtype == text_kv.dtype == "float16"
-    assert inputs["text_kv"].shape[1:] == text_kv.shape[1:]
+    context_kv = graphs["text_encoder"]["fp16"].outputs[0]
+    assert context_kv.name == "context_kv"
+    assert inputs["context_kv"].dtype == context_kv.dtype == "float16"
+    assert inputs["context_kv"].shape[1:] == context_kv.shape[1:]
+    assert inputs["time_embeds"].shape[0] == "rows"
     assert inputs["latents"].shape == ("batch", 3, "latent_height", "latent_width")
     assert inputs["latents"].dtype == "float32"
 
@@ -125,11 +131,11 @@ def test_a_second_run_says_so_within_two_seconds(
     assert time.perf_counter() - started < 2
 
 
-def test_a_folder_that_is_no_bundle_is_never_replaced(
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(
     plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+    with pytest.raises(InvalidInputError, match="exists and is not a bundle"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
 
 
@@ -137,7 +143,7 @@ def test_another_project_s_bundle_json_is_never_replaced(
     plain_checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "bundle.json").write_text('{"name": "webpack"}')
-    with pytest.raises(InvalidInputError, match="exists and is no bundle"):
+    with pytest.raises(InvalidInputError, match="exists and is not a bundle"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), tmp_path)
 
 
@@ -167,8 +173,17 @@ def test_a_bundle_of_other_exporter_code_is_stale(
 ) -> None:
     checkpoint, options = open_checkpoint(str(plain_checkpoint)), ExportOptions("fp32")
     assert up_to_date(checkpoint, plain_bundle, options)
-    monkeypatch.setattr("trt_export.export._exporter_sha256", lambda: 64 * "0")
+    monkeypatch.setattr("trt_export.export.exporter_sha256", lambda: 64 * "0")
     assert up_to_date(checkpoint, plain_bundle, options) is None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_change_of_any_room_makes_a_bundle_stale(room: str, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(ROOT, tmp_path / "trt_export"))
+    before = exporter_sha256(root)
+    source = root / room / "__init__.py"
+    source.write_text(source.read_text() + "CHANGED = True\n")
+    assert (exporter_sha256(root) != before) == (room != "shapes")
 
 
 def test_a_user_s_file_inside_a_bundle_is_never_lost(
@@ -176,7 +191,7 @@ def test_a_user_s_file_inside_a_bundle_is_never_lost(
 ) -> None:
     folder = Path(shutil.copytree(plain_bundle, tmp_path / "bundle"))
     (folder / "onnx" / "notes.txt").touch()
-    with pytest.raises(InvalidInputError, match=r"holds onnx/notes.txt, which is no part of the"):
+    with pytest.raises(InvalidInputError, match=r"holds onnx/notes.txt, which is not part of the"):
         export_checkpoint(open_checkpoint(str(plain_checkpoint)), folder)
 
 
@@ -297,7 +312,7 @@ def test_bad_input_ends_with_status_two_and_one_line(
 
 
 def test_parity_refuses_what_is_too_far_off(plain_bundle: Path) -> None:
-    from trt_export.parity import check_parity
+    from trt_export.onnx_graphs.parity import check_parity
 
     graph = load_bundle(plain_bundle).graph("time_embedding", "fp32")
     inputs = {"timesteps": np.array([1.0, 2.0], np.float32)}

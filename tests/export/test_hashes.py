@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from trt_export.hashes import CACHE, Hashes
+from trt_export.publishing.hashes import CACHE, Hashes
 
 
 def remember(folder: Path, file: Path) -> None:

@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import MAX_CONFIG_BYTES, Checkpoint, open_checkpoint
-from trt_export.description import describe_model, describe_tokenizer, load_schedule
-from trt_export.modules import load_modules, read_weights
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.text_files import MAX_CONFIG_BYTES
+from trt_export.families import Role
+from trt_export.networks.description import describe
+from trt_export.networks.weights import load_networks, read_weights
 from trt_pipeline.errors import CheckpointError
 
 
@@ -79,7 +82,7 @@ def test_a_tensor_of_more_numbers_than_the_file_has_is_refused(checkpoint: Path)
     shape = load_file(checkpoint / "bert" / "model.safetensors")[EMBEDDING].shape
     opened = replace_weights(checkpoint, EMBEDDING, torch.zeros(1, 1).expand(shape))
     with pytest.raises(CheckpointError, match=f"{EMBEDDING} is larger than what the file has"):
-        load_modules(opened, "fp32")
+        load_networks(opened, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -91,19 +94,19 @@ def test_a_tensor_of_more_numbers_than_the_file_has_is_refused(checkpoint: Path)
         lambda plain: plain.to_sparse(),
     ],
 )
-def test_tensors_that_are_no_plain_numbers_are_refused(
+def test_tensors_of_anything_but_plain_numbers_are_refused(
     checkpoint: Path, make: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     plain = load_file(checkpoint / "bert" / "model.safetensors")[EMBEDDING]
     with pytest.raises(CheckpointError, match="expected plain floating-point numbers"):
-        load_modules(replace_weights(checkpoint, EMBEDDING, make(plain)), "fp32")
+        load_networks(replace_weights(checkpoint, EMBEDDING, make(plain)), "fp32")
 
 
-def test_a_file_of_zeros_is_no_weights(checkpoint: Path) -> None:
+def test_a_file_of_zeros_is_refused(checkpoint: Path) -> None:
     (checkpoint / "bert" / "model.safetensors").unlink()
     with (checkpoint / "bert" / "pytorch_model.bin").open("wb") as stream:
         stream.truncate(2**40)
-    with pytest.raises(CheckpointError, match=r"pytorch_model.bin is no file of tensors"):
+    with pytest.raises(CheckpointError, match=r"pytorch_model.bin is not a file of tensors"):
         open_checkpoint(str(checkpoint))
 
 
@@ -125,14 +128,8 @@ def test_a_text_file_of_gigabytes_is_refused(checkpoint: Path, name: str) -> Non
         open_checkpoint(str(checkpoint))
 
 
-def describe(checkpoint: Checkpoint) -> None:
-    load_schedule(checkpoint)
-    describe_tokenizer(checkpoint)
-    describe_model(checkpoint)
-
-
 @pytest.mark.parametrize(
-    ("component", "name", "value"),
+    ("role", "name", "value"),
     [
         ("scheduler", "num_train_timesteps", 10**8),
         ("scheduler", "trained_betas", [0.001] * 20_000),
@@ -141,22 +138,22 @@ def describe(checkpoint: Checkpoint) -> None:
         ("unet", "sample_size", 10**6),
         ("unet", "down_block_types", ["DownBlock2D"] * 1000),
         ("unet", "transformer_layers_per_block", 300),
-        ("vqvae", "layers_per_block", 10**5),
-        ("bert", "encoder_layers", 10**5),
+        ("vae", "layers_per_block", 10**5),
+        ("text_encoder", "encoder_layers", 10**5),
     ],
 )
 def test_a_number_that_would_take_minutes_or_gigabytes_is_named(
-    checkpoint: Path, component: str, name: str, value: object
+    checkpoint: Path, role: Role, name: str, value: object
 ) -> None:
     opened = open_checkpoint(str(checkpoint))
-    edit_json(opened.configs[component], **{name: value})
+    edit_json(opened.configs[role], **{name: value})
     with pytest.raises(CheckpointError, match=rf"{name}.* expected at most \d+"):
         describe(opened)
 
 
 def test_an_index_of_absurd_depth_is_refused(checkpoint: Path) -> None:
     (checkpoint / "model_index.json").write_text("[" * MAX_CONFIG_BYTES)
-    with pytest.raises(CheckpointError, match=r"model_index.json is no JSON"):
+    with pytest.raises(CheckpointError, match=r"model_index.json is not JSON"):
         open_checkpoint(str(checkpoint))
 
 

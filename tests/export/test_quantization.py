@@ -6,14 +6,12 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from tests.checkpoints import make_super_resolution
 from tests.conftest import CALIBRATION_PROMPTS
-from tests.textless_checkpoints import make_super_resolution, make_unconditional
-from trt_export.checkpoint import open_checkpoint
 from trt_export.cli import command
-from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.quantization import PROMPTS, quantize_bundle, read_prompts
-from trt_export.target import refuse_foreign
-from trt_pipeline import InvalidInputError, ParityError, UnconditionalPipeline, load_bundle
+from trt_export.publishing.target import refuse_foreign
+from trt_export.quantization.bundles import PROMPTS, quantize_bundle, read_prompts
+from trt_pipeline import InvalidInputError, ParityError, load_bundle, trt_pipeline
 from trt_pipeline.bundle import verify_files
 
 
@@ -60,14 +58,14 @@ def test_a_graph_that_8_bits_spoil_is_refused_and_the_bundle_stays(
 ) -> None:
     folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
     manifest = (folder / "bundle.json").read_bytes()
-    monkeypatch.setattr("trt_export.parity.TOLERANCE", {"int8": 1e-9})
+    monkeypatch.setattr("trt_export.onnx_graphs.parity.TOLERANCE", {"int8": 1e-9})
     with pytest.raises(ParityError, match=r"denoiser \(int8\): next_latents is .* off, but 1e-09"):
         quantize_bundle(folder, CALIBRATION_PROMPTS)
     assert (folder / "bundle.json").read_bytes() == manifest
     assert int8_files(folder) == []
 
 
-def test_what_a_killed_run_left_is_no_foreign_file_and_goes(folder: Path) -> None:
+def test_what_a_killed_run_left_is_removed(folder: Path) -> None:
     left = folder / "onnx" / "denoiser.int8-0123456789ab.onnx"
     left.touch()
     refuse_foreign(folder)
@@ -77,19 +75,21 @@ def test_what_a_killed_run_left_is_no_foreign_file_and_goes(folder: Path) -> Non
     verify_files(folder, bundle.files)
 
 
-def test_a_model_without_prompts_is_calibrated_from_noise(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(str(make_unconditional(tmp_path / "checkpoint")))
-    out = tmp_path / "bundle"
-    export_checkpoint(checkpoint, out, ExportOptions("fp32"))
-    assert quantize_bundle(out, CALIBRATION_PROMPTS).quantized
-    with UnconditionalPipeline.open(out, backend="openvino_int8") as pipe:
+def test_a_model_without_prompts_is_calibrated_from_noise(
+    unconditional_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(unconditional_bundle, tmp_path / "bundle"))
+    assert quantize_bundle(folder, CALIBRATION_PROMPTS).quantized
+    with trt_pipeline(folder, backend="openvino_int8") as pipe:
         assert pipe.info.arithmetic == "int8"
         pipe(num_inference_steps=2, seed=0, progress_bar=False)
 
 
 def test_a_model_that_enlarges_pictures_is_refused_before_the_export(tmp_path: Path) -> None:
     checkpoint = make_super_resolution(tmp_path / "checkpoint")
-    with pytest.raises(InvalidInputError, match="LDMSuperResolutionPipeline cannot be calibrated"):
+    with pytest.raises(
+        InvalidInputError, match=r"checkpoint cannot be quantized: it needs a picture \(low_res"
+    ):
         command.main(
             [str(checkpoint), "--quantize", "--out", str(tmp_path / "out")], standalone_mode=False
         )

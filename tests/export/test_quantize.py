@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from trt_export.quantize import FP8, INT8, layers, quantized, ranges_of
+from trt_export.quantization.eight_bits import FP8, INT8, layers, quantized, ranges_of
 
 WEIGHTS = np.array([[127, 3], [-1.4, 0.013]], np.float32)
 

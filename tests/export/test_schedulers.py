@@ -4,18 +4,17 @@ import inspect
 import json
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import diffusers
 import numpy as np
 import pytest
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint import SCHEDULERS as EXPORTED
-from trt_export.checkpoint import open_checkpoint
-from trt_export.description import load_schedule
-from trt_export.schedulers import SCHEDULERS
-from trt_pipeline.bundle.manifest import SamplerName, ScheduleSpec
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.schedulers import SCHEDULERS
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
 
@@ -60,7 +59,7 @@ def give(checkpoint: Path, scheduler: Any) -> None:
     edit_json(checkpoint / "model_index.json", scheduler=["diffusers", type(scheduler).__name__])
 
 
-def schedule_of(checkpoint: Path) -> ScheduleSpec:
+def schedule_of(checkpoint: Path) -> tuple[ScheduleSpec, str]:
     return load_schedule(open_checkpoint(str(checkpoint)))
 
 
@@ -70,13 +69,13 @@ def test_a_scheduler_s_default_sampler_visits_its_timesteps(
 ) -> None:
     scheduler = getattr(diffusers, name)(**BETAS, **settings)
     give(checkpoint, scheduler)
-    schedule = schedule_of(checkpoint)
-    assert schedule.sampler == sampler
-    assert schedule.prediction_type == scheduler.config.prediction_type
+    schedule, default = schedule_of(checkpoint)
+    assert default == sampler
+    assert schedule.prediction == PREDICTION_TYPES[scheduler.config.prediction_type]
     assert schedule.alphas_cumprod == tuple(scheduler.alphas_cumprod.tolist())
     for steps in (7, 20, 50):
         scheduler.set_timesteps(steps)
-        table = sampler_table(schedule.sampler, schedule, steps)
+        table = sampler_table(default, schedule, steps)
         assert table.timesteps.tolist() == scheduler.timesteps.tolist()
 
 
@@ -88,7 +87,7 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
     give(checkpoint, getattr(diffusers, name)())
     silent = {"_class_name": name, **needed.get(name, {})}
     (checkpoint / "scheduler" / "scheduler_config.json").write_text(json.dumps(silent))
-    schedule = schedule_of(checkpoint)
+    schedule, _ = schedule_of(checkpoint)
     known = inspect.signature(getattr(diffusers, name).__init__).parameters
     assert schedule.timestep_spacing == known["timestep_spacing"].default
     assert schedule.alphas_cumprod[0] == pytest.approx(1 - 1e-4)
@@ -99,7 +98,7 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
     ("name", "setting", "message"),
     [
         ("DDIMScheduler", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
-        ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps is False; .* True only"),
+        ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps is False, .* True only"),
         ("PNDMScheduler", {"prediction_type": "sample"}, "'epsilon' or 'v_prediction' only"),
         ("LMSDiscreteScheduler", {"use_karras_sigmas": True}, "with False only"),
         ("EulerDiscreteScheduler", {"use_karras_sigmas": True}, "use_karras_sigmas is True"),
@@ -108,7 +107,7 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
         ("EulerDiscreteScheduler", {"interpolation_type": "log_linear"}, "is 'log_linear'"),
         ("EulerDiscreteScheduler", {"final_sigmas_type": "sigma_min"}, "is 'sigma_min'"),
         ("EulerAncestralDiscreteScheduler", {"prediction_type": "sample"}, "is 'sample'"),
-        ("DPMSolverMultistepScheduler", {"solver_order": 3}, "solver_order is 3; .* with 2 only"),
+        ("DPMSolverMultistepScheduler", {"solver_order": 3}, "solver_order is 3, .* with 2 only"),
         ("DPMSolverMultistepScheduler", {"solver_order": 2.0}, "solver_order is 2.0"),
         ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver"}, "is 'dpmsolver'"),
         ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "is 'sde-"),
@@ -120,7 +119,7 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
         ("DPMSolverMultistepScheduler", {"use_karras_sigmas": 1}, "with False or True only"),
         ("UniPCMultistepScheduler", {"use_karras_sigmas": True}, "use_karras_sigmas is True"),
         ("UniPCMultistepScheduler", {"solver_type": "bh1"}, "solver_type is 'bh1'"),
-        ("UniPCMultistepScheduler", {"disable_corrector": [0]}, r"is \[0\]; .* with \[\] only"),
+        ("UniPCMultistepScheduler", {"disable_corrector": [0]}, r"is \[0\], .* with \[\] only"),
         ("UniPCMultistepScheduler", {"lower_order_final": False}, "lower_order_final is False"),
     ],
 )
@@ -134,15 +133,17 @@ def test_a_setting_that_the_sampler_would_not_honour_is_named(
         schedule_of(checkpoint)
 
 
-def test_settings_of_another_scheduler_do_not_matter(checkpoint: Path) -> None:
+def test_settings_of_another_scheduler_are_ignored(checkpoint: Path) -> None:
     pndm = diffusers.PNDMScheduler(**BETAS, skip_prk_steps=False)
     give(checkpoint, diffusers.EulerDiscreteScheduler.from_config(pndm.config))
-    assert schedule_of(checkpoint).sampler == "euler"
+    assert schedule_of(checkpoint)[1] == "euler"
 
 
 def test_ddpm_is_refused_with_what_to_do_instead(checkpoint: Path) -> None:
     give(checkpoint, diffusers.DDPMScheduler())
-    with pytest.raises(CheckpointError, match=r"DDPMScheduler; only .* DDIMScheduler with eta 1"):
+    with pytest.raises(
+        CheckpointError, match=r"DDPMScheduler is not known; .* DDIMScheduler with eta 1"
+    ):
         schedule_of(checkpoint)
 
 
@@ -153,7 +154,9 @@ def test_ddpm_s_steps_are_those_of_ddim_with_eta_1() -> None:
     ddpm = diffusers.DDPMScheduler(**BETAS, clip_sample=False)
     ddpm.set_timesteps(20)
     alphas = tuple(ddpm.alphas_cumprod.tolist())
-    table = sampler_table("ddim", ScheduleSpec("epsilon", 0, True, "leading", alphas), 20, 1.0)
+    table = sampler_table(
+        "ddim", ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", alphas), 20, 1.0
+    )
     assert table.timesteps.tolist() == ddpm.timesteps.tolist()
     x, output = torch.ones(1, 1), torch.full((1, 1), 0.5)
     z = torch.randn(1, 1, generator=torch.Generator().manual_seed(0))
@@ -177,7 +180,7 @@ def test_a_scheduler_without_scipy_says_so(
         schedule_of(checkpoint)
 
 
-def test_every_sampler_has_its_name_in_the_manifest() -> None:
-    assert get_args(SamplerName) == tuple(SAMPLERS)
-    assert {one.sampler for one in SCHEDULERS.values()} <= set(SAMPLERS)
-    assert set(EXPORTED) == set(SCHEDULERS)
+def test_a_scheduler_follows_a_sampler_of_the_runtime() -> None:
+    functions = {one.sampler for one in SCHEDULERS.values()}
+    functions |= {one.karras for one in SCHEDULERS.values() if one.karras}
+    assert functions == set(SAMPLERS.values())

@@ -28,11 +28,11 @@ def test_a_bundle_that_is_up_to_date_is_signed(
     assert (copy / "bundle.json.sig").stat().st_mtime_ns == signed
 
 
-def test_a_key_that_is_none_ends_the_command_before_any_work(
+def test_a_file_without_a_key_ends_the_command_before_any_work(
     plain_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "key.pem").write_text("no key")
     arguments = [str(plain_checkpoint), "--out", str(tmp_path / "bundle")]
     assert console.run(command, [*arguments, "--sign", str(tmp_path / "key.pem")]) == 2
-    assert "is no private Ed25519 key in PEM form" in capsys.readouterr().err
+    assert "is not a private Ed25519 key in PEM form" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trt_export.timing_cache import TimingCache, timing_cache
+from trt_export.engines.timing_cache import TimingCache, timing_cache
 from trt_pipeline import durable
 from trt_pipeline.flavours import messages
 

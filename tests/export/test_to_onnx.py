@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trt_export.attention import translation_table
-from trt_export.to_onnx import read_specs, save, trace, widen
+from trt_export.onnx_graphs.attention import translation_table
+from trt_export.onnx_graphs.to_onnx import read_specs, save, trace, widen
 from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
 

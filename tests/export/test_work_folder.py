@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trt_export.work_folder import WorkFolder
+from trt_export.publishing.work_folder import WorkFolder
 from trt_pipeline.durable import write_synced
 
 

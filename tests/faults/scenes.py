@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from trt_export.work_folder import WorkFolder, clear_leavings, leavings
+from trt_export.publishing.work_folder import WorkFolder, clear_remains, remains
 from trt_pipeline.archive.packing import pack
 from trt_pipeline.archive.unpacking import unpack
 from trt_pipeline.bundle import load_bundle
@@ -25,11 +25,11 @@ def unpack_it(archive: Path, folder: Path) -> None:
 def replace_it(new: Path, target: Path) -> None:
     """Replace a bundle by another one, in two stages, as an export does."""
     content = (new / MANIFEST).read_bytes()
-    if (target / MANIFEST).read_bytes() == content and not leavings(target):
+    if (target / MANIFEST).read_bytes() == content and not remains(target):
         return
     with one_at_a_time(target):
         if (target / MANIFEST).read_bytes() == content:
-            clear_leavings(target)
+            clear_remains(target)
             return
         work = WorkFolder.open(target, "key")
         work.stage("onnx", lambda: copy_into(new / "onnx", work.path / "onnx"))

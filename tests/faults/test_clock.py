@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trt_export.hashes import Hashes
-from trt_export.work_folder import WorkFolder
+from trt_export.publishing.hashes import Hashes
+from trt_export.publishing.work_folder import WorkFolder
 from trt_pipeline import Bundle, IntegrityError, load_bundle, trt_pipeline
 from trt_pipeline.locking import one_at_a_time
 

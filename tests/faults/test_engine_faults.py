@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.faults.injection import Work
 from tests.faults.test_faults import clear, every, faults, names, survive
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.engines import EngineOptions, build_engines
-from trt_export.signing import sign_bundle
+from trt_export.engines.build import build_engines
+from trt_export.engines.options import EngineOptions
+from trt_export.publishing.signing import Signer
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.bundle.manifest import EngineSpec, GraphPrecision, GraphSpec
 from trt_pipeline.errors import IntegrityError
@@ -24,6 +25,7 @@ OPTIONS = EngineOptions("tensorrt_rtx", ("8.9",), optimization_level=0)
 GRAPH = "time_embedding"
 """The one whose plan is built soonest, half a second."""
 KEY = Ed25519PrivateKey.generate()
+SIGNER = Signer(KEY)
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -52,13 +54,13 @@ def make_stale(bundle: Bundle) -> None:
 
 def write_signed(bundle: Bundle) -> None:
     (bundle.path / "bundle.json").write_text(manifest_json(bundle))
-    sign_bundle(bundle.path, KEY)
+    SIGNER.sign(bundle.path)
 
 
 def build(folder: Path) -> None:
     """As export-all --sign does."""
-    build_engines(folder, OPTIONS, signing_key=KEY)
-    sign_bundle(folder, KEY)
+    build_engines(folder, OPTIONS, signer=SIGNER)
+    SIGNER.sign(folder)
 
 
 def is_signed(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from tests.faults.injection import Work
 from tests.faults.scenes import is_whole
 from tests.faults.test_faults import clear, faults, names, survive
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 
 pytestmark = pytest.mark.slow

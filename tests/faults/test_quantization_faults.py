@@ -8,9 +8,9 @@ import pytest
 
 from tests.faults.injection import Work
 from tests.faults.test_faults import clear, every, faults, names, survive
-from trt_export.calibration import calibrate
-from trt_export.quantization import quantize_bundle
-from trt_export.target import refuse_foreign
+from trt_export.publishing.target import refuse_foreign
+from trt_export.quantization.bundles import quantize_bundle
+from trt_export.quantization.calibration import calibrate
 from trt_pipeline import load_bundle
 
 OTHERS = ["a blue square"]
@@ -23,8 +23,8 @@ def test_quantizing_a_bundle_survives(
 ) -> None:
     watched = calibrate(load_bundle(quantized_bundle), OTHERS, lambda: None)
     # What ONNX Runtime does is done here: it does not run in the child of a process that it ran in.
-    monkeypatch.setattr("trt_export.quantization.calibrate", lambda *_: watched)
-    monkeypatch.setattr("trt_export.quantization.check_parity", lambda *_: ())
+    monkeypatch.setattr("trt_export.quantization.bundles.calibrate", lambda *_: watched)
+    monkeypatch.setattr("trt_export.quantization.bundles.check_parity", lambda *_: ())
     target = tmp_path / "place" / "bundle"
 
     def prepare() -> Work:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trt_export.engines import EngineOptions, build_engines
+from trt_export.engines.build import build_engines
+from trt_export.engines.options import EngineOptions
 from trt_pipeline import Bundle, Pipeline, load_bundle, trt_pipeline
 from trt_pipeline.backends import BACKENDS, open_backend
 from trt_pipeline.backends.base import Backend

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trt_export.random_inputs import random_inputs
+from trt_export.networks.random_inputs import random_inputs
 from trt_pipeline import Bundle, Pipeline, PipelineOutput
 from trt_pipeline.backends.base import Backend
 from trt_pipeline.bundle.manifest import GRAPHS
@@ -39,8 +39,8 @@ def test_each_graph_agrees_with_the_cpu(
     gpu_bundle: Bundle, gpu_backend: Backend, cpu_pipe: Pipeline, name: str
 ) -> None:
     """Half precision rounds each value to 5e-4 of its size; hundreds of layers add up to 2 %."""
-    model = gpu_bundle.model
-    sizes = {"batch": 1, "rows": 2, "steps": 4, "height": model.height, "width": model.width}
+    model, own = gpu_bundle.model, gpu_bundle.defaults
+    sizes = {"batch": 1, "rows": 2, "steps": 4, "height": own.height, "width": own.width}
     for side in ("height", "width"):
         sizes[f"latent_{side}"] = sizes[side] // model.vae_scale_factor
     exact = cpu_pipe._backend.graph(name)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.runtime.keys import write_keys
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import Signer
 from trt_pipeline import (
     Bundle,
     IntegrityError,
@@ -61,7 +61,7 @@ def test_what_the_manifest_does_not_list_is_left_out(own_bundle: Bundle, tmp_pat
 def test_a_signature_travels_along(own_bundle: Bundle, tmp_path: Path) -> None:
     private, public = write_keys(tmp_path, "ours")
     _, other = write_keys(tmp_path, "other")
-    sign_bundle(own_bundle.path, read_private_key(private))
+    Signer.from_file(private).sign(own_bundle.path)
     pack(own_bundle.path, tmp_path / "own.tar")
     with pytest.raises(IntegrityError, match="signature of none of the trusted keys"):
         unpack(tmp_path / "own.tar", tmp_path / "again", trusted_keys=[other])
@@ -123,7 +123,7 @@ def test_a_changed_bit_anywhere_in_a_signed_archive_is_seen(
     own_bundle: Bundle, tmp_path: Path
 ) -> None:
     private, public = write_keys(tmp_path, "ours")
-    sign_bundle(own_bundle.path, read_private_key(private))
+    Signer.from_file(private).sign(own_bundle.path)
     archive = tmp_path / "own.tar"
     pack(own_bundle.path, archive)
     whole = archive.read_bytes()

@@ -56,8 +56,8 @@ def backend(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Backend]
 
 def test_a_graph_maps_names_to_arrays(backend: Backend) -> None:
     input_ids = np.zeros((1, 77), np.int32)
-    text_kv = backend.graph("text_encoder").run({"input_ids": input_ids})["text_kv"]
-    np.testing.assert_array_equal(text_kv, np.tile(EMBEDDING[0], (1, 77)))
+    context_kv = backend.graph("text_encoder").run({"input_ids": input_ids})["context_kv"]
+    np.testing.assert_array_equal(context_kv, np.tile(EMBEDDING[0], (1, 77)))
 
 
 def test_a_graph_states_its_tensors(backend: Backend) -> None:
@@ -194,12 +194,18 @@ def test_every_backend_gives_the_same_picture(bundle: Bundle) -> None:
         assert abs(picture - pictures[0]).max() <= 1
 
 
-def test_openvino_keeps_the_shapes_used_last(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("small_bytes", "kept"), [(2**20, [6, 7, 8, 9, 10, 11, 12, 4]), (0, [10, 11, 12, 4])]
+)
+def test_openvino_keeps_the_shapes_used_last(
+    bundle: Bundle, small_bytes: int, kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "MAX_CACHED_BYTES", small_bytes)
     with OpenVinoBackend(bundle, 1) as backend:
         graph = backend.open_graph("decoder")
-        for height in (4, 5, 6, 7, 8, 4):
+        for height in (4, 5, 6, 7, 8, 9, 10, 11, 12, 4):
             graph.run(latents(1, 4, height, 8))
-        assert [dict(shapes)["latents"][2] for _, shapes in graph._entries] == [6, 7, 8, 4]
+        assert [dict(shapes)["latents"][2] for _, shapes in graph._entries] == kept
 
 
 def black_level(bundle: Bundle) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from trt_pipeline import Bundle
 from trt_pipeline.bench.candidate import CandidateSpec
+from trt_pipeline.bench.command import bench
 from trt_pipeline.bench.difference import difference
 from trt_pipeline.bench.machine import describe_machine
 from trt_pipeline.bench.ours import BackendCandidate, our_spec
@@ -22,7 +23,6 @@ from trt_pipeline.bench.verification import Verification
 from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.command_line import console
-from trt_pipeline.command_line.cli import cli
 
 QUICK = Workload(batch=2, num_inference_steps=3)
 BLACK = np.zeros((1, 8, 8, 3), np.uint8)
@@ -32,8 +32,8 @@ def test_bench_reports_every_backend_it_was_asked_for(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backends = ("--backend", "onnxruntime", "--backend", "openvino")
-    count = ("--steps", "2", "--rounds", "2", "--cold-starts", "1", "--threads", "1")
-    assert console.run(cli, ["bench", str(bundle.path), *backends, *count, "--json"]) == 0
+    count = ("--num-inference-steps", "2", "--rounds", "2", "--cold-starts", "1", "--threads", "1")
+    assert console.run(bench, [str(bundle.path), *backends, *count, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     rows = report["rows"]
     assert report["verification"]["size"] == sum(file.size for file in bundle.files.values())
@@ -98,20 +98,20 @@ def test_a_bench_without_any_measurement_fails(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = ("--backend", "onnxruntime", "--rounds", "1", "--cold-starts", "0")
-    command = ["bench", str(bundle.path), *few, "--guidance-scale", "nan"]
-    assert console.run(cli, command) == 1
+    command = [str(bundle.path), *few, "--guidance-scale", "nan"]
+    assert console.run(bench, command) == 1
     captured = capsys.readouterr()
     assert "error: onnxruntime: InvalidInputError: guidance_scale must be" in captured.err
     assert captured.out == ""
-    assert console.run(cli, ["bench", str(bundle.path), "--steps", "0"]) == 2
+    assert console.run(bench, [str(bundle.path), "--num-inference-steps", "0"]) == 2
 
 
 def test_a_named_backend_that_fails_beside_another_gives_status_1(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick = ("--rounds", "1", "--cold-starts", "0", "--steps", "2")
+    quick = ("--rounds", "1", "--cold-starts", "0", "--num-inference-steps", "2")
     named = ("--backend", "onnxruntime", "--backend", "openvino_int8")
-    assert console.run(cli, ["bench", str(bundle.path), *quick, *named]) == 1
+    assert console.run(bench, [str(bundle.path), *quick, *named]) == 1
     first, second = capsys.readouterr().out.splitlines()[4:6]
     assert first.startswith("onnxruntime")
     assert "the reference" in first

@@ -9,6 +9,8 @@ from trt_pipeline import Bundle, BundleError, BundleVersionError, IntegrityError
 from trt_pipeline.bundle import manifest_json, parse_manifest
 from trt_pipeline.bundle.names import MANIFEST
 
+NOTHING = {"sample": [0, 0, 0], "noise": [0, 0, 0]}
+
 
 def edit(bundle: Bundle, **changes: Any) -> Path:
     """Change top-level entries of the manifest; None removes one."""
@@ -24,7 +26,7 @@ def test_a_bundle_reads_back_as_it_was_written(bundle: Bundle) -> None:
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is no bundle: it has no bundle.json. Make one with"):
+    with pytest.raises(BundleError, match=r"is not a bundle: it has no bundle.json. Make one with"):
         load_bundle(tmp_path)
 
 
@@ -35,8 +37,10 @@ def test_a_manifest_that_is_no_json_is_refused(own_bundle: Bundle) -> None:
 
 
 def test_another_format_version_is_refused(own_bundle: Bundle) -> None:
-    with pytest.raises(BundleVersionError, match="format version 2, this release reads version 1"):
-        load_bundle(edit(own_bundle, format_version=2))
+    with pytest.raises(
+        BundleVersionError, match="format version 3, but this release reads version 2"
+    ):
+        load_bundle(edit(own_bundle, format_version=3))
 
 
 def test_a_missing_entry_is_named(own_bundle: Bundle) -> None:
@@ -62,15 +66,26 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
 @pytest.mark.parametrize(
     ("entry", "name", "value", "message"),
     [
-        ("model", "height", "64", "model.height is '64', expected an integer"),
-        ("model", "height", True, "model.height is True, expected an integer"),
-        ("model", "height", -64, "model: height is -64, expected 1 to 65536"),
-        ("model", "scaling_factor", float("nan"), "NaN for a number"),
+        ("model", "latent_channels", "4", "model.latent_channels is '4', expected an integer"),
+        ("model", "latent_channels", True, "model.latent_channels is True, expected an integer"),
+        ("model", "vae_scale_factor", 0, "model: vae_scale_factor is 0, expected 1 to 65536"),
+        ("model", "context_tokens", -1, "model: context_tokens is -1, expected 0 to 65536"),
+        ("model", "condition", "mask", "model.condition is 'mask', expected low_resolution"),
+        ("defaults", "height", "64", "defaults.height is '64', expected an integer"),
+        ("defaults", "height", -64, "defaults: height is -64, expected 1 to 65536"),
+        ("defaults", "eta", 1.5, "defaults: eta is 1.5, expected 0 to 1"),
+        ("defaults", "guidance_scale", float("nan"), "NaN for a number"),
         ("model", "depth", 3, "manifest.model has an unknown entry 'depth'"),
-        ("limits", "batch", [4, 1], "limits: batch 4..1 is no range"),
+        (
+            "limits",
+            "batch",
+            [4, 1],
+            "limits: batch is 4\\.\\.1, expected a range within 1\\.\\.65536",
+        ),
         ("limits", "batch", [1], "limits.batch has 1 entries, expected 2"),
         ("limits", "batch", "14", "limits.batch is '14', expected a list"),
-        ("schedule", "prediction_type", "flow", "'flow', expected epsilon or sample or v_pred"),
+        ("schedule", "prediction", "flow", "schedule.prediction is 'flow', expected an object"),
+        ("schedule", "prediction", NOTHING, "must be finite numbers, and not all 0"),
         ("schedule", "timestep_spacing", ["leading"], "expected leading or linspace or trailing"),
         ("schedule", "steps_offset", 1000, "steps_offset is 1000, expected 0 to 999"),
         ("schedule", "alphas_cumprod", [], "between 0 and 1 that never rise"),
@@ -82,6 +97,8 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
             r"alphas_cumprod\[1\] is '0.4', expected a num",
         ),
         ("tokenizer", "strip_accents", "no", "is 'no', expected true or false or null"),
+        ("tokenizer", "kind", "bpe", "tokenizer.kind is 'bpe', expected wordpiece"),
+        ("tokenizer", "files", {"merges": "vocab.txt"}, "its files are 'merges', expected 'vocab'"),
         ("tokenizer", "max_length", 1, "max_length is 1, expected 2 to 65536"),
         ("files", "vocab.txt", {"size": -1, "sha256": 64 * "0"}, "size is -1, expected 0 or more"),
         ("files", "vocab.txt", {"size": 1, "sha256": "x"}, "sha256 is 'x', expected 64 digits"),

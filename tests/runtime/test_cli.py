@@ -15,7 +15,7 @@ from trt_pipeline import Bundle
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 
-QUICK = ("--steps", "2", "--threads", "1", "--no-progress")
+QUICK = ("--num-inference-steps", "2", "--threads", "1", "--no-progress")
 
 
 def generate(bundle: Bundle, *args: object) -> int:
@@ -86,7 +86,16 @@ def test_json_is_one_document(
 def test_progress_goes_to_stderr(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ["generate", "red", "--bundle", bundle.path, "--steps", 2, "-o", tmp_path / "a.png"]
+    args = [
+        "generate",
+        "red",
+        "--bundle",
+        bundle.path,
+        "--num-inference-steps",
+        2,
+        "-o",
+        tmp_path / "a.png",
+    ]
     assert console.run(cli, [str(arg) for arg in args]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'a.png'}\n"
@@ -111,21 +120,21 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "-o", "missing/a.png"], "there is no folder missing"),
         (["red", "blue", "-o", "a.png"], "is one file for 2 pictures"),
         (["red", "-o", ""], "it is empty; name a folder or a picture"),
-        (["red", "--steps", "0"], "num_inference_steps must be"),
-        (["red", "--steps", "1001"], "num_inference_steps must be"),
+        (["red", "--num-inference-steps", "0"], "num_inference_steps must be"),
+        (["red", "--num-inference-steps", "1001"], "num_inference_steps must be"),
         (["red", "--height", "60"], "height must be a multiple of 8"),
         (["red", "--eta", "2"], "eta must be"),
         (["red", "--seed", "-1"], "seed must be"),
         (["red", "--guidance-scale", "nan"], "guidance_scale must be"),
         (["red", "--backend", "cuda"], "'cuda' is unknown"),
         (["red", "--count", "0"], "--count"),
-        (["red\udc80"], "no valid Unicode"),
-        (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval must stop after"),
+        (["red\udc80"], "not valid Unicode"),
+        (["red", "--guidance-interval", "0.5", "0.2"], "guidance_interval must not stop before"),
         (["red", "--guidance-interval", "0.5"], "--guidance-interval"),
         (["red", "--quality", "0"], "--quality"),
-        (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG cannot be"),
-        (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG cannot be"),
-        (["red", "-o", "a.png", "--format", "webp"], "a.png is no webp by its name"),
+        (["red", "-o", "a.jpg", "--lossless"], "lossless: a JPEG always loses some"),
+        (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG always loses some"),
+        (["red", "-o", "a.png", "--format", "webp"], "a.png has another suffix than webp"),
         (["red", "--grid", "grid.gif"], "a picture's name ends in"),
         (["red", "--grid", "missing/grid.png"], "there is no folder missing"),
         (["red", "--grid-columns", "2"], "--grid-columns is given without --grid"),
@@ -199,7 +208,16 @@ def test_the_module_runs_as_a_command(bundle: Bundle) -> None:
 
 def test_paths_go_to_stdout_while_a_terminal_shows_the_bar(bundle: Bundle, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    args = ["generate", "red", "--bundle", bundle.path, "--steps", 2, "-o", tmp_path / "a.png"]
+    args = [
+        "generate",
+        "red",
+        "--bundle",
+        bundle.path,
+        "--num-inference-steps",
+        2,
+        "-o",
+        tmp_path / "a.png",
+    ]
     command = [sys.executable, "-m", "trt_pipeline", *map(str, args)]
     printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True).stdout
     assert printed.decode() == f"{tmp_path / 'a.png'}\n"
@@ -230,4 +248,4 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     assert generate(bundle, "red", "-o", tmp_path / "file" / "pictures") == 2
-    assert "is no folder that can be written to" in capsys.readouterr().err
+    assert "must be a folder that can be written to" in capsys.readouterr().err

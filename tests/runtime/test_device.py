@@ -194,9 +194,9 @@ def test_the_progress_bar_sees_every_step(host: Pipeline) -> None:
 
 
 def test_what_does_not_fit_is_named_before_the_loop(bundle: Bundle) -> None:
-    latents, times = np.zeros((5, 4, 4, 4), np.float32), np.zeros((3, 2), np.float32)
+    latents, times = np.zeros((5, 4, 4, 4), np.float32), np.zeros((3, 2, 2), np.float32)
     constants = {
-        "text_kv": np.zeros((2, 231), np.float32),
+        "context_kv": np.zeros((2, 231), np.float32),
         "rows": np.zeros(2, np.int32),
         "guidance": np.zeros((5, 2), np.float32),
     }

@@ -1,4 +1,4 @@
-"""Feature caching on the tiny bundle, whose features are mean(text_kv) + mean(time_embeds)."""
+"""Feature caching on the tiny bundle, whose features are mean(context_kv) + mean(time_embeds)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from trt_pipeline import (
     Bundle,
-    BundleError,
     IntegrityError,
     InvalidInputError,
     Pipeline,
@@ -63,7 +62,7 @@ def test_steps_between_see_the_features_of_the_last_whole_one(pipe: Pipeline) ->
         ({"cache_interval": 2, "guidance_scale": 6, "guidance_interval": (0, 0.5)}, 4),
     ],
 )
-def test_the_whole_denoiser_runs_in_every_so_manyth_step(
+def test_the_whole_denoiser_runs_in_every_nth_step(
     watched: tuple[Pipeline, WatchedBackend], settings: dict[str, Any], whole: int
 ) -> None:
     pipe, backend = watched
@@ -96,11 +95,13 @@ def test_an_interval_is_an_integer_from_one(pipe: Pipeline, interval: Any) -> No
         latents(pipe, cache_interval=interval)
 
 
-def test_a_bundle_from_before_is_exported_again(bundle: Bundle) -> None:
+def test_a_bundle_without_the_cached_graph_refuses_an_interval(bundle: Bundle) -> None:
     graphs = {name: graph for name, graph in bundle.graphs.items() if name != "cached_denoiser"}
     with trt_pipeline(replace(bundle, graphs=graphs)) as pipe:
         latents(pipe, num_inference_steps=2)
-        with pytest.raises(BundleError, match=r"no fp32 graph 'cached_denoiser'.*Export .* again"):
+        with pytest.raises(
+            InvalidInputError, match=r"no cached_denoiser\. Export its checkpoint again\."
+        ):
             latents(pipe, num_inference_steps=2, cache_interval=2)
 
 

@@ -8,16 +8,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline import Bundle
+from trt_pipeline import Bundle, read_settings
 from trt_pipeline.bundle import manifest_json
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.pictures.images import save_picture
-from trt_pipeline.pictures.metadata import read_settings
 
 QUICK = ("--threads", "1", "--no-progress")
 SPECIAL = (
-    *("--steps", "3", "--guidance-scale", "5.5", "--guidance-interval", "0.2", "0.9"),
+    *("--num-inference-steps", "3", "--guidance-scale", "5.5", "--guidance-interval", "0.2", "0.9"),
     *("--negative-prompt", "blue circle", "--eta", "0.7", "--schedule", "trained"),
     *("--timestep-spacing", "trailing"),
     *("--height", "40", "--width", "72", "--seed", "11"),
@@ -52,7 +51,9 @@ def test_a_jpeg_holds_what_makes_the_exact_picture(bundle: Bundle, tmp_path: Pat
 @pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmsolver++_karras"])
 def test_a_sampler_repeats_as_well(sampler: str, bundle: Bundle, tmp_path: Path) -> None:
     first, again = tmp_path / "first.png", tmp_path / "again.png"
-    assert generate(bundle, "red", "--steps", 4, "--sampler", sampler, "-o", first) == 0
+    assert (
+        generate(bundle, "red", "--num-inference-steps", 4, "--sampler", sampler, "-o", first) == 0
+    )
     assert generate(bundle, "--from", first, "-o", again) == 0
     assert again.read_bytes() == first.read_bytes()
 
@@ -61,7 +62,7 @@ def test_a_sampler_repeats_as_well(sampler: str, bundle: Bundle, tmp_path: Path)
     ("args", "changed"),
     [
         (["--seed", 12], {"seed": 12}),
-        (["--steps", 50], {"num_inference_steps": 50}),
+        (["--num-inference-steps", 50], {"num_inference_steps": 50}),
         (["--guidance-scale", 1], {"guidance_scale": 1.0}),
         (["--guidance-interval", 0, 1], {"guidance_interval": (0.0, 1.0)}),
         (["--negative-prompt", ""], {"negative_prompt": ""}),
@@ -92,7 +93,7 @@ def test_another_models_picture_is_one_warning(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, other, again = (tmp_path / name for name in ("made.png", "other.png", "again.png"))
-    assert generate(bundle, "red", "--steps", 2, "-o", made) == 0
+    assert generate(bundle, "red", "--num-inference-steps", 2, "-o", made) == 0
     with Image.open(made) as image:
         save_picture(image, other, replace(read_settings(made), model="huge"))
     assert generate(bundle, "--from", other, "-o", again) == 0
@@ -105,9 +106,9 @@ def test_another_models_picture_is_one_warning(
 def test_the_sampler_is_the_checkpoints_own_and_written_by_name(
     own_bundle: Bundle, tmp_path: Path
 ) -> None:
-    changed = replace(own_bundle, schedule=replace(own_bundle.schedule, sampler="euler"))
+    changed = replace(own_bundle, defaults=replace(own_bundle.defaults, sampler="euler"))
     (own_bundle.path / "bundle.json").write_text(manifest_json(changed))
-    assert generate(own_bundle, "red", "--steps", 2, "-o", tmp_path / "a.png") == 0
+    assert generate(own_bundle, "red", "--num-inference-steps", 2, "-o", tmp_path / "a.png") == 0
     assert read_settings(tmp_path / "a.png").sampler == "euler"
 
 
@@ -170,7 +171,18 @@ def test_a_grid_alone_is_one_file(
 
 def test_a_grid_shows_the_single_pictures_row_by_row(bundle: Bundle, tmp_path: Path) -> None:
     grid, out = tmp_path / "grid.png", tmp_path / "out"
-    args = ["--count", 3, "--seed", 0, "--steps", 2, "--grid", grid, "--grid-columns", 2]
+    args = [
+        "--count",
+        3,
+        "--seed",
+        0,
+        "--num-inference-steps",
+        2,
+        "--grid",
+        grid,
+        "--grid-columns",
+        2,
+    ]
     assert generate(bundle, "red", *args, "-o", out) == 0
     singles = [pixels(path) for path in sorted(out.iterdir())]
     blank = np.full((64, 64, 3), 255, np.uint8)
@@ -182,7 +194,9 @@ def test_json_says_where_in_the_grid_a_picture_is(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = tmp_path / "grid.webp"
-    assert generate(bundle, "red", "blue", "--grid", grid, "--json", "--steps", 2) == 0
+    assert (
+        generate(bundle, "red", "blue", "--grid", grid, "--json", "--num-inference-steps", 2) == 0
+    )
     entries = json.loads(capsys.readouterr().out)
     assert [(one["prompt"], one["row"], one["column"]) for one in entries] == [
         ("red", 0, 0),
@@ -199,12 +213,12 @@ def test_a_grid_is_replaced_only_by_force(
     grid.write_text("mine")
     assert generate(bundle, "red", "--grid", grid) == 2
     assert capsys.readouterr().err == f"error: output {grid} exists; --force replaces it.\n"
-    assert generate(bundle, "red", "--grid", grid, "--force", "--steps", 2) == 0
+    assert generate(bundle, "red", "--grid", grid, "--force", "--num-inference-steps", 2) == 0
     assert pixels(grid).shape == (64, 64, 3)
 
 
 def test_a_grid_has_the_mark_but_no_settings(bundle: Bundle, tmp_path: Path) -> None:
     grid = tmp_path / "grid.png"
-    assert generate(bundle, "red", "--grid", grid, "--steps", 2) == 0
+    assert generate(bundle, "red", "--grid", grid, "--num-inference-steps", 2) == 0
     assert b"trainedAlgorithmicMedia" in grid.read_bytes()
     assert b"guidance_scale" not in grid.read_bytes()

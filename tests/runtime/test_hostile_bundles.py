@@ -30,7 +30,7 @@ from trt_pipeline import (
 from trt_pipeline.bundle import MAX_MANIFEST_BYTES, PARALLEL_BYTES, verify_files
 from trt_pipeline.bundle.manifest import FileSpec
 from trt_pipeline.pictures.image_inputs import open_picture
-from trt_pipeline.pipelines.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
+from trt_pipeline.text.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
 
 SECONDS = 1.0
 MEMORY = 256 * 2**20
@@ -59,7 +59,7 @@ def write_manifest(bundle: Bundle, text: str) -> Path:
     [
         ("[" * MAX_MANIFEST_BYTES, "nested too deeply"),
         ('{"a":' * (MAX_MANIFEST_BYTES // 5), "nested too deeply"),
-        ("[" + "[]," * (MAX_MANIFEST_BYTES // 3 - 2) + "[]]", "holds no JSON object"),
+        ("[" + "[]," * (MAX_MANIFEST_BYTES // 3 - 2) + "[]]", "does not hold a JSON object"),
         ('{"format_version": 1' + "0" * 5000 + "}", "Exceeds the limit"),
         ('{"a": 1, "a": 2}', "'a' is there twice"),
         (" " * (MAX_MANIFEST_BYTES + 1), "is larger than 1048576 bytes"),
@@ -86,8 +86,9 @@ def nested(levels: int) -> list[Any]:
     ("entry", "change", "message"),
     [
         ("provenance", {"deep": nested(100)}, "nested more than 32 levels deep"),
-        ("model", {"height": 10**30}, "model.height is more than"),
-        ("model", {"scaling_factor": 10**400}, "model.scaling_factor is more than"),
+        ("defaults", {"height": 10**30}, "defaults.height is more than"),
+        ("defaults", {"guidance_scale": 10**400}, "defaults.guidance_scale is more than"),
+        ("model", {"context_tokens": 10**9}, "context_tokens is 1000000000, expected 0 to 65536"),
         ("schedule", {"alphas_cumprod": [2.0, 1.5]}, "between 0 and 1 that never rise"),
         ("schedule", {"alphas_cumprod": []}, "between 0 and 1 that never rise"),
         ("files", {"A/../../x": {"size": 1, "sha256": 64 * "0"}}, "leaves the bundle"),

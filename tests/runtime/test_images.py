@@ -6,7 +6,8 @@ from PIL import Image
 
 from trt_pipeline import InvalidInputError
 from trt_pipeline.pictures.images import Encoding, save_numbered, save_picture, to_pil
-from trt_pipeline.pictures.metadata import Settings, read_settings
+from trt_pipeline.pictures.metadata import read_settings
+from trt_pipeline.settings import Settings
 
 SETTINGS = Settings(
     prompt="ein roter Kreis ○",

@@ -7,12 +7,12 @@ from trt_pipeline import Bundle, InvalidInputError, Pipeline
 from trt_pipeline.command_line.jobs import (
     Job,
     batched,
-    check_jobs,
+    checked_jobs,
     count_steps,
     prompt_jobs,
     run_batches,
 )
-from trt_pipeline.pictures.metadata import Settings
+from trt_pipeline.settings import Settings
 
 BASE = Settings(
     prompt="red",
@@ -79,6 +79,6 @@ def test_every_step_is_counted(sampler: str, pipe: Pipeline) -> None:
 def test_an_impossible_job_is_named_before_any_work(bundle: Bundle) -> None:
     bad = Job(replace(BASE, eta=2.0), origin="prompts.jsonl line 3")
     with pytest.raises(InvalidInputError, match=r"^prompts\.jsonl line 3: eta must be"):
-        check_jobs(bundle, [job(), bad])
+        checked_jobs(bundle, [job(), bad])
     with pytest.raises(InvalidInputError, match=r"^height must be a multiple of 8"):
-        check_jobs(bundle, [job(height=60)])
+        checked_jobs(bundle, [job(height=60)])

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from trt_pipeline import InvalidInputError
+from trt_pipeline import InvalidInputError, Settings, read_settings
 from trt_pipeline.pictures.images import Encoding, save_picture
-from trt_pipeline.pictures.metadata import Settings, read_settings
 
 SETTINGS = Settings(
     prompt="ein roter Kreis ○",
@@ -103,11 +102,11 @@ def test_what_is_written_is_read_back(suffix: str, tmp_path: Path) -> None:
         assert read_settings(written(tmp_path / f"{number}{suffix}", settings)) == settings
 
 
-def test_a_picture_of_an_earlier_version_still_reads(tmp_path: Path) -> None:
-    later = ("negative_prompt", "sampler", "schedule", "guidance_interval")
-    old = {name: value for name, value in asdict(SETTINGS).items() if name not in later}
-    settings = read_settings(png_with(tmp_path / "a.png", json.dumps(old)))
-    assert settings.sampler == "ddim"
+def test_entries_that_are_left_out_have_their_defaults(tmp_path: Path) -> None:
+    plain = ("negative_prompt", "schedule", "guidance_interval")
+    few = {name: value for name, value in asdict(SETTINGS).items() if name not in plain}
+    settings = read_settings(png_with(tmp_path / "a.png", json.dumps(few)))
+    assert settings.sampler == "unipc"
     assert settings.schedule == "published"
     assert settings.negative_prompt == ""
     assert settings.guidance_interval == (0.0, 1.0)
@@ -143,7 +142,8 @@ def test_a_comment_rewritten_in_unicode_is_read(encoding: str, tmp_path: Path) -
         ("", "no JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "settings is .*expected an object"),
-        ('{"prompt": "red"}', "settings.seed is missing"),
+        ('{"prompt": "red"}', "settings.model is missing"),
+        (entries(sampler=None), "settings.sampler is missing"),
         (entries(surprise=1), "unknown entry 'surprise'"),
         (entries(prompt=5), "settings.prompt is 5, expected a string"),
         (entries(seed="1"), "settings.seed is '1', expected an integer"),
@@ -190,10 +190,10 @@ def test_the_longest_settings_fit_into_a_jpeg(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(InvalidInputError, match=r"a\.png is no PNG, WebP or JPEG"):
+    with pytest.raises(InvalidInputError, match=r"a\.png is not a PNG, WebP or JPEG"):
         read_settings(tmp_path / "a.png")
     IMAGE.save(tmp_path / "b.png", "GIF")
-    with pytest.raises(InvalidInputError, match=r"b\.png is no PNG, WebP or JPEG"):
+    with pytest.raises(InvalidInputError, match=r"b\.png is not a PNG, WebP or JPEG"):
         read_settings(tmp_path / "b.png")
 
 

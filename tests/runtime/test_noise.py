@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError, SeedNoise, TorchGenerator
-from trt_pipeline.sampling.noise import PerSample, given_stream, image_seeds
+from trt_pipeline.sampling.noise import SharedNoise, given_streams, image_seeds
 
 SHAPE = (1, 4, 8, 8)
 
@@ -62,9 +62,28 @@ def test_torch_generator_counts_the_low_32_bits() -> None:
     np.testing.assert_array_equal(TorchGenerator(2**32 + 5).draw(SHAPE), first)
 
 
-def test_per_sample_streams_do_not_depend_on_the_batch() -> None:
-    together = PerSample([SeedNoise(1), SeedNoise(2)]).draw((2, 4, 8, 8))
-    np.testing.assert_array_equal(together[1:], SeedNoise(2).draw(SHAPE))
+def test_a_list_of_streams_has_one_for_each_sample() -> None:
+    _, second = given_streams([SeedNoise(1), SeedNoise(2)], 2)
+    np.testing.assert_array_equal(second.draw(SHAPE), SeedNoise(2).draw(SHAPE))
+
+
+def test_samples_of_one_stream_take_their_parts_of_its_draws() -> None:
+    stream = TorchGenerator(1)
+    expected = [stream.draw((2, 4, 8, 8)) for _ in range(2)]
+    first, second = given_streams(TorchGenerator(1), 2)
+    for draw in range(2):
+        np.testing.assert_array_equal(second.draw(SHAPE), expected[draw][1:])
+    for draw in range(2):
+        np.testing.assert_array_equal(first.draw(SHAPE), expected[draw][:1])
+
+
+def test_a_draw_is_kept_until_every_sample_took_its_part() -> None:
+    shared = SharedNoise(SeedNoise(1), 2)
+    for draw in range(3):
+        shared.part(draw, 0, SHAPE)
+    assert [drawn.size for drawn in shared._drawn] == [512, 512, 512]
+    shared.part(0, 1, SHAPE)
+    assert [drawn.size for drawn in shared._drawn] == [0, 512, 512]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.0, True, "1", float("nan")])
@@ -108,9 +127,9 @@ def test_a_list_of_seeds_of_another_length_is_refused() -> None:
 
 def test_a_list_of_generators_of_another_length_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="generator has 1 entries for 2 images"):
-        given_stream([TorchGenerator(0)], 2)
+        given_streams([TorchGenerator(0)], 2)
 
 
 def test_a_generator_of_another_kind_is_named() -> None:
     with pytest.raises(InvalidInputError, match=r"generator is a numpy\.\S+Generator, expected"):
-        given_stream(np.random.default_rng(), 1)
+        given_streams(np.random.default_rng(), 1)

@@ -20,6 +20,7 @@ from trt_pipeline import (
     trt_pipeline,
 )
 from trt_pipeline.bundle.manifest import Limits
+from trt_pipeline.pipelines.encoding import Encoder
 from trt_pipeline.sampling.samplers import SAMPLERS, ddim
 
 from .tiny_bundle import EMBEDDING, write_tiny_bundle
@@ -44,12 +45,15 @@ def test_the_model_card_s_call_gives_pil_images(bundle: Bundle) -> None:
     assert images[0].size == (64, 64)
 
 
-def test_names_order_and_defaults_are_those_of_diffusers() -> None:
+def test_names_order_and_defaults_are_those_of_diffusers(bundle: Bundle) -> None:
     diffusers = pytest.importorskip("diffusers")
     theirs = inspect.signature(diffusers.LDMTextToImagePipeline.__call__).parameters.values()
     ours = inspect.signature(Pipeline.__call__).parameters.values()
     expected = [(p.name, p.default) for p in theirs if p.kind is not p.VAR_KEYWORD]
-    assert [(p.name, p.default) for p in ours][: len(expected)] == expected
+    own = {"num_inference_steps": 50, "guidance_scale": 1.0, "eta": 0.0}  # the tiny bundle's
+    assert own == {name: getattr(bundle.defaults, name) for name in own}
+    found = [(p.name, own.get(p.name, p.default)) for p in ours][: len(expected)]
+    assert found == [(n, None if n == "prompt" else default) for n, default in expected]
 
 
 def test_the_latents_are_those_of_the_written_formula(pipe: Pipeline) -> None:
@@ -162,13 +166,13 @@ def test_sizes_follow_height_and_width(pipe: Pipeline) -> None:
 
 def test_the_text_is_encoded_once(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
-    run = Pipeline._run_text
+    run = Encoder._encode_text
 
-    def counted(self: Pipeline, input_ids: NDArray[np.int32]) -> NDArray[Any]:
+    def counted(self: Encoder, input_ids: NDArray[np.int32]) -> NDArray[Any]:
         encoded.append(len(input_ids))
         return run(self, input_ids)
 
-    monkeypatch.setattr(Pipeline, "_run_text", counted)
+    monkeypatch.setattr(Encoder, "_encode_text", counted)
     for _ in range(2):
         pipe(["red", "red", "blue"], **QUICK)
     assert len(encoded) == 3  # red, blue and the empty text
@@ -252,7 +256,10 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"callback_on_step_end": 5}, "callback_on_step_end must be a function, got 5"),
         ({"progress_bar": "no"}, "progress_bar must be True, False or a function"),
         ({"sampler": ""}, "sampler must be one of ddim, .* got ''"),
-        ({"guidance_interval": (1, 0)}, "guidance_interval must stop after it starts"),
+        (
+            {"guidance_interval": (1, 0)},
+            "guidance_interval must not stop before it starts, got 1 to 0",
+        ),
         ({"output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
         ({"output_type": []}, r"output_type must be one of .* got \[\]"),
         ({"latents": NAN}, "latents hold numbers that are NaN"),
@@ -261,7 +268,7 @@ NAN = np.full((1, 4, 8, 8), np.nan)
             "latents hold numbers that are NaN or infinite",
         ),
         ({"latents": np.zeros((1, 4, 8, 9))}, r"latents have shape \(1, 4, 8, 9\), expected"),
-        ({"latents": "noise"}, "latents are no array of numbers"),
+        ({"latents": "noise"}, "latents must be an array of numbers: "),
         ({"seed": -1}, "seed must be an integer from 0"),
         ({"seed": [1, 2]}, "seed has 2 entries for 1 images"),
         ({"seed": 1, "generator": TorchGenerator(0)}, "seed and generator both"),
@@ -275,13 +282,13 @@ def test_bad_arguments_are_named(pipe: Pipeline, settings: dict[str, Any], messa
 
 def test_an_unknown_keyword_suggests_the_nearest_name(pipe: Pipeline) -> None:
     with pytest.raises(
-        UnknownArgumentError, match=r"^guidance is no argument .* guidance_scale\?$"
+        UnknownArgumentError, match=r"has no argument guidance; did you mean guidance_scale\?$"
     ):
-        pipe("red", guidance=5)  # type: ignore[arg-type]
+        pipe("red", guidance=5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"did you mean num_inference_steps\?$"):
-        pipe("red", steps=5)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^zzz is no argument of this call\.$"):
-        pipe("red", zzz=5)  # type: ignore[arg-type]
+        pipe("red", steps=5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^this call has no argument zzz\.$"):
+        pipe("red", zzz=5, aaa=5)  # type: ignore[call-arg]
 
 
 def test_a_negative_prompt_takes_the_empty_text_s_place(pipe: Pipeline) -> None:

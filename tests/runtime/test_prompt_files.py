@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trt_pipeline import Bundle, InvalidInputError
+from trt_pipeline import Bundle, InvalidInputError, Settings, read_settings
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.command_line.prompt_files import file_jobs, read_prompt_file
-from trt_pipeline.pictures.metadata import Settings, read_settings
 
 BASE = Settings(
     prompt="",
@@ -22,7 +21,7 @@ BASE = Settings(
     width=64,
     model="tiny",
 )
-QUICK = ("--threads", "1", "--steps", "2")
+QUICK = ("--threads", "1", "--num-inference-steps", "2")
 
 
 def text_file(folder: Path, text: str | bytes, name: str = "prompts.txt") -> Path:
@@ -40,7 +39,7 @@ def generate(bundle: Bundle, file: Path, out: Path, *args: object) -> int:
     return console.run(cli, [str(word) for word in words])
 
 
-def made(folder: Path) -> dict[str, tuple[str, int]]:
+def made(folder: Path) -> dict[str, tuple[str, int | None]]:
     read = {path.name: read_settings(path) for path in sorted(folder.iterdir())}
     return {name: (one.prompt, one.seed) for name, one in read.items()}
 
@@ -119,19 +118,28 @@ def test_without_any_seed_they_are_drawn(tmp_path: Path) -> None:
     assert jobs[0].settings.seed != file_jobs(file, BASE, 1, None)[0].settings.seed
 
 
+def test_a_seed_of_null_is_drawn_as_if_it_was_left_out(tmp_path: Path) -> None:
+    file = json_file(tmp_path, [{"prompt": "a", "seed": null} for null in (None, None)])
+    assert [job.settings.seed for job in file_jobs(file, BASE, 1, 7)] == [7, 8]
+    assert file_jobs(file, BASE, 1, None)[0].any_seed
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("red", "no JSON: Expecting value at character 0"),
         ("[1]", "it is .*expected a JSON object"),
         ("[" * 100_000, "no JSON that can be read: it is nested too deeply"),
-        ('{"prompt": "a", "steps": 5}', "'steps' is unknown, expected prompt, seed"),
+        (
+            '{"prompt": "a", "steps": 5}',
+            "'steps' is unknown, expected prompt, negative_prompt, seed",
+        ),
         ('{"prompt": "a", "model": "b"}', "'model' is unknown"),
         ('{"seed": 1}', "it has no prompt"),
         ('{"prompt": "a", "eta": 1, "eta": 2}', "entry 'eta' is there twice"),
         ('{"prompt": "a", "eta": NaN}', "no JSON: it has NaN for a number"),
         ('{"prompt": ["a"]}', "settings.prompt is .*expected a string"),
-        ('{"prompt": "a", "seed": null}', "settings.seed is None, expected an integer"),
+        ('{"prompt": "a", "seed": "7"}', "settings.seed is '7', expected an integer or null"),
         ('{"prompt": "a", "seed": -1}', "seed must be an integer from 0"),
         ('{"prompt": "a", "eta": "0.3"}', "settings.eta is '0.3', expected a number"),
         ('{"prompt": "a", "count": 0}', "count must be an integer from 1 to 10000, got 0"),
@@ -168,8 +176,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         ({"prompt": "a", "schedule": "best"}, "schedule"),
         ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps must be"),
         ({"prompt": "a", "guidance_scale": 1e9}, "guidance_scale must be"),
-        ({"prompt": "a", "guidance_interval": [0.5, 0.2]}, "guidance_interval must stop after"),
-        ({"prompt": "\udc80"}, "no valid Unicode"),
+        (
+            {"prompt": "a", "guidance_interval": [0.5, 0.2]},
+            "guidance_interval must not stop before",
+        ),
+        ({"prompt": "\udc80"}, "not valid Unicode"),
         ({"prompt": "a", "image": ""}, "image is an empty path; leave it out, or give null"),
     ],
 )
@@ -266,7 +277,7 @@ def test_resume_without_a_seed_keeps_pictures_of_any(bundle: Bundle, tmp_path: P
     [
         (["--seed", 6], "00001-1.png has seed 5, not 6; --force replaces it"),
         (["--seed", 5, "--eta", 0.5], "00001-1.png has eta 0.0, not 0.5"),
-        (["--seed", 5, "--steps", 3], "has num_inference_steps 2, not 3"),
+        (["--seed", 5, "--num-inference-steps", 3], "has num_inference_steps 2, not 3"),
     ],
 )
 def test_resume_refuses_pictures_with_other_settings(
@@ -291,7 +302,7 @@ def test_resume_refuses_a_file_that_is_no_picture_of_ours(
 ) -> None:
     (tmp_path / "00001-1.png").write_text("mine")
     assert generate(bundle, text_file(tmp_path, "red\n"), tmp_path, "--resume") == 2
-    assert "is no PNG, WebP or JPEG; --force replaces it" in capsys.readouterr().err
+    assert "is not a PNG, WebP or JPEG; --force replaces it" in capsys.readouterr().err
     assert (tmp_path / "00001-1.png").read_text() == "mine"
 
 

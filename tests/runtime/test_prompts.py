@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.pipelines.prompts import as_mixtures, as_negatives
+from trt_pipeline.text.prompts import as_mixtures, as_negatives
 
 MIXTURE = [("a red circle", 0.6), ("a blue circle", 0.4)]
 

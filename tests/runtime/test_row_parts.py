@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trt_pipeline import BackendError, Bundle, trt_pipeline
 from trt_pipeline.backends import Backend, onnxruntime, open_backend
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeGraph
+from trt_pipeline.backends.openvino import OpenVinoGraph
 from trt_pipeline.backends.row_parts import prediction_inputs, row_parts, step_of
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
@@ -52,6 +53,47 @@ def test_the_parts_of_a_step_give_the_step(
     assert made.keys() == whole.keys()
     for output, expected in whole.items():
         np.testing.assert_allclose(made[output], expected, rtol=1e-5, atol=1e-5)
+
+
+def compiled_rows(graph: OpenVinoGraph) -> list[int]:
+    return [dict(shapes)["latents"][0] for _, shapes in graph._entries]
+
+
+def test_openvino_compiles_for_few_numbers_of_rows(bundle: Bundle) -> None:
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("denoiser")
+        assert isinstance(graph, OpenVinoGraph)
+        for rows in (1, 2, 3, 5, 6, 7, 8, 4):
+            graph.run(step(backend, "denoiser", rows))
+        assert compiled_rows(graph) == [1, 2, 8, 4]
+
+
+def test_rows_are_padded_to_what_a_call_prepared(bundle: Bundle) -> None:
+    sizes = {"batch": 3, "rows": 6, "latent_height": 4, "latent_width": 5}
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("denoiser")
+        assert isinstance(graph, OpenVinoGraph)
+        graph.prepare(sizes)
+        graph.run(step(backend, "denoiser", 5))
+        assert compiled_rows(graph) == [6]
+        graph.run(step(backend, "denoiser", 2))
+        assert compiled_rows(graph) == [6, 2]
+
+
+@pytest.mark.parametrize("rows", [3, 5, 7])
+def test_padding_changes_no_bit(bundle: Bundle, rows: int) -> None:
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph, tensors = backend.graph("denoiser"), step(backend, "denoiser", rows)
+        assert isinstance(graph, OpenVinoGraph)
+        padded = graph.run(tensors)
+    with open_backend(bundle, "openvino", 1)[0] as backend:
+        graph = backend.graph("denoiser")
+        assert isinstance(graph, OpenVinoGraph)
+        graph.prepare({"batch": 3, "rows": rows, "latent_height": 4, "latent_width": 5})
+        exact = graph.run(tensors)
+        assert compiled_rows(graph) == [rows]
+    for name, expected in exact.items():
+        np.testing.assert_array_equal(padded[name], expected)
 
 
 @dataclass(frozen=True)

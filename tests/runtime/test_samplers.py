@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, TimestepSpacing
 from trt_pipeline.sampling.samplers import (
     COLUMNS,
     SAMPLERS,
@@ -24,7 +24,7 @@ from trt_pipeline.sampling.samplers import (
 
 from .tiny_bundle import ALPHAS_CUMPROD
 
-SCHEDULE = ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD)
+SCHEDULE = ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", ALPHAS_CUMPROD)
 
 
 def column(table: SamplerTable, name: str) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ def test_a_trajectory_is_that_of_diffusers(
 ) -> None:
     """1e-5 relative: diffusers keeps its coefficients in float32, the table in float64."""
     spec, theirs = both(
-        prediction_type=prediction_type,
+        prediction_type,
         timestep_spacing=spacing,
         steps_offset=offset,
         set_alpha_to_one=to_one,
@@ -92,20 +92,25 @@ def test_a_trajectory_is_that_of_diffusers(
 
 
 def test_every_step_count_visits_the_timesteps_of_diffusers() -> None:
-    spec, theirs = both(timestep_spacing="leading", steps_offset=0)
+    spec, theirs = both("epsilon", timestep_spacing="leading", steps_offset=0)
     for steps in range(1, 1001):
         theirs.set_timesteps(steps)
         assert ddim(spec, steps).timesteps.tolist() == theirs.timesteps.tolist()
 
 
-def both(**settings: Any) -> tuple[ScheduleSpec, Any]:
+def both(prediction_type: str, **settings: Any) -> tuple[ScheduleSpec, Any]:
     """The schedule of the published model, for the table and for diffusers."""
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, clip_sample=False, **settings
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        prediction_type=prediction_type,
+        **settings,
     )
     alphas = tuple(theirs.alphas_cumprod.tolist())
-    return replace(SCHEDULE, alphas_cumprod=alphas, **settings), theirs
+    prediction = PREDICTION_TYPES[prediction_type]
+    return replace(SCHEDULE, prediction=prediction, alphas_cumprod=alphas, **settings), theirs
 
 
 def trajectories(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
 
-from trt_pipeline.bundle.manifest import PredictionType, ScheduleSpec, TimestepSpacing
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, TimestepSpacing
 from trt_pipeline.sampling.samplers import SAMPLERS, SamplerTable
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
@@ -48,7 +48,7 @@ class Case:
 
 
 def case(
-    sampler: str, steps: int, spacing: TimestepSpacing, prediction_type: PredictionType, offset: int
+    sampler: str, steps: int, spacing: TimestepSpacing, prediction_type: str, offset: int
 ) -> Case:
     """offset 1 takes the rest of the training schedule with it."""
     diffusers = pytest.importorskip("diffusers")
@@ -69,7 +69,8 @@ def case(
     scheduler.set_timesteps(steps)
     alphas = tuple(scheduler.alphas_cumprod.tolist())
     table = SAMPLERS[sampler](
-        ScheduleSpec(prediction_type, offset, offset == 0, spacing, alphas), steps
+        ScheduleSpec(PREDICTION_TYPES[prediction_type], offset, offset == 0, spacing, alphas),
+        steps,
     )
     random = np.random.default_rng(1)
     rows = len(table.timesteps)
@@ -171,7 +172,7 @@ def test_every_prediction_gives_the_trajectory_of_diffusers(
     sampler: str,
     steps: int,
     spacing: TimestepSpacing,
-    prediction_type: PredictionType,
+    prediction_type: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if prediction_type == "sample" and sampler in ("pndm", "euler_ancestral"):

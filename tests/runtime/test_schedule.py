@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError
-from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, TimestepSpacing
 from trt_pipeline.sampling.schedule import (
     alphas_at,
     choose_schedule,
@@ -16,10 +16,11 @@ from trt_pipeline.sampling.schedule import (
     timesteps_above_end,
     trained_schedule,
 )
+from trt_pipeline.settings import SETTINGS
 
 from .tiny_bundle import ALPHAS_CUMPROD
 
-LEADING = ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD)
+LEADING = ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", ALPHAS_CUMPROD)
 
 
 def test_leading_steps_end_at_zero() -> None:
@@ -152,7 +153,7 @@ def test_a_schedule_is_chosen_by_name() -> None:
     assert choose_schedule(LEADING, "published") == LEADING
     assert choose_schedule(LEADING, "trained") == trained_schedule(LEADING)
     with pytest.raises(InvalidInputError, match="schedule must be one of published, trained, got"):
-        choose_schedule(LEADING, "cosine")
+        SETTINGS["schedule"].checked("cosine")
 
 
 @pytest.mark.parametrize("steps", [0, 1000, True, "5"])

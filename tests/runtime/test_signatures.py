@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.keys import write_keys
-from trt_export.signing import read_private_key, sign_bundle
+from trt_export.publishing.signing import Signer
 from trt_pipeline import Bundle, IntegrityError, InvalidInputError, load_bundle
 from trt_pipeline import trt_pipeline as open_pipeline
 from trt_pipeline.command_line import console
@@ -16,7 +16,7 @@ from trt_pipeline.command_line.cli import cli
 def signed(own_bundle: Bundle, tmp_path: Path) -> tuple[Path, Path]:
     """A signed bundle and the public key."""
     private, public = write_keys(tmp_path, "ours")
-    sign_bundle(own_bundle.path, read_private_key(private))
+    Signer.from_file(private).sign(own_bundle.path)
     return own_bundle.path, public
 
 
@@ -88,10 +88,12 @@ def test_a_file_that_is_no_public_key_is_named(signed: tuple[Path, Path], tmp_pa
         load_bundle(folder, trusted_keys=[tmp_path / "ours.pem"])
 
 
-def test_a_file_that_is_no_private_key_is_named(tmp_path: Path) -> None:
+def test_a_file_without_a_private_key_is_named(tmp_path: Path) -> None:
     _, public = write_keys(tmp_path, "ours")
-    with pytest.raises(InvalidInputError, match=r"is no private Ed25519 key in PEM form. Make one"):
-        read_private_key(public)
+    with pytest.raises(
+        InvalidInputError, match=r"is not a private Ed25519 key in PEM form. Make one"
+    ):
+        Signer.from_file(public)
 
 
 def test_verify_checks_the_signature(

@@ -31,7 +31,7 @@ def test_the_command_makes_the_pipelines_picture_of_an_image(
     bundle: Bundle, pipe: Pipeline, image: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.png"
-    options = ("--image", image, "--strength", 0.5, "--steps", 4, "--seed", 3)
+    options = ("--image", image, "--strength", 0.5, "--num-inference-steps", 4, "--seed", 3)
     assert generate(bundle, "red", *options, "-o", out) == 0
     expected = pipe("red", image=image, strength=0.5, num_inference_steps=4, seed=3).images[0]
     assert expected.size == (72, 40)
@@ -42,7 +42,16 @@ def test_settings_name_the_files_that_a_picture_began_with(
     bundle: Bundle, image: Path, mask: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.png"
-    options = ("--image", image, "--mask-image", mask, "--steps", 2, "--vae-tile-size", 64)
+    options = (
+        "--image",
+        image,
+        "--mask-image",
+        mask,
+        "--num-inference-steps",
+        2,
+        "--vae-tile-size",
+        64,
+    )
     assert generate(bundle, "red", *options, "-o", out) == 0
     settings = read_settings(out)
     assert settings.image == hashlib.sha256(image.read_bytes()).hexdigest()
@@ -55,7 +64,10 @@ def test_an_image_to_image_picture_repeats_itself_with_its_image(
 ) -> None:
     first, again = tmp_path / "first.webp", tmp_path / "again.webp"
     files = ("--image", image, "--mask-image", mask)
-    assert generate(bundle, "red", *files, "--steps", 3, "--strength", 1, "-o", first) == 0
+    assert (
+        generate(bundle, "red", *files, "--num-inference-steps", 3, "--strength", 1, "-o", first)
+        == 0
+    )
     assert generate(bundle, "--from", first, *files, "-o", again) == 0
     assert again.read_bytes() == first.read_bytes()
 
@@ -64,7 +76,7 @@ def test_an_image_to_image_picture_is_not_repeated_without_its_image(
     bundle: Bundle, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, again = tmp_path / "first.png", tmp_path / "again.png"
-    assert generate(bundle, "red", "--image", image, "--steps", 2, "-o", first) == 0
+    assert generate(bundle, "red", "--image", image, "--num-inference-steps", 2, "-o", first) == 0
     capsys.readouterr()
     assert generate(bundle, "--from", first, "-o", again) == 2
     assert "give its file with --image" in capsys.readouterr().err
@@ -81,7 +93,7 @@ def test_a_line_of_a_prompt_file_may_have_an_image_beside_the_file(
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, lines)))
     out = tmp_path / "out"
-    options = ("--prompts", prompts, "--seed", 0, "--steps", 2, "-o", out)
+    options = ("--prompts", prompts, "--seed", 0, "--num-inference-steps", 2, "-o", out)
     assert generate(bundle, *options) == 0
     assert [pixels(path).shape for path in sorted(out.iterdir())] == [(64, 64, 3), (40, 72, 3)]
     assert generate(bundle, *options, "--resume") == 0
@@ -123,6 +135,11 @@ def test_a_line_of_a_prompt_file_may_do_without_the_commands_image(
 ) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text('{"prompt": "red"}\n{"prompt": "red", "image": null}\n')
-    assert generate(bundle, "--prompts", prompts, "--image", image, "--steps", 2, "-o", out) == 0
+    assert (
+        generate(
+            bundle, "--prompts", prompts, "--image", image, "--num-inference-steps", 2, "-o", out
+        )
+        == 0
+    )
     began = [read_settings(path).image for path in sorted(out.iterdir())]
     assert began == [hashlib.sha256(image.read_bytes()).hexdigest(), None]

@@ -1,5 +1,6 @@
 import random
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,11 @@ import pytest
 
 from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
 from trt_pipeline.bundle.manifest import TokenizerSpec
-from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
-REAL = Path(__file__).parents[2] / "export/trt_export/ldm_text2im_large_256/tokenizer"
-UNCASED = TokenizerSpec(
-    "vocab.txt", 77, lowercase=True, strip_accents=None, tokenize_chinese_chars=True
-)
+PUBLISHED = "export/trt_export/checkpoint/published/ldm_text2im_large_256"
+REAL = Path(__file__).parents[2] / PUBLISHED / "tokenizer"
+UNCASED = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
 
 TEXTS = [
     "",
@@ -31,7 +31,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer(REAL / "vocab.txt", UNCASED)
+    return Tokenizer(REAL, UNCASED)
 
 
 def random_texts(count: int) -> list[str]:
@@ -64,11 +64,11 @@ def test_the_ids_are_those_of_transformers(tokenizer: Tokenizer) -> None:
 
 def test_a_cased_tokenizer_keeps_case_and_accents() -> None:
     transformers = pytest.importorskip("transformers")
-    spec = TokenizerSpec("", 77, lowercase=False, strip_accents=None, tokenize_chinese_chars=False)
+    spec = replace(UNCASED, lowercase=False, tokenize_chinese_chars=False)
     theirs = transformers.BertTokenizer.from_pretrained(
         REAL, do_lower_case=False, tokenize_chinese_chars=False
     )
-    ours = Tokenizer(REAL / "vocab.txt", spec).encode(["A Çircle 漢字"])
+    ours = Tokenizer(REAL, spec).encode(["A Çircle 漢字"])
     assert (
         ours[0].tolist() == theirs("A Çircle 漢字", padding="max_length", max_length=77).input_ids
     )
@@ -102,5 +102,5 @@ def test_a_vocabulary_without_special_tokens_is_refused(own_bundle: Bundle) -> N
 def test_a_vocabulary_that_is_no_text_is_refused(own_bundle: Bundle) -> None:
     vocab = own_bundle.path / "vocab.txt"
     vocab.write_bytes(b"\xff\xfe")
-    with pytest.raises(BundleError, match="no vocabulary"):
+    with pytest.raises(BundleError, match="cannot be read as a vocabulary"):
         read_vocabulary(vocab)

@@ -1,7 +1,7 @@
 """A genuine bundle small enough for every test: real ONNX graphs whose result one can work out.
 
-context_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
-row is latents / 2 + features, where features are mean(context_kv) + mean(time_embeds). A pixel is
+context_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for
+a row is latents / 2 + features, where features are mean(context_kv) + mean(time_embeds). A pixel is
 64 + 64 latents, eight times enlarged; the encoder takes means, so it is the inverse where a picture
 is even.
 """
@@ -30,7 +30,9 @@ from trt_pipeline.bundle.manifest import (
 from trt_pipeline.bundle.names import MANIFEST
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
-EMBEDDING = np.linspace(-1, 1, 3 * len(VOCABULARY), dtype=np.float32).reshape(-1, 3)
+SIXTY_FOURTHS = np.linspace(-64, 64, 3 * len(VOCABULARY)).round().reshape(-1, 3)
+EMBEDDING = (SIXTY_FOURTHS / 64).astype(np.float32)
+"""Sums of these are exact, in whatever order a runtime adds them up."""
 ALPHAS_CUMPROD = tuple(np.cumprod(1 - np.linspace(0.00085, 0.012, 1000)).tolist())
 
 HEADER = '<ir_version: 10, opset_import: ["": 20]>'
@@ -150,6 +152,18 @@ GRAPHS = {
         }""",
 }
 
+EMBEDDED_GUIDANCE = """
+    time_embedding (
+        float[steps] timesteps, float[steps] guidance_scale
+    ) => (float[steps, 2] time_embeds) {
+        hundred = Constant <value_float = 100.0> ()
+        scaled = Mul (guidance_scale, hundred)
+        sum = Add (timesteps, scaled)
+        axis = Constant <value_ints = [1]> ()
+        column = Unsqueeze (sum, axis)
+        time_embeds = Mul (column, weight)
+    }"""
+
 WEIGHTS = {
     "text_encoder": EMBEDDING,
     "time_embedding": np.full((1, 2), 0.001, np.float32),
@@ -161,37 +175,56 @@ WEIGHTS = {
 
 PREVIEW = ((0.5, 0, 0, 0, -0.5), (0, 0.5, 0, 0, -0.5), (0, 0, 0.5, 0, -0.5))
 LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
+ENLARGED = Limits(batch=(1, 4), height=(256, 512), width=(256, 512))
 
 
 def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Write the bundle and return its manifest."""
+    return _write_text_to_image(folder, GRAPHS, limits)
+
+
+def write_embedded_guidance_bundle(folder: Path) -> Bundle:
+    """Likewise with guidance_scale / 10 added to the time: guidance needs no second row."""
+    graphs = {**GRAPHS, "time_embedding": EMBEDDED_GUIDANCE}
+    return _write_text_to_image(folder, graphs, LIMITS)
+
+
+def _write_text_to_image(folder: Path, graphs: Mapping[str, str], limits: Limits) -> Bundle:
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     tokenizer = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
     model = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77)
-    return _write(folder, model, GRAPHS, limits, tokenizer)
+    return _write(folder, model, graphs, limits, tokenizer)
 
 
 def write_unconditional_bundle(folder: Path) -> Bundle:
     """Likewise for a model without prompts, whose output is half its latents."""
-    return _write_textless(folder, ModelSpec("tiny", "ldm_unconditional", 4, 8), "x", "")
+    model = ModelSpec("tiny", "ldm_unconditional", 4, 8)
+    return _write_textless(folder, model, LIMITS, _textless("features = Mul (x, weight)", ""))
 
 
 def write_super_resolution_bundle(folder: Path) -> Bundle:
-    """Likewise for a model that enlarges; its output is half the picture that it enlarges."""
+    """Likewise for a model that enlarges: its output is half the picture that it enlarges, and 0
+    in the fourth channel."""
     model = ModelSpec("tiny", "ldm_super_resolution", 4, 8, condition="low_resolution")
-    given = "float[rows, 4, latent_height, latent_width] condition, "
-    return _write_textless(folder, model, "condition", given)
+    seen = """
+        padding = Constant <value_ints = [0, 0, 0, 0, 0, 1, 0, 0]> ()
+        padded = Pad (condition, padding)
+        features = Mul (padded, weight)"""
+    given = "float[rows, 3, latent_height, latent_width] condition, "
+    return _write_textless(folder, model, ENLARGED, _textless(seen, given))
 
 
-def _write_textless(folder: Path, model: ModelSpec, seen: str, given: str) -> Bundle:
+def _write_textless(
+    folder: Path, model: ModelSpec, limits: Limits, denoisers: Mapping[str, str]
+) -> Bundle:
     folder.mkdir(parents=True)
     graphs = {name: GRAPHS[name] for name in ("time_embedding", "decoder")}
-    return _write(folder, model, {**graphs, **_textless(seen, given)}, LIMITS, None)
+    return _write(folder, model, {**graphs, **denoisers}, limits, None)
 
 
 def _textless(seen: str, given: str) -> dict[str, str]:
-    """The denoisers' graphs without text; the features are the output."""
+    """The denoisers' graphs without text; the features are the output. seen: what makes them."""
     inputs = f"""
         {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history,
         float[rows, 2] time_embeds, {given} int32[rows] rows, float[batch, rows] guidance,
@@ -207,7 +240,7 @@ def _textless(seen: str, given: str) -> dict[str, str]:
         "denoiser": f"""
             denoiser ({inputs}) => ({STEP_OUTPUTS}, {features}) {{
                 x = Gather <axis = 0> (latents, rows)
-                features = Mul ({seen}, weight)
+                {seen}
                 {mixed}
                 {update}
             }}""",

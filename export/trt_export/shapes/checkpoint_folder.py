@@ -11,7 +11,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBe
 
 from trt_export.shapes.model import VOCABULARY, Networks
 
-PUBLISHED = Path(__file__).parents[1] / "ldm_text2im_large_256"
+PUBLISHED = Path(__file__).parents[1] / "checkpoint" / "published" / "ldm_text2im_large_256"
 """Configurations of CompVis/ldm-text2im-large-256."""
 COPIED = (
     "model_index.json",

@@ -8,7 +8,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBe
 from torch import Tensor, nn
 
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState, batches
-from trt_pipeline.pipelines.tokenizer import Tokenizer
+from trt_pipeline.text.tokenizer import Tokenizer
 
 CAPTION_DROPOUT = 0.12
 """Part of the scenes that are shown without their caption, for classifier-free guidance."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from trt_export.shapes.scenes import SIDE
 from trt_pipeline.bundle.manifest import TokenizerSpec
-from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 """About 1,000 entries of bert-base-uncased's vocabulary, in its order."""
@@ -120,8 +120,8 @@ def build_bert(size: ModelSize) -> LDMBertModel:
 
 def build_tokenizer() -> Tokenizer:
     """Lower-case word pieces, as the published checkpoint's."""
-    spec = TokenizerSpec(VOCABULARY.name, MAX_TOKENS, True, None, True)
-    return Tokenizer(VOCABULARY, spec)
+    spec = TokenizerSpec("wordpiece", {"vocab": VOCABULARY.name}, MAX_TOKENS, True, None, True)
+    return Tokenizer(VOCABULARY.parent, spec)
 
 
 def build_scheduler() -> DDIMScheduler:

@@ -30,7 +30,7 @@ from trt_export.shapes.judge import judge
 from trt_export.shapes.reader import read_scene, redrawn
 from trt_export.shapes.scenes import Scene, random_double, random_single
 from trt_export.shapes.stage import Every, StagePlan, Surroundings, TrainingState
-from trt_pipeline.pipelines.tokenizer import Tokenizer
+from trt_pipeline.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from trt_export.shapes.scenes import (
     random_scene,
 )
 from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState
-from trt_pipeline.pipelines.tokenizer import Tokenizer
+from trt_pipeline.text.tokenizer import Tokenizer
 
 SHORT = 32
 """Tokens that hold every caption; full padding costs the double."""

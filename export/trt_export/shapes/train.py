@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.shapes.checkpoint_folder import read_checkpoint, write_checkpoint
 from trt_export.shapes.denoiser import train_denoiser
 from trt_export.shapes.model import EMBEDDED, Networks, build_scheduler, build_tokenizer

@@ -79,7 +79,9 @@ def read_beginning(path: Path, stream: BinaryIO) -> tuple[bytes, bytes | None]:
     """The manifest, and its signature if there is one; IntegrityError for no archive of ours."""
     manifest = _read_member(stream, MANIFEST, MAX_MANIFEST_BYTES)
     if manifest is None:
-        raise IntegrityError(f"{path} is no archive of a bundle. Make one with: trt-pipeline pack")
+        raise IntegrityError(
+            f"{path} is not an archive of a bundle. Make one with: trt-pipeline pack"
+        )
     return manifest, _read_member(stream, SIGNATURE, SIGNATURE_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""Unpacking: an archive to a bundle's folder, of which nothing is there before all of it is."""
+"""Unpacking: an archive to a bundle's folder, which appears only when it is whole."""
 
 import os
 import shutil
@@ -90,7 +90,7 @@ def _refuse_another(folder: Path, members: Sequence[Member]) -> None:
 
 
 def _remove_others(growing: Path, names: set[str]) -> None:
-    """Begin anew if there is what this archive does not hold."""
+    """Begin again if the folder holds what this archive does not."""
     found = (path for path in growing.rglob("*") if path.is_symlink() or not path.is_dir())
     if any(path.relative_to(growing).as_posix() not in names for path in found):
         shutil.rmtree(growing)

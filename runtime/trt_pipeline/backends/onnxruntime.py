@@ -20,8 +20,8 @@ INSTALL = 'pip install "trt-pipeline[cpu]"'
 MAX_SMALL_BYTES = 256 * 2**20
 """Weights of a graph above which a step runs as a whole, and half-precision ones stay as stored.
 
-Those lie in memory as the file's own pages, and every run widens them anew: a step of the full size
-takes a fifth longer, opening it 0.2 s instead of 12, and memory is half as much.
+Those lie in memory as the file's own pages, and every run widens them again: a step of the full
+size takes a fifth longer, opening it 0.2 s instead of 12, and memory is half as much.
 """
 
 

@@ -39,7 +39,7 @@ def obstacle(bundle: Bundle | None = None) -> str | None:
 
 
 def provider_obstacle(provider: str) -> str | None:
-    """Why ONNX Runtime has no such provider here, or None if it has."""
+    """Why ONNX Runtime lacks the provider here; None if it has it."""
     try:
         import onnxruntime
     except ImportError:

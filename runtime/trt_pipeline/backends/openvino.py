@@ -295,7 +295,7 @@ class Compiled:
 class Lane:
     """A request that reads and writes memory of its own.
 
-    Tensors bound anew for every run take an eighth of a small model's step, and copies far less.
+    Binding tensors for every run takes an eighth of a small model's step, and copying far less.
     """
 
     def __init__(self, request: Any, outputs: Sequence[TensorSpec]) -> None:

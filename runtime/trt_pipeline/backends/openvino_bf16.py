@@ -1,7 +1,7 @@
 """OpenVINO on CPUs with bfloat16 arithmetic: faster than float32, and close to its pictures.
 
 Convolutions, matrix products and what comes before them are bfloat16. Inputs, outputs, the
-sampler's update and the time embedding, of which bfloat16 could not tell 981 from 980, are float32.
+sampler's update and the time embedding are float32: bfloat16 cannot tell timestep 981 from 980.
 """
 
 from typing import Any
@@ -37,4 +37,4 @@ class OpenVinoBf16Backend(openvino.OpenVinoBackend):
 def missing_arithmetic(core: Any) -> str | None:
     """Why an OpenVINO core has no bfloat16 here; None if it has."""
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return None if "BF16" in able else "this CPU has no bfloat16 arithmetic, as AVX512_BF16 or AMX"
+    return None if "BF16" in able else "this CPU has no bfloat16 arithmetic (AVX512_BF16 or AMX)"

@@ -35,7 +35,9 @@ from trt_pipeline.errors import BackendError
     multiple=True,
     help="May be repeated; every one that can run here by default.",
 )
-@click.option("--steps", type=click.IntRange(1, 1000), default=50, help="Of the sampler.")
+@click.option(
+    "--num-inference-steps", type=click.IntRange(1, 1000), default=50, help="Steps of the sampler."
+)
 @click.option("--batch", "batches", type=click.IntRange(1, 64), multiple=True, default=(1,))
 @click.option("--rounds", type=click.IntRange(1), default=10, help="Timed calls of each backend.")
 @click.option("--cold-starts", type=click.IntRange(0), default=3, help="New processes of each.")
@@ -50,7 +52,7 @@ from trt_pipeline.errors import BackendError
 def bench(
     bundle: Path,
     backends: tuple[str, ...],
-    steps: int,
+    num_inference_steps: int,
     batches: tuple[int, ...],
     rounds: int,
     cold_starts: int,
@@ -68,7 +70,7 @@ def bench(
     loaded, verification = load_verified(bundle)
     names = backends or runnable_backends(loaded)
     specs = [our_spec(str(bundle), name, threads) for name in names]
-    workloads = [Workload(batch, steps, guidance_scale, eta) for batch in batches]
+    workloads = [Workload(batch, num_inference_steps, guidance_scale, eta) for batch in batches]
     rows = watched(specs, Plan(workloads, rounds, cold_starts, alone))
     report = Report(loaded.model.name, describe_machine(), rows, verification=verification)
     if as_json:

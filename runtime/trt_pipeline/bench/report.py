@@ -44,7 +44,7 @@ class Row:
     """Why there is no measurement, or no further one."""
 
     def percentile(self, percent: float) -> float:
-        """Seconds that so many percent of the timed calls took at most."""
+        """Seconds within which this percentage of the timed calls ended."""
         return float(np.percentile(self.seconds, percent))
 
     @property

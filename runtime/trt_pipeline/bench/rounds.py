@@ -28,7 +28,7 @@ class Plan:
     cold_starts: int
     """New processes of each candidate, for the time to the first picture."""
     alone: bool
-    """Start a candidate anew for each of its turns, where not all fit in memory together."""
+    """Start a candidate again for each of its turns, where not all fit in memory together."""
 
 
 @dataclass(slots=True)

@@ -17,17 +17,17 @@ UNIONS = (UnionType, Union)
 
 
 def strict_json(text: str | bytes) -> object:
-    """What JSON text says; ValueError also for NaN, infinities, doubled names and deep nesting."""
+    """What JSON text says; ValueError also for NaN, infinities, repeated names and deep nesting."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
     except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise ValueError("no JSON that can be read: it is nested too deeply") from None
+        raise ValueError("not valid JSON: it is nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"no JSON: it has {name} for a number")
+    raise ValueError(f"not valid JSON: it has {name} for a number")
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -35,14 +35,14 @@ def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"entry {twice!r:.80} is there twice")
+        raise ValueError(f"entry {twice!r:.80} appears twice")
     return entries
 
 
 def decode(kind: type[T], value: object, where: str, **given: object) -> T:
     """Make a dataclass of a JSON object; ValueError says which entry does not fit its type.
 
-    where: what to call the value in the error. given: fields that are no entries of the object.
+    where: what to call the value in the error. given: fields that do not come from the object.
     """
     entries = _object(value, where)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]

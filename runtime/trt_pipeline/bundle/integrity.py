@@ -47,7 +47,7 @@ def file_problem(folder: Path, name: str, spec: FileSpec, *, hashes: bool) -> st
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file to read; OSError for a link, a folder, a pipe or a device."""
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     # Should it be replaced now, a link is not followed, and a pipe's writer not waited for.
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, os.O_RDONLY | flags), "rb")

@@ -9,7 +9,7 @@ SIGNATURE = "bundle.json.sig"
 MAX_PARTS = 16
 """Folders of a name, and the file."""
 MAX_PART_BYTES = 200
-"""File systems take 255, of which names aside need some."""
+"""File systems allow 255; temporary names need some of them."""
 
 
 def check_names(names: Collection[str]) -> None:

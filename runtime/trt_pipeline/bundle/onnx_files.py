@@ -2,8 +2,8 @@
 
 A runtime follows the paths in an ONNX file. A bundle's may only name the weight file that the
 manifest has for the graph, which lies beside it. They are read straight off the protobuf encoding
-(https://protobuf.dev/programming-guides/encoding, field numbers of onnx.proto), since the onnx
-package is no part of the runtime.
+(https://protobuf.dev/programming-guides/encoding, field numbers of onnx.proto), since the runtime
+does not need the onnx package.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ MAX_DEPTH = 100
 def onnx_file(bundle: Bundle, name: str, precision: GraphPrecision) -> Path:
     """Path of a graph's ONNX file, whose only weight file is the one that the manifest says.
 
-    BundleError if the bundle has no such graph or the file is no ONNX, IntegrityError if it names
+    BundleError if the bundle has no such graph or the file is not ONNX, IntegrityError if it names
     another file.
     """
     graph = bundle.graph(name, precision)
@@ -50,7 +50,7 @@ def onnx_file(bundle: Bundle, name: str, precision: GraphPrecision) -> Path:
     try:
         locations = set(external_locations(path.read_bytes()))
     except (ValueError, IndexError, OSError) as error:
-        raise BundleError(f"{path} is no ONNX file ({error}). Export again.") from None
+        raise BundleError(f"{path} is not an ONNX file ({error}). Export again.") from None
     folder = PurePosixPath(graph.path).parent
     for location in sorted(locations):
         if str(folder / PurePosixPath(location).name) != graph.weights or "/" in location:
@@ -62,7 +62,7 @@ def onnx_file(bundle: Bundle, name: str, precision: GraphPrecision) -> Path:
 
 
 def external_locations(model: bytes) -> Iterator[str]:
-    """The files that the tensors of an ONNX model name; ValueError for what is no protobuf."""
+    """The files that the tensors of an ONNX model name; ValueError for what is not protobuf."""
     waiting = [("model", memoryview(model), 0)]
     while waiting:
         message, content, depth = waiting.pop()

@@ -39,8 +39,8 @@ def check_signed(
         )
     if not any(_signed_by(key, manifest, signature) for key in keys):
         raise IntegrityError(
-            f"{where}: {SIGNATURE} is the signature of none of the trusted keys for this "
-            f"{MANIFEST}. Do not use it; get the bundle again from who signed it."
+            f"{where}: {SIGNATURE} was not made by any of the trusted keys for this "
+            f"{MANIFEST}. Do not use it; get the bundle again from whoever signed it."
         )
 
 
@@ -96,7 +96,7 @@ def _read_public_key(key: TrustedKey) -> "Ed25519PublicKey":
     except (ValueError, UnsupportedAlgorithm):
         found = None
     if not isinstance(found, Ed25519PublicKey):
-        raise InvalidInputError(f"{name} is no public Ed25519 key in PEM form.")
+        raise InvalidInputError(f"{name} is not a public Ed25519 key in PEM form.")
     return found
 
 

@@ -20,7 +20,7 @@ key_option = click.option(
     multiple=True,
     metavar="PUB",
     help="Refuse a bundle that was not signed with this public Ed25519 key, a PEM file; repeat "
-    "for more, of which one must fit.",
+    "for more; one of them must fit.",
 )
 
 

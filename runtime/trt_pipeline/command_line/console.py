@@ -22,7 +22,7 @@ FAILURE = 1
 USAGE = 2
 INTERRUPTED = 130
 PLAIN_INTERVAL = 5.0
-"""Seconds between two progress lines where stderr is no terminal."""
+"""Seconds between two progress lines where stderr is not a terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -89,7 +89,7 @@ def check_file(output: Path, force: bool) -> PictureFormat:
     """The format of a file to write; InvalidInputError unless it can be written."""
     kind = picture_format(output)
     if not output.parent.is_dir():
-        raise InvalidInputError(f"output {output}: there is no folder {output.parent}.")
+        raise InvalidInputError(f"output {output}: the folder {output.parent} does not exist.")
     check_writable(output.parent)
     if output.is_dir():
         raise InvalidInputError(f"output {output} is a folder, expected a picture's file name.")

@@ -52,7 +52,7 @@ def file_jobs(
     jobs: list[Job] = []
     for line, copies in zip(lines, counts, strict=True):
         settings, files = _settings(line, path.parent, base, sources)
-        drawn = "seed" not in line.entries
+        drawn = line.entries.get("seed") is None
         own = seeds[len(jobs) : len(jobs) + copies] if drawn else _seeds(line, copies)
         jobs += [
             Job(

@@ -19,7 +19,7 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | Image | NDArray[Any]"
 """A path, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4], uint8, bool or 0..1 floats."""
 
 MASK_THRESHOLD = 128
-"""Grey level from which a mask's pixel is painted anew."""
+"""Grey level from which a mask's pixel is repainted."""
 
 
 def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[Image]":
@@ -36,7 +36,7 @@ def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[I
 
 
 def open_picture(name: str, given: ImageInput) -> "Image":
-    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if it is none."""
+    """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if unreadable."""
     from PIL import Image, ImageOps
 
     if isinstance(given, np.ndarray):
@@ -64,7 +64,7 @@ def open_picture(name: str, given: ImageInput) -> "Image":
 def _require_file(name: str, path: Path) -> None:
     """Opening a pipe would wait for its writer."""
     if path.exists() and not path.is_file():
-        raise InvalidInputError(f"{name} {path} is no file.")
+        raise InvalidInputError(f"{name} {path} is not a file.")
 
 
 def _require_few_pixels(name: str, image: "Image") -> None:
@@ -145,7 +145,7 @@ def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
     ):
         raise InvalidInputError(
             "mask_image has transparent parts, which mean different things in different programs. "
-            "Make it opaque: white where the image is painted anew, black elsewhere."
+            "Make it opaque: white where the image is painted again, black elsewhere."
         )
     mask = mask.convert("L")
     if mask.getextrema()[1] == 1:

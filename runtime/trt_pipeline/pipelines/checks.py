@@ -140,7 +140,9 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
     elif not begins_with_pictures(bundle):
         refused |= dict.fromkeys(OF_IMAGES, "this bundle has no encoder for pictures")
     if "cached_denoiser" not in bundle.graphs:
-        refused["cache_interval"] = "this bundle has no cached_denoiser"
+        refused["cache_interval"] = (
+            "this bundle has no cached_denoiser. Export its checkpoint again"
+        )
     for name, reason in refused.items():
         value = getattr(request, name)
         if not _is_left_out(name, value):

@@ -148,20 +148,23 @@ class Pipeline(Closing):
 
         They may come from any requests, with other samplers, step counts and settings, each at a
         step of its own: what becomes of a sample does not depend on the others. InvalidInputError
-        if one is done, or their latents differ in size. Not for several threads at a time.
+        if one is done or given twice, or their latents differ in size. Not for several threads at a
+        time.
         """
         if any(sample.done for sample in samples):
             raise InvalidInputError("a sample that is done takes no further step; finish it.")
-        sizes = {sample.latents.shape for sample in samples}
-        if len(sizes) > 1:
-            raise InvalidInputError(
-                f"samples of a step must have latents of one size, got {sorted(sizes)}."
-            )
+        if len(set(samples)) < len(samples):
+            raise InvalidInputError("a sample is given twice, but takes one step at a time.")
+        _check_sizes(samples)
         for place in self._graphs.split(len(samples)):
             self._stepper.step(samples[place])
 
     def finish(self, samples: Sequence[Sample]) -> PipelineOutput:
-        """Pillow images of samples that are done, and their seeds. All have one size."""
+        """Pillow images of samples that are done, and their seeds. All have one size.
+
+        InvalidInputError if there are none, or one is not done, or they differ in size or tiles.
+        """
+        _check_done(samples)
         pixels = self._pixels(samples)
         unsafe = self._blacken_unsafe(pixels)
         return PipelineOutput(to_pil(pixels), _seeds(samples), unsafe)
@@ -282,6 +285,25 @@ def _verdicts(safety_checker: SafetyChecker, images: "list[Image]") -> tuple[boo
             f"safety_checker gave {len(answer)} answers for {len(images)} images."
         )
     return tuple(map(bool, answer))
+
+
+def _check_done(samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise InvalidInputError("finish needs at least one sample, got none.")
+    for sample in samples:
+        if not sample.done:
+            raise InvalidInputError(
+                f"a sample took {sample.index} of {len(sample.rows)} steps; it finishes after all."
+            )
+    _check_sizes(samples)
+
+
+def _check_sizes(samples: Sequence[Sample]) -> None:
+    sizes = {sample.latents.shape for sample in samples}
+    if len(sizes) > 1:
+        raise InvalidInputError(
+            f"samples that go together must have latents of one size, got {sorted(sizes)}."
+        )
 
 
 def _latents(samples: Sequence[Sample]) -> NDArray[np.float32]:

@@ -105,7 +105,7 @@ def takes_arguments(
         method: Callable[[Self, Request], Result],
     ) -> Callable[Concatenate[Self, P], Result]:
         def call(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-            for name in kwargs.keys() - names:
+            for name in (name for name in kwargs if name not in names):
                 raise UnknownArgumentError(_unknown(name, names))
             return method(self, make(*args, **kwargs))
 

@@ -33,7 +33,6 @@ def device_error(what: str, error: BaseException) -> BackendError:
         )
     if re.search(REFUSED, text):
         return DeviceUnavailableError(
-            f"{what}: this GPU is none that the package was built for. Choose another backend. "
-            f"({text})"
+            f"{what}: the package was not built for this GPU. Choose another backend. ({text})"
         )
     return BackendError(f"{what} failed on the GPU: {text}")

@@ -34,7 +34,7 @@ class RuntimeCache:
         if self._cache.deserialize(content):
             self._saved = content
         else:
-            logger.info("%s is of another GPU, driver or version; compiling anew", self._path)
+            logger.info("%s is of another GPU, driver or version; compiling again", self._path)
 
     def save(self) -> None:
         """Write it if it changed; without a place to write to, the next start compiles again."""

@@ -26,7 +26,7 @@ class Activations:
         self._block: Block | None = None
 
     def reserve(self, size: int) -> None:
-        """Make sure of so many bytes from now on."""
+        """Reserve at least this many bytes from now on."""
         self._needed = max(self._needed, size)
 
     def block(self) -> tuple[Block, int]:

@@ -1,0 +1,1 @@
+"""Files in: checkpoints of every layout, read without running code from them."""

@@ -1,0 +1,97 @@
+"""CompVisCheckpoint: CompVis' own layout, one file with the weights of all networks.
+
+Such a file comes with a YAML of its architecture and schedule, and without a vocabulary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trt_export.checkpoint.compvis_config import LatentDiffusion, read_config
+from trt_export.checkpoint.compvis_weights import weights_of
+from trt_export.checkpoint.folder import Checkpoint, check_files
+from trt_export.families import Role
+from trt_pipeline.errors import CheckpointError
+
+PUBLISHED = Path(__file__).with_name("published")
+PUBLISHED_CONFIG = PUBLISHED / "txt2img-1p4B-eval.yaml"
+PUBLISHED_VOCAB = PUBLISHED / "ldm_text2im_large_256" / "tokenizer" / "vocab.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class CompVisCheckpoint(Checkpoint):
+    """A file, its YAML and a vocabulary, in the words of diffusers' layout."""
+
+    config_file: Path
+    vocab_file: Path
+    original: LatentDiffusion
+    """What the YAML says."""
+
+    @cached_property
+    def weights(self) -> Mapping[Role, Path]:
+        return dict.fromkeys(self.original.networks, self.path)
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, Path]:
+        return {"vocab": self.vocab_file} if "tokenizer" in self.family.parts else {}
+
+    @cached_property
+    def configs(self) -> Mapping[Role, Path]:
+        return dict.fromkeys(self.family.parts, self.config_file)
+
+    @cached_property
+    def files(self) -> Mapping[str, Path]:
+        vocabulary = self.vocabulary.values()
+        return {
+            self.path.name: self.path,
+            f"config/{self.config_file.name}": self.config_file,
+            **{f"tokenizer/{file.name}": file for file in vocabulary},
+        }
+
+    def class_of(self, role: Role) -> str:
+        """The class that the layout has for a part."""
+        return "DDIMScheduler" if role == "scheduler" else self.family.parts[role].classes[0]
+
+    def config(self, role: Role) -> dict[str, Any]:
+        """A part's configuration as diffusers would have it."""
+        return self.original.as_diffusers(role)
+
+    def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A network's weights, under diffusers' names."""
+        return weights_of(self.path, self.original, role, state)
+
+    @property
+    def card(self) -> Path:
+        return self.path.with_name("README.md")
+
+
+def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisCheckpoint:
+    """A checkpoint in CompVis' layout; CheckpointError if it cannot be exported.
+
+    config, vocab: None takes what lies beside the file, then what was published with CompVis'
+    text-to-image model.
+    """
+    beside = path.with_name("vocab.txt")
+    vocab = vocab or (beside if beside.is_file() else PUBLISHED_VOCAB)
+    checkpoint = describe_file(path, config or _config_beside(path), vocab)
+    check_files(checkpoint)
+    return checkpoint
+
+
+def describe_file(path: Path, config: Path, vocab: Path) -> CompVisCheckpoint:
+    """A checkpoint of which only the YAML is read."""
+    original = read_config(config)
+    return CompVisCheckpoint(path, path.stem, original.family, config, vocab, original)
+
+
+def _config_beside(path: Path) -> Path:
+    for named in (path.with_suffix(".yaml"), path.with_name("config.yaml")):
+        if named.is_file():
+            return named
+    found = sorted(path.parent.glob("*.yaml"))
+    if len(found) > 1:
+        listed = ", ".join(one.name for one in found)
+        raise CheckpointError(f"{path}: any of {listed} may describe it. Choose with --config.")
+    return found[0] if found else PUBLISHED_CONFIG

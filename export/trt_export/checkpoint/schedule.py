@@ -1,0 +1,54 @@
+"""The noise schedule that a checkpoint's scheduler configuration describes."""
+
+from typing import Any
+
+from trt_export.checkpoint.config_bounds import check_bounds
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
+from trt_pipeline.errors import CheckpointError
+
+
+def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
+    """The schedule as published, and the name of the sampler that follows its scheduler.
+
+    CheckpointError for a setting that the sampler would not honour.
+    """
+    path, scheduler = checkpoint.configs["scheduler"], checkpoint.class_of("scheduler")
+    config = checkpoint.config("scheduler")
+    try:
+        check_bounds(config)
+        sampler = choose_sampler(scheduler, config)
+        alphas_cumprod = _training_alphas(scheduler, config)
+        return _schedule(complete_settings(scheduler, config), alphas_cumprod), sampler
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _training_alphas(scheduler: str, config: dict[str, Any]) -> list[float]:
+    """ValueError for what the scheduler's class refuses."""
+    try:
+        return training_alphas(scheduler, config)
+    except ImportError:
+        raise ValueError(f"a {scheduler} needs SciPy: pip install scipy") from None
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{scheduler} refuses it: {reason:.200}") from None
+
+
+def _schedule(settings: dict[str, Any], alphas_cumprod: list[float]) -> ScheduleSpec:
+    """ValueError for a setting of the wrong type."""
+    prediction_type = settings["prediction_type"]
+    if prediction_type not in tuple(PREDICTION_TYPES):
+        raise ValueError(
+            f"prediction_type is {prediction_type!r:.80}, expected {' or '.join(PREDICTION_TYPES)}"
+        )
+    entries = {
+        "steps_offset": settings["steps_offset"],
+        # DDIMScheduler.from_config takes True from a scheduler without this setting.
+        "set_alpha_to_one": settings.get("set_alpha_to_one", True),
+        "timestep_spacing": settings["timestep_spacing"],
+        "alphas_cumprod": alphas_cumprod,
+    }
+    return decode(ScheduleSpec, entries, "it", prediction=PREDICTION_TYPES[prediction_type])

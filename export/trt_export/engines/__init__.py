@@ -1,0 +1,1 @@
+"""TensorRT engines from ONNX graphs."""

@@ -1,0 +1,98 @@
+"""Families of models: one file each, which says as data what its checkpoints are made of.
+
+docs/add-a-family.md walks through adding one. A file is found by being here; another folder of
+such files is found once it is in this package's __path__.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Literal, TypeAlias
+
+from trt_pipeline.bundle.manifest import GRAPHS, Condition
+
+Role: TypeAlias = Literal["text_encoder", "unet", "vae", "scheduler", "tokenizer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a checkpoint in diffusers' layout."""
+
+    folder: str
+    classes: tuple[str, ...]
+    """Names that model_index.json may give its class; none where every known class will do."""
+    weights: tuple[str, ...] = ()
+    """Names of its weight file, the preferred one first; none for a part without weights."""
+    config: str = "config.json"
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What other files hold → their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A network of a checkpoint in CompVis' own layout."""
+
+    name: str
+    """Of the YAML's section."""
+    target: str
+    """Name of the section's class."""
+    prefix: str
+    """How the names of its weights begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFile:
+    """How CompVis' own layout keeps a model: the weights in one file, the rest in a YAML."""
+
+    networks: Mapping[Role, Section]
+    conditioning_key: str
+    """How LatentDiffusion hands the condition to its UNet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What the checkpoints of a family have in common."""
+
+    name: str = ""
+    """Of the family's file, which need not repeat it."""
+    pipeline: str | None = None
+    """Name of the class in model_index.json; None for a family of single files."""
+    single_file: SingleFile | None = None
+    """None for a family of folders in diffusers' layout."""
+    parts: Mapping[Role, Part]
+    """A text_encoder makes the context that the UNet attends to."""
+    condition: Condition | None = None
+    """What is joined to the channels of the latents."""
+    embeds_guidance: bool = False
+    """Whether the guidance scale joins the time embedding, as in latent consistency models
+    (arXiv:2310.04378, section 4.3)."""
+    image_to_image: bool = False
+    """Whether pictures may begin with a picture, for which a bundle needs the VAE's encoder."""
+    num_inference_steps: int
+    """By default, as are the two that follow."""
+    guidance_scale: float = 1.0
+    eta: float = 0.0
+    reference: str
+    """Name of the pipeline in diffusers whose pictures the bundle's are."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs of a bundle, in their order."""
+        has = {"text_encoder": "text_encoder" in self.parts, "encoder": self.image_to_image}
+        return tuple(graph for graph in GRAPHS if has.get(graph, True))
+
+
+TORCH_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+"""Weight files of diffusers' classes: safetensors holds no code, so it comes first."""
+SCHEDULER = Part("scheduler", classes=(), config="scheduler_config.json")
+
+
+def families() -> dict[str, Family]:
+    """Name → family, of every file that is found."""
+    return {name: replace(family, name=name) for name, family in _found()}
+
+
+def _found() -> Iterator[tuple[str, Family]]:
+    for module in pkgutil.iter_modules(__path__):
+        yield module.name, import_module(f"{__name__}.{module.name}").FAMILY

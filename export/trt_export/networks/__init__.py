@@ -1,0 +1,1 @@
+"""The parts of a model as PyTorch modules, taken apart for tracing."""

@@ -1,0 +1,149 @@
+"""First stages: diffusers' AutoencoderKL and VQModel, and the graphs decoder and encoder.
+
+Scaling and rounding are inside the graphs.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, VQModel
+from torch import Tensor, nn
+
+from trt_export.networks.layers import plain_upsamplers
+from trt_export.networks.plain import require_plain
+
+PLAIN_VQ = {"lookup_from_codebook": (False,), "norm_type": ("group",)}
+"""Settings of VQModel that add steps which the graphs don't have."""
+
+
+class Autoencoder:
+    """A first stage as diffusers made it."""
+
+    scaling_factor = 1.0
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.latent_channels: int = module.config.latent_channels
+        self.pixels_per_latent: int = 2 ** (len(module.config.block_out_channels) - 1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The uint8 picture [B, H, W, 3] that diffusers' own forward makes of latents."""
+        image = self.module.decode(latents / self.scaling_factor).sample
+        return to_pixels(image)
+
+
+class KLAutoencoder(Autoencoder):
+    """AutoencoderKL."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module)
+        self.scaling_factor = module.config.scaling_factor
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> nn.Module:
+        """ValueError for a scaling factor that is not a positive number."""
+        module = AutoencoderKL.from_config(config)
+        factor = module.config.scaling_factor
+        is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+        if not is_number or not math.isfinite(factor) or factor <= 0:
+            raise ValueError(f"scaling_factor is {factor!r:.80}, expected a positive number")
+        return module
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
+        return self.module.encode(pictures).latent_dist.mean * self.scaling_factor
+
+    def encoder_outputs(self, image: Tensor) -> Mapping[str, Tensor]:
+        """What the encoder's graph should answer, by diffusers' own forward."""
+        pixels = image.permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        posterior = self.module.encode(pixels).latent_dist
+        scale = self.scaling_factor
+        return {"latents_mean": posterior.mean * scale, "latents_std": posterior.std * scale}
+
+    def decoder(self) -> nn.Module:
+        """The graph's module; takes the first stage apart."""
+        return Decoder(self.module, self.scaling_factor)
+
+    def encoder(self) -> nn.Module:
+        """The graph's module."""
+        return Encoder(self.module)
+
+
+class VQAutoencoder(Autoencoder):
+    """VQModel, whose latents have no scaling factor; diffusers' 0.18215 is not for it."""
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> nn.Module:
+        """ValueError for a setting that cannot be exported."""
+        return require_plain(VQModel.from_config(config), PLAIN_VQ)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
+        return self.module.encode(pictures).latents
+
+    def decoder(self) -> nn.Module:
+        """The graph's module; takes the first stage apart."""
+        return QuantizingDecoder(self.module)
+
+
+def to_pixels(image: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] of a decoded picture [B, 3, H, W] in -1..1."""
+    pixels = ((image / 2 + 0.5).clamp(0, 1) * 255).round()
+    return pixels.permute(0, 2, 3, 1).to(torch.uint8)
+
+
+class Decoder(nn.Module):
+    """latents float32 [B, C, h, w], scaled, → image uint8 [B, H, W, 3]."""
+
+    def __init__(self, vae: Any, scaling_factor: float) -> None:
+        super().__init__()
+        self.post_quant_conv = vae.post_quant_conv
+        self.decoder = vae.decoder
+        for block in vae.decoder.up_blocks:
+            block.upsamplers = plain_upsamplers(block)
+        self.scaling_factor = scaling_factor
+
+    def forward(self, latents: Tensor) -> Tensor:
+        scaled = (latents / self.scaling_factor).to(self.decoder.conv_in.weight.dtype)
+        if self.post_quant_conv is not None:
+            scaled = self.post_quant_conv(scaled)
+        return to_pixels(self.decoder(scaled).float())
+
+
+class QuantizingDecoder(nn.Module):
+    """latents float32 [B, C, h, w] → image uint8 [B, H, W, 3], by way of the nearest codes, as
+    VQModel.decode has it."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.codes = vae.quantize.embedding
+        self.decoder = Decoder(vae, scaling_factor=1.0)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        codes = self.codes.weight.float()
+        flat = latents.permute(0, 2, 3, 1)
+        # The nearest code is the one with the largest 2·z·e - |e|², in float32: codes lie close.
+        likeness = 2 * flat @ codes.T - codes.square().sum(dim=1)
+        nearest = nn.functional.embedding(likeness.argmax(dim=-1), codes)
+        return self.decoder(nearest.permute(0, 3, 1, 2))
+
+
+class Encoder(nn.Module):
+    """image uint8 [B, H, W, 3] → latents_mean, latents_std float32 [B, C, h, w], scaled."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.encoder = vae.encoder
+        self.quant_conv = vae.quant_conv
+        self.scaling_factor: float = vae.config.scaling_factor
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = image.float().permute(0, 3, 1, 2) / 127.5 - 1  # TensorRT transposes no uint8
+        moments = self.encoder(pixels.to(self.encoder.conv_in.weight.dtype))
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        mean, log_variance = moments.float().chunk(2, dim=1)
+        std = torch.exp(0.5 * log_variance.clamp(-30, 20))
+        return mean * self.scaling_factor, std * self.scaling_factor

@@ -1,0 +1,21 @@
+"""text_encoder: a text encoder, and the UNet's layers that read it, as one graph."""
+
+import torch
+from torch import Tensor, nn
+
+from trt_export.networks.unets import UNet, cross_attentions
+
+
+class ContextEncoder(nn.Module):
+    """input_ids int32 [B, tokens] → context_kv [B, K]: the pieces of context_sizes, one after the
+    other, so that a step need not copy them out of a row."""
+
+    def __init__(self, encoder: nn.Module, unet: UNet) -> None:
+        super().__init__()
+        self.encoder = encoder
+        layers = cross_attentions(unet.module)
+        self.projections = nn.ModuleList(p for a in layers for p in (a.to_k, a.to_v))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        context = self.encoder(input_ids)
+        return torch.cat([project(context).flatten(1) for project in self.projections], dim=-1)

@@ -1,0 +1,111 @@
+"""What a checkpoint's configurations say of it, as the entries of a manifest; no weight is read."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.tokenizers import describe_tokenizer
+from trt_export.networks.weights import Networks, empty_networks
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec, TokenizerSpec
+from trt_pipeline.errors import CheckpointError
+
+CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
+"""What is joined to the latents → its channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a manifest says of a checkpoint."""
+
+    model: ModelSpec
+    defaults: Defaults
+    schedule: ScheduleSpec
+    tokenizer: TokenizerSpec | None
+
+
+@lru_cache(maxsize=8)
+def describe(checkpoint: Checkpoint) -> Description:
+    """What the configurations say; CheckpointError for what cannot be exported, or for parts that
+    do not fit each other."""
+    networks = empty_networks(checkpoint)
+    _check_channels(checkpoint, networks)
+    _check_context(checkpoint, networks)
+    _check_guidance(checkpoint, networks)
+    schedule, sampler = load_schedule(checkpoint)
+    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    return Description(
+        model=_model(checkpoint, networks),
+        defaults=_defaults(checkpoint, networks, sampler),
+        schedule=schedule,
+        tokenizer=describe_tokenizer(checkpoint, networks.tokens, vocab_size),
+    )
+
+
+def condition_channels(checkpoint: Checkpoint) -> int:
+    """Channels that are joined to the latents."""
+    return CONDITION_CHANNELS[checkpoint.family.condition]
+
+
+def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
+    return ModelSpec(
+        name=checkpoint.name,
+        family=checkpoint.family.name,
+        latent_channels=networks.vae.latent_channels,
+        vae_scale_factor=networks.vae.pixels_per_latent,
+        context_tokens=networks.tokens,
+        condition=checkpoint.family.condition,
+    )
+
+
+def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str) -> Defaults:
+    side, path = networks.unet.config["sample_size"], checkpoint.configs["unet"]
+    if not isinstance(side, int):
+        raise CheckpointError(
+            f"{path}: sample_size is {side!r:.80}; only a whole number can be exported."
+        )
+    pixels, family = side * networks.vae.pixels_per_latent, checkpoint.family
+    entries = {
+        "num_inference_steps": family.num_inference_steps,
+        "guidance_scale": family.guidance_scale,
+        "eta": family.eta,
+        "height": pixels,
+        "width": pixels,
+        "sampler": sampler,
+    }
+    try:
+        return decode(Defaults, entries, "it")
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
+    config, latent = networks.unet.config, networks.vae.latent_channels
+    joined = condition_channels(checkpoint)
+    if not config["in_channels"] - joined == config["out_channels"] == latent:
+        also = f" and the condition {joined}" if joined else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet takes {config['in_channels']} and gives "
+            f"{config['out_channels']} channels, but the VAE has {latent}{also}."
+        )
+
+
+def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
+    read = networks.unet.context_width
+    given = networks.text_encoder.width if networks.text_encoder else None
+    if read != given:
+        raise CheckpointError(
+            f"{checkpoint.path}: the UNet reads text of width {read}, but the text encoder gives "
+            f"width {given}."
+        )
+
+
+def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:
+    width, family = networks.unet.guidance_width, checkpoint.family
+    if (width is not None) != family.embeds_guidance:
+        expected = "a number" if family.embeds_guidance else "None"
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: time_cond_proj_dim is {width}, but the family "
+            f"{family.name} expects {expected}."
+        )

@@ -1,0 +1,76 @@
+"""LDMBertModel, CompVis' text encoder."""
+
+from typing import Any
+
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
+    LDMBertConfig,
+    LDMBertModel,
+)
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+TOKENS = 77
+"""The pipeline pads and truncates every prompt to so many."""
+
+
+class LDMBert:
+    """The text encoder as diffusers made it."""
+
+    tokens = TOKENS
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.width: int = module.config.d_model
+        self.vocab_size: int = module.config.vocab_size
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> nn.Module:
+        """ValueError for a length that the pipeline would not pad to."""
+        if config.get("max_position_embeddings", TOKENS) != TOKENS:
+            raise ValueError(f"max_position_embeddings must be {TOKENS}: prompts are padded to it")
+        bert = LDMBertModel(LDMBertConfig.from_dict(config))
+        bert.to_logits = nn.Identity()
+        return bert
+
+    def context(self, input_ids: Tensor) -> Tensor:
+        """What diffusers' own forward makes of a text: [B, 77, width]."""
+        return self.module(input_ids.long(), return_dict=False)[0]
+
+    def traceable(self) -> nn.Module:
+        """The same, ready for tracing."""
+        return TraceableBert(self.module.model)
+
+
+class TraceableBert(nn.Module):
+    """input_ids int32 [B, 77] → context [B, 77, width]."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        encoder = self.encoder
+        positions = encoder.embed_positions.weight[: input_ids.shape[1]]
+        # The residual stream stays float32: LDMBert's own forward guards its half-precision
+        # overflow with a data-dependent clamp, which cannot be traced.
+        hidden_states = (encoder.embed_tokens(input_ids) + positions).float()
+        for layer in encoder.layers:
+            normed = layer.self_attn_layer_norm(hidden_states)
+            hidden_states = hidden_states + _attention(layer.self_attn, normed).float()
+            normed = layer.final_layer_norm(hidden_states)
+            hidden_states = (
+                hidden_states + layer.fc2(layer.activation_fn(layer.fc1(normed))).float()
+            )
+        return encoder.layer_norm(hidden_states)
+
+
+def _attention(attention: Any, hidden_states: Tensor) -> Tensor:
+    batch, tokens, _ = hidden_states.shape
+
+    def heads(project: nn.Module) -> Tensor:
+        split = project(hidden_states).view(batch, tokens, attention.num_heads, attention.head_dim)
+        return split.transpose(1, 2)
+
+    query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
+    mixed = scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    return attention.out_proj(mixed.reshape(batch, tokens, attention.inner_dim))

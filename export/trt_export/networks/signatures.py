@@ -1,0 +1,65 @@
+"""Inputs and outputs of the graphs, as engines/README.md specifies them."""
+
+from dataclasses import dataclass
+
+from trt_pipeline.bundle.manifest import DType, Precision, TensorSpec
+
+OUTPUTS = {
+    "text_encoder": ("context_kv",),
+    "time_embedding": ("time_embeds",),
+    "denoiser": ("next_latents", "next_history", "features"),
+    "cached_denoiser": ("next_latents", "next_history"),
+    "decoder": ("image",),
+    "encoder": ("latents_mean", "latents_std"),
+}
+COEFFICIENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The sizes that depend on the model; 0 for an input that it lacks."""
+
+    latent_channels: int
+    condition_channels: int
+    tokens: int
+    """Of a prompt."""
+    context: int
+    """Numbers in a row of context_kv."""
+    time_embeds: int
+    """Numbers in a row."""
+    features: int
+    """Channels."""
+    embeds_guidance: bool
+
+
+def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
+    """Inputs of every graph in their order; an input that the model lacks is absent."""
+    arithmetic: DType = "float16" if precision == "fp16" else "float32"
+    size = ("latent_height", "latent_width")
+    latents = TensorSpec("latents", "float32", ("batch", widths.latent_channels, *size))
+    context = TensorSpec("context_kv", arithmetic, ("rows", widths.context))
+    condition = TensorSpec("condition", "float32", ("rows", widths.condition_channels, *size))
+    guidance_scale = TensorSpec("guidance_scale", "float32", ("steps",))
+    step = (
+        latents,
+        TensorSpec("history", "float32", (3, *latents.shape)),
+        *((context,) if widths.context else ()),
+        TensorSpec("time_embeds", arithmetic, ("rows", widths.time_embeds)),
+        *((condition,) if widths.condition_channels else ()),
+        TensorSpec("rows", "int32", ("rows",)),
+        TensorSpec("guidance", "float32", ("batch", "rows")),
+        TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
+        TensorSpec("noise", "float32", latents.shape),
+    )
+    features = TensorSpec("features", arithmetic, ("rows", widths.features, *size))
+    return {
+        "text_encoder": (TensorSpec("input_ids", "int32", ("batch", widths.tokens)),),
+        "time_embedding": (
+            TensorSpec("timesteps", "float32", ("steps",)),
+            *((guidance_scale,) if widths.embeds_guidance else ()),
+        ),
+        "denoiser": step,
+        "cached_denoiser": (*step, features),
+        "decoder": (latents,),
+        "encoder": (TensorSpec("image", "uint8", ("batch", "height", "width", 3)),),
+    }

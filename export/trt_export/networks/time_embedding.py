@@ -1,0 +1,50 @@
+"""time_embedding: what the UNet makes of a timestep, which stays constant over the samples."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trt_export.networks.unets import UNet, resnet_blocks
+
+
+class TimeEmbedding(nn.Module):
+    """timesteps float32 [N], optional guidance_scale float32 [N] → time_embeds [N, E], one ResNet
+    block's projection after the other."""
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__()
+        module: Any = unet.module
+        self.sinusoid = module.time_proj
+        self.embedding = module.time_embedding
+        self.guidance = GuidanceSinusoid(unet.guidance_width) if unet.guidance_width else None
+        self.activation = nn.Identity() if unet.config.get("resnet_skip_time_act") else nn.SiLU()
+        self.projections = nn.ModuleList(block.time_emb_proj for block in resnet_blocks(module))
+
+    def forward(self, timesteps: Tensor, guidance_scale: Tensor | None = None) -> Tensor:
+        dtype = self.embedding.linear_1.weight.dtype
+        sinusoid, condition = self.sinusoid(timesteps).to(dtype), None
+        if self.guidance is not None and guidance_scale is not None:
+            condition = self.guidance(guidance_scale).to(dtype)
+        embedding = self.activation(self.embedding(sinusoid, condition))
+        return torch.cat([project(embedding) for project in self.projections], dim=-1)
+
+
+class GuidanceSinusoid(nn.Module):
+    """guidance_scale float32 [N] → [N, width], as diffusers' LatentConsistencyModelPipeline has it:
+    sine and cosine of 1000·(scale - 1) at frequencies from 1 down to 1/10000."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        exponents = torch.arange(half, dtype=torch.float32) * -(math.log(10000.0) / (half - 1))
+        self.register_buffer("frequencies", torch.exp(exponents), persistent=False)
+        self.padding = width % 2
+
+    def forward(self, guidance_scale: Tensor) -> Tensor:
+        angles = (guidance_scale - 1)[:, None] * 1000.0 * self.frequencies
+        waves = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+        return nn.functional.pad(waves, (0, self.padding)) if self.padding else waves

@@ -1,0 +1,172 @@
+"""Networks from a checkpoint's files, with every weight accounted for."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trt_export.checkpoint.config_bounds import check_bounds
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.families import Role
+from trt_export.networks.known_parts import KNOWN_PARTS
+from trt_export.networks.precision import round_weights
+from trt_export.networks.unets import UNet
+from trt_pipeline.bundle.manifest import Precision
+from trt_pipeline.errors import CheckpointError
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Of weights that are exported."""
+UNUSED = re.compile(r"to_logits\.(weight|bias)")
+"""LDMBert's output layer: the pipeline reads hidden states only."""
+
+# Weights saved before diffusers 0.12 call an attention block's layers by other names.
+OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
+NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks of a checkpoint, in float32 and evaluation mode."""
+
+    unet: UNet
+    vae: Any
+    """KLAutoencoder or VQAutoencoder."""
+    text_encoder: Any = None
+    """LDMBert, or None without prompts."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the context; 0 without prompts."""
+        return self.text_encoder.tokens if self.text_encoder else 0
+
+
+def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
+    """Build the networks and load their weights, rounded to the precision they will be stored in.
+
+    CheckpointError names what does not fit.
+    """
+    loaded = {}
+    for role, path in checkpoint.weights.items():
+        part = build_empty(checkpoint, role)
+        _assign(part.module, checkpoint.weights_of(role, read_weights(path)), path)
+        part.module.eval()
+        if precision == "fp16":
+            round_weights(checkpoint.family.parts[role].folder, part.module)
+        loaded[role] = part
+    return Networks(**loaded)
+
+
+def empty_networks(checkpoint: Checkpoint) -> Networks:
+    """The networks without weights; CheckpointError for a configuration that makes none."""
+    return Networks(**{role: build_empty(checkpoint, role) for role in checkpoint.weights})
+
+
+def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
+    """A known part without weights, on the meta device; CheckpointError if it cannot be built."""
+    config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
+    try:
+        check_bounds(config)
+        with torch.device("meta"):
+            return kind(kind.build(config))
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        ZeroDivisionError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
+        raise CheckpointError(
+            f"{checkpoint.configs[role]} cannot be exported as a {checkpoint.class_of(role)}: "
+            f"{_first_line(error)}."
+        ) from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a weight file without running code from it; CheckpointError if that is not possible.
+
+    Of a Lightning checkpoint, the weights are its "state_dict".
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be mapped
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not a file of tensors, or loading it could run code; refused "
+            f"({_refused_part(error)}). Convert it to safetensors where you trust it."
+        ) from None
+    except Exception as error:  # damaged pickles end in errors of every kind
+        raise CheckpointError(
+            f"{path} is damaged or incomplete ({_first_line(error)}). Download it again."
+        ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise CheckpointError(f"{path} does not hold a table of tensors. Download it again.")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _refused_part(error: Exception) -> str:
+    """What torch did not take, without its advice to load the file all the same."""
+    found = re.search(r"GLOBAL [\w.]+|Unsupported [^.\n]{1,80}", str(error))
+    return found[0] if found else type(error).__name__
+
+
+def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give every parameter its weight, as float32."""
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    weights = {_current_name(name): t for name, t in state.items() if not UNUSED.match(name)}
+    _check_names(expected, weights, path)
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(weights[name].shape)}, but its configuration "
+                f"asks for {tuple(shape)}."
+            )
+        _check_stored(weights[name], name, path)
+        weights[name] = weights[name].float()
+        if not bool(weights[name].isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers.")
+    module.load_state_dict(weights, strict=False, assign=True)
+
+
+def _check_stored(weight: Tensor, name: str, path: Path) -> None:
+    """A pickle may say that one number in the file is a tensor of millions, or that none is."""
+    if weight.dtype not in DTYPES or weight.device.type != "cpu" or weight.layout != torch.strided:
+        raise CheckpointError(
+            f"{path}: {name} is a {weight.layout} tensor of {weight.dtype} on {weight.device}, "
+            "expected plain floating-point numbers."
+        )
+    if weight.nbytes > weight.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {name} is larger than what the file has of it.")
+
+
+def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    missing, unknown = sorted(expected.keys() - found), sorted(found.keys() - expected)
+    if missing or unknown:
+        listed = [f"{len(missing)} missing (first: {missing[0]})"] if missing else []
+        listed += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
+        raise CheckpointError(
+            f"{path} does not fit its configuration: of {len(expected)} weights, "
+            f"{' and '.join(listed)}."
+        )
+
+
+def _current_name(name: str) -> str:
+    return OLD_ATTENTION.sub(lambda found: f"{found[1]}.{NEW_ATTENTION[found[2]]}.", name)

@@ -1,0 +1,1 @@
+"""Bundles on disk: whole or absent, hashed, signed."""

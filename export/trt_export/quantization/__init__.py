@@ -1,0 +1,1 @@
+"""8-bit denoisers, calibrated on pictures."""
