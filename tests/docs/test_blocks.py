@@ -59,7 +59,7 @@ def _run_commands(block: Block, slow: bool) -> None:
 
 def test_the_blocks_are_in_languages_that_the_tests_know() -> None:
     languages = {block.language for page in pages() for block in blocks(page)}
-    assert languages <= {"sh", "console", "python", "text", "txt", "json", "jsonl", "cpp", "cmake"}
+    assert languages <= {*"sh console python text txt json jsonl c cpp cmake".split()}
 
 
 def test_the_extras_exist() -> None:
