@@ -9,14 +9,24 @@
 namespace trt_pipeline::internal {
 namespace {
 
-// `count` copies of one row of numbers, [count, size of the row].
-Tensor tiled(DType dtype, const std::byte* row, std::size_t length, std::size_t count) {
-  Tensor tensor(dtype, {count, length});
-  const std::size_t bytes = length * item_size(dtype);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::copy_n(row, bytes, tensor.bytes.data() + i * bytes);
-  }
+// A step's coefficients for each sample, [count, 8].
+Tensor coefficients_of(const std::array<float, 8>& step, std::size_t count) {
+  Tensor tensor(DType::float32, {count, step.size()});
+  auto to = tensor.as<float>().begin();
+  for (std::size_t i = 0; i < count; ++i) to = std::ranges::copy(step, to).out;
   return tensor;
+}
+
+// The time embeddings of a part's rows at a step, [M, E].
+Tensor times_at(const Part& part, std::size_t step) {
+  const Tensor& first = *part.time_embeds.at(0);
+  Tensor times(first.dtype, {part.time_embeds.size(), first.shape[1]});
+  const std::size_t bytes = first.bytes.size() / first.shape[0];
+  std::byte* to = times.bytes.data();
+  for (const auto& table : part.time_embeds) {
+    to = std::copy_n(table->bytes.data() + step * bytes, bytes, to);
+  }
+  return times;
 }
 
 Shape shape_of(const Part& part, const Tensor& whole) {
@@ -91,7 +101,7 @@ std::vector<Graph*> Denoisers::choice(const std::vector<const Parts*>& parts) co
 }
 
 Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
-               const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+               const SamplerTable& table, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners) {
   const std::size_t steps = table.coefficients.size();
   const std::size_t sample = count_of(latents.shape) / latents.shape[0];
@@ -99,7 +109,6 @@ Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<con
   Shape history_shape = latents.shape;
   history_shape.insert(history_shape.begin(), remembered);
   Tensor history(DType::float32, history_shape), drawn(DType::float32, latents.shape);
-  const std::size_t embed_bytes = time_embeds.bytes.size() / steps;
   const auto graphs = denoisers.choice(parts);
   std::map<const Part*, Tensor> features;
   for (std::size_t step = 0; step < steps; ++step) {
@@ -109,10 +118,8 @@ Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<con
     for (const Part& part : *parts[step]) {
       const Tensor x = batch.samples(part, latents), z = batch.samples(part, drawn);
       const Tensor earlier = batch.samples(part, history, remembered);
-      const Tensor times = tiled(time_embeds.dtype, time_embeds.bytes.data() + step * embed_bytes,
-                                 time_embeds.shape[1], part.count);
-      const auto* row = reinterpret_cast<const std::byte*>(table.coefficients[step].data());
-      const Tensor coefficients = tiled(DType::float32, row, 8, part.count);
+      const Tensor times = times_at(part, step);
+      const Tensor coefficients = coefficients_of(table.coefficients[step], part.count);
       TensorViews inputs = {{"latents", x},
                             {"history", earlier},
                             {"time_embeds", times},
@@ -134,8 +141,8 @@ Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<con
 }
 
 Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& parts,
-                       const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
-                       const OnStep& before, const LoopGraph::OnObstacle& on_obstacle) {
+                       const SamplerTable& table, NoiseStream& noise, const OnStep& before,
+                       const LoopGraph::OnObstacle& on_obstacle) {
   const std::size_t steps = table.coefficients.size();
   before(0, steps);
   const std::size_t sample = count_of(latents.shape) / latents.shape[0];
@@ -144,8 +151,8 @@ Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& 
   const TensorView coefficients(DType::float32, {steps, 8}, table.coefficients.data());
   for (const Part& part : parts) {
     const Tensor x = batch.samples(part, latents);
-    LoopInputs inputs{x,           {}, time_embeds, coefficients, std::nullopt, denoisers.cached,
-                      denoisers.interval};
+    LoopInputs inputs{x,  {}, {}, coefficients, std::nullopt, denoisers.cached, denoisers.interval};
+    for (const auto& times : part.time_embeds) inputs.time_embeds.emplace_back(*times);
     inputs.constants.insert(part.constants.begin(), part.constants.end());
     Tensor own_noise;
     if (table.draws_noise) {

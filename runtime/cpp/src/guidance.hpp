@@ -9,9 +9,6 @@
 
 namespace trt_pipeline::internal {
 
-// Largest guidance_scale either way; far beyond any use, well within float32.
-constexpr double guidance_limit = 1e6;
-
 struct WeightedText {
   InputIds input_ids;
   double weight;

@@ -188,7 +188,7 @@ class TensorRtGraph : public LoopGraph {
   void check_first_step(const LoopInputs& inputs) const {
     TensorViews first;
     for (const auto& [input, shape] : step_shapes(inputs)) {
-      const DType dtype = input == "time_embeds" ? inputs.time_embeds.dtype : DType::float32;
+      const DType dtype = input == "time_embeds" ? inputs.time_embeds[0].dtype : DType::float32;
       first.emplace(input, TensorView(dtype, shape, nullptr));
     }
     for (const auto& [input, view] : inputs.constants) first.at(input).dtype = view.dtype;
