@@ -20,8 +20,8 @@ def step_flop(bundle: Bundle, batch: int) -> float:
     sizes = {
         "batch": batch,
         "rows": 2 * batch,
-        "latent_height": bundle.model.height // factor,
-        "latent_width": bundle.model.width // factor,
+        "latent_height": bundle.defaults.height // factor,
+        "latent_width": bundle.defaults.width // factor,
     }
     model = openvino.Core().read_model(bundle.file(spec.path))
     model.reshape({tensor.name: _shape(tensor, sizes) for tensor in spec.inputs})

@@ -15,14 +15,14 @@ from trt_pipeline.errors import (
     UnknownArgumentError,
 )
 from trt_pipeline.pictures.images import save_picture
-from trt_pipeline.pictures.metadata import Settings, read_settings
-from trt_pipeline.pipelines.base import PipelineInfo
+from trt_pipeline.pictures.metadata import read_settings
 from trt_pipeline.pipelines.outputs import PipelineOutput, Step
-from trt_pipeline.pipelines.super_resolution import SuperResolutionPipeline
-from trt_pipeline.pipelines.text_to_image import Pipeline, trt_pipeline
-from trt_pipeline.pipelines.tokenizer import PromptTruncatedWarning
-from trt_pipeline.pipelines.unconditional import UnconditionalPipeline
+from trt_pipeline.pipelines.pipeline import Pipeline, PipelineInfo, trt_pipeline
+from trt_pipeline.pipelines.request import Request
 from trt_pipeline.sampling.noise import NoiseStream, SeedNoise, TorchGenerator
+from trt_pipeline.sampling.samples import Sample
+from trt_pipeline.settings import Settings
+from trt_pipeline.text.tokenizer import PromptTruncatedWarning
 
 __all__ = [
     "BackendError",
@@ -40,13 +40,13 @@ __all__ = [
     "PipelineInfo",
     "PipelineOutput",
     "PromptTruncatedWarning",
+    "Request",
+    "Sample",
     "SeedNoise",
     "Settings",
     "Step",
-    "SuperResolutionPipeline",
     "TorchGenerator",
     "TrtPipelineError",
-    "UnconditionalPipeline",
     "UnknownArgumentError",
     "load_bundle",
     "read_settings",

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from trt_pipeline import arguments
 from trt_pipeline.bundle.manifest import TimestepSpacing
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.sampling.noise import MAX_SEED
 from trt_pipeline.sampling.samplers import SAMPLERS
 
 Scope: TypeAlias = Literal["picture", "call"]
@@ -22,7 +23,6 @@ Kind: TypeAlias = Literal["text", "integer", "real", "interval", "choice", "file
 KINDS: Mapping[type, Kind] = {str: "text", int: "integer", float: "real", tuple: "interval"}
 SCHEDULES = ("published", "trained")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
-MAX_SEED = 2**64 - 1
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
 
@@ -126,6 +126,8 @@ class Settings:
         "which is faster and less exact (arXiv:2312.00858).",
         bounds=(1, 1000),
     )
+    model: str | None = None
+    """The bundle's model, which a picture records; no row of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,10 @@ def _chosen(name: str, value: object, choices: Sequence[str]) -> str:
 
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {one.name: _row(one.name, one.type, one.default, one.metadata) for one in fields(Settings)}
+    {
+        one.name: _row(one.name, one.type, one.default, one.metadata)
+        for one in fields(Settings)
+        if one.metadata
+    }
 )
 """Name → row, in the table's order."""

@@ -1,7 +1,7 @@
 """A genuine bundle small enough for every test: real ONNX graphs whose result one can work out.
 
-text_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
-row is latents / 2 + features, where features are mean(text_kv) + mean(time_embeds). A pixel is
+context_kv is an embedding table, time_embeds is timesteps / 1000 twice, and the model's output for a
+row is latents / 2 + features, where features are mean(context_kv) + mean(time_embeds). A pixel is
 64 + 64 latents, eight times enlarged; the encoder takes means, so it is the inverse where a picture
 is even.
 """
@@ -16,6 +16,8 @@ from onnx import numpy_helper, parser
 from trt_pipeline.bundle import Bundle, file_sha256, manifest_json
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import (
+    PREDICTION_TYPES,
+    Defaults,
     FileSpec,
     GraphPrecision,
     GraphSpec,
@@ -36,7 +38,7 @@ HEADER = '<ir_version: 10, opset_import: ["": 20]>'
 LATENTS = "float[batch, 4, latent_height, latent_width]"
 STEP_INPUTS = f"""
     {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history,
-    float[rows, 231] text_kv, float[batch, 2] time_embeds, int32[rows] rows,
+    float[rows, 231] context_kv, float[rows, 2] time_embeds, int32[rows] rows,
     float[batch, rows] guidance, float[batch, 8] coefficients, {LATENTS} noise"""
 STEP_OUTPUTS = f"""
     {LATENTS} next_latents, float[3, batch, 4, latent_height, latent_width] next_history"""
@@ -72,9 +74,9 @@ SAMPLER_UPDATE = """
 
 GRAPHS = {
     "text_encoder": """
-        text_encoder (int32[batch, 77] input_ids) => (float[batch, 231] text_kv) {
+        text_encoder (int32[batch, 77] input_ids) => (float[batch, 231] context_kv) {
             words = Gather <axis = 0> (weight, input_ids)
-            text_kv = Flatten (words)
+            context_kv = Flatten (words)
         }""",
     "time_embedding": """
         time_embedding (float[steps] timesteps) => (float[steps, 2] time_embeds) {
@@ -88,11 +90,10 @@ GRAPHS = {
             float[rows, 1, latent_height, latent_width] features
         ) {{
             last_axis = Constant <value_ints = [1]> ()
-            text = ReduceMean <keepdims = 1> (text_kv, last_axis)
+            text = ReduceMean <keepdims = 1> (context_kv, last_axis)
             times = ReduceMean <keepdims = 1> (time_embeds, last_axis)
             two_axes = Constant <value_ints = [2, 3]> ()
-            time_columns = Unsqueeze (times, two_axes)
-            time = Gather <axis = 0> (time_columns, rows)
+            time = Unsqueeze (times, two_axes)
             text_columns = Unsqueeze (text, two_axes)
             x = Gather <axis = 0> (latents, rows)
             plane = ReduceMean <keepdims = 1> (x, last_axis)
@@ -166,37 +167,53 @@ def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Write the bundle and return its manifest."""
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    tokenizer = TokenizerSpec("vocab.txt", 77, True, None, True)
-    return _write(folder, "LDMTextToImagePipeline", GRAPHS, limits, tokenizer)
+    tokenizer = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
+    model = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77)
+    return _write(folder, model, GRAPHS, limits, tokenizer)
 
 
-def write_textless_bundle(folder: Path, pipeline: str) -> Bundle:
-    """Likewise for a pipeline without prompts; LDMSuperResolutionPipeline's model output is half
-    its low-resolution image."""
+def write_unconditional_bundle(folder: Path) -> Bundle:
+    """Likewise for a model without prompts, whose output is half its latents."""
+    return _write_textless(folder, ModelSpec("tiny", "ldm_unconditional", 4, 8), "x", "")
+
+
+def write_super_resolution_bundle(folder: Path) -> Bundle:
+    """Likewise for a model that enlarges; its output is half the picture that it enlarges."""
+    model = ModelSpec("tiny", "ldm_super_resolution", 4, 8, condition="low_resolution")
+    given = "float[rows, 4, latent_height, latent_width] condition, "
+    return _write_textless(folder, model, "condition", given)
+
+
+def _write_textless(folder: Path, model: ModelSpec, seen: str, given: str) -> Bundle:
     folder.mkdir(parents=True)
-    given = "low_resolution" if pipeline == "LDMSuperResolutionPipeline" else None
     graphs = {name: GRAPHS[name] for name in ("time_embedding", "decoder")}
-    return _write(folder, pipeline, {**graphs, **_textless(given)}, LIMITS, None)
+    return _write(folder, model, {**graphs, **_textless(seen, given)}, LIMITS, None)
 
 
-def _textless(given: str | None) -> dict[str, str]:
-    """The denoisers' graphs without text, rows and guidance; the features are the output's half."""
-    image = f"{LATENTS} low_resolution, " if given else ""
+def _textless(seen: str, given: str) -> dict[str, str]:
+    """The denoisers' graphs without text; the features are the output."""
     inputs = f"""
-        {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history, {image}
-        float[batch, 2] time_embeds, float[batch, 8] coefficients, {LATENTS} noise"""
+        {LATENTS} latents, float[3, batch, 4, latent_height, latent_width] history,
+        float[rows, 2] time_embeds, {given} int32[rows] rows, float[batch, rows] guidance,
+        float[batch, 8] coefficients, {LATENTS} noise"""
     update = f"two_axes = Constant <value_ints = [2, 3]> () {SAMPLER_UPDATE}"
-    seen = "low_resolution" if given else "latents"
+    mixed = """
+        flat = Flatten (features)
+        mixed = MatMul (guidance, flat)
+        shape = Shape (latents)
+        prediction = Reshape (mixed, shape)"""
+    features = "float[rows, 4, latent_height, latent_width] features"
     return {
         "denoiser": f"""
-            denoiser ({inputs}) => ({STEP_OUTPUTS}, {LATENTS} features) {{
+            denoiser ({inputs}) => ({STEP_OUTPUTS}, {features}) {{
+                x = Gather <axis = 0> (latents, rows)
                 features = Mul ({seen}, weight)
-                prediction = Identity (features)
+                {mixed}
                 {update}
             }}""",
         "cached_denoiser": f"""
-            cached_denoiser ({inputs}, {LATENTS} features) => ({STEP_OUTPUTS}) {{
-                prediction = Identity (features)
+            cached_denoiser ({inputs}, {features}) => ({STEP_OUTPUTS}) {{
+                {mixed}
                 {update}
             }}""",
     }
@@ -204,7 +221,7 @@ def _textless(given: str | None) -> dict[str, str]:
 
 def _write(
     folder: Path,
-    pipeline: str,
+    model: ModelSpec,
     texts: Mapping[str, str],
     limits: Limits,
     tokenizer: TokenizerSpec | None,
@@ -216,11 +233,12 @@ def _write(
     paths = [path for path in folder.rglob("*") if path.is_file()]
     bundle = Bundle(
         path=folder,
-        model=ModelSpec("tiny", pipeline, 4, 8, 64, 64, 0.18215),
+        model=model,
+        defaults=Defaults(50, 1.0, 0.0, 64, 64, "ddim"),
         precision="fp32",
         graphs=graphs,
         limits=limits,
-        schedule=ScheduleSpec("epsilon", 0, True, "leading", ALPHAS_CUMPROD),
+        schedule=ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", ALPHAS_CUMPROD),
         tokenizer=tokenizer,
         provenance={"source": "tests"},
         preview=PREVIEW,

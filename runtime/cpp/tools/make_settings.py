@@ -6,8 +6,9 @@ Run it after a change of runtime/trt_pipeline/settings.py: python runtime/cpp/to
 import math
 from pathlib import Path
 
+from trt_pipeline.sampling.noise import MAX_SEED
 from trt_pipeline.sampling.samplers import SAMPLERS
-from trt_pipeline.settings import MAX_SEED, SETTINGS, Setting
+from trt_pipeline.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[3]
 INC = ROOT / "runtime" / "cpp" / "include" / "trt_pipeline_settings.inc"

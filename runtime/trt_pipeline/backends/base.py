@@ -76,9 +76,9 @@ class LoopBackend(Protocol):
     ) -> NDArray[np.float32]:
         """Latents [B, C, h, w] after all N steps, the same bits as a run of the denoiser per step.
 
-        constants: the denoiser's inputs that stay the same. time_embeds: [N, E]. coefficients:
-        [N, 8]. noise: [N, B, C, h, w]; None is zero. cache_interval: all but every so-manyth step
-        are cached_denoiser's. The caller owns the result.
+        constants: the denoiser's inputs that stay the same. time_embeds: [N, M, E]. coefficients:
+        [N, B, 8]. noise: [N, B, C, h, w]; None is zero. cache_interval: every n-th step is the
+        denoiser's, the others are cached_denoiser's. The caller owns the result.
         """
 
 

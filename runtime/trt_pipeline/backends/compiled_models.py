@@ -18,7 +18,7 @@ from trt_pipeline.machine import cache_folder
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 2**30
-"""Of all that is kept; what was not used for longest goes."""
+"""Of all that is kept; the least recently used goes first."""
 
 
 class CompiledModels:
@@ -48,7 +48,7 @@ class CompiledModels:
                     os.utime(path)
                 return compiled
             except RuntimeError as error:
-                logger.info("%s is not taken, compiling anew: %s", path, error)
+                logger.info("%s is not taken, compiling again: %s", path, error)
         compiled = make()
         keep(path, compiled.export_model().getvalue())
         with suppress(OSError):

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from trt_pipeline.backends.base import TensorCheck, Tensors
 from trt_pipeline.backends.compiled_models import CompiledModels
 from trt_pipeline.backends.cpu import CpuBackend
-from trt_pipeline.backends.row_parts import part_count, prediction_inputs, row_parts, step_of
+from trt_pipeline.backends.row_parts import (
+    part_count,
+    part_size,
+    prediction_inputs,
+    row_parts,
+    step_of,
+)
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.integrity import file_problem
 from trt_pipeline.bundle.manifest import FileSpec, GraphPrecision, TensorSpec
@@ -24,8 +30,11 @@ from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 
 INSTALL = 'pip install "trt-pipeline[openvino]"'
-MOST_COMPILED = 4
-"""Sets of shapes a graph stays compiled for; each holds its own copy of the weights."""
+MAX_COMPILED = {True: 8, False: 4}
+"""Sets of shapes that a graph stays compiled for, if it is small and if not; each holds its own
+copy of the weights."""
+MAX_PADDING = 2
+"""Rows that a part may run for each row that it needs, rather than compile for their number."""
 MAX_CACHED_BYTES = 256 * 2**20
 """Weights of a graph above which compiled models, each as large, are not kept on disk."""
 
@@ -162,15 +171,13 @@ class OpenVinoGraph:
         the end of the process."""
         if self._is_elsewhere():
             return
-        parts = self._parts(
-            {
-                spec.name: np.zeros(
-                    [d if isinstance(d, int) else sizes[d] for d in spec.shape], spec.dtype
-                )
-                for spec in self.inputs
-            }
-        )
-        key = self._key(parts)
+        tensors = {
+            spec.name: np.zeros(
+                [d if isinstance(d, int) else sizes[d] for d in spec.shape], spec.dtype
+            )
+            for spec in self.inputs
+        }
+        key = self._key(self._parts(tensors, exact=True))
         entry, is_new = self._entry(key)
         if is_new:
             with suppress(RuntimeError):  # no more threads: the run compiles
@@ -181,10 +188,27 @@ class OpenVinoGraph:
         end."""
         return os.getpid() != self._process
 
-    def _parts(self, tensors: Tensors) -> list[Tensors]:
+    def _parts(self, tensors: Tensors, exact: bool = False) -> list[Tensors]:
+        """exact: without padding, as a call does that knows its sizes beforehand."""
         if "rows" not in tensors:
             return [tensors]
-        return row_parts(tensors, part_count(len(tensors["rows"]), self._threads))
+        rows = len(tensors["rows"])
+        count = part_count(rows, self._threads)
+        size = part_size(rows, count)
+        if not exact:
+            size = self._padded(count, size, tensors["latents"].shape[1:])
+        return row_parts(tensors, count, size)
+
+    def _padded(self, count: int, size: int, latents: tuple[int, ...]) -> int:
+        """Rows to run for `size`: the fewest that fit among those compiled, or a power of 2."""
+        with self._lock:
+            compiled = [
+                shapes["latents"][0]
+                for streams, shapes in ((key[0], dict(key[1])) for key in self._entries)
+                if streams == count and shapes["latents"][1:] == latents
+            ]
+        fitting = [rows for rows in compiled if size <= rows <= MAX_PADDING * size]
+        return min(fitting, default=1 << (size - 1).bit_length())
 
     @contextmanager
     def _ran(self, parts: Sequence[Tensors]) -> Iterator[list[Tensors]]:
@@ -210,7 +234,7 @@ class OpenVinoGraph:
             is_new = key not in self._entries
             entry = self._entries.setdefault(key, Entry())
             self._entries.move_to_end(key)
-            full = len(self._entries) > MOST_COMPILED
+            full = len(self._entries) > MAX_COMPILED[self._source.kept is not None]
             dropped = self._entries.popitem(last=False) if full else None
         del dropped  # without the lock, as freeing it takes long
         return entry, is_new

@@ -12,25 +12,33 @@ from numpy.typing import NDArray
 
 from trt_pipeline.backends.base import Tensors
 
-MOST_PARTS = 2
-"""In which the rows of a step run side by side, where there are as many threads: half the threads
-wait for each other after every layer, which takes a fifth off a small model's step."""
+MAX_PARTS = 2
+"""In which the rows of a step run side by side, where there are as many threads: only half the
+threads wait for each other after every layer, which takes a fifth off a small model's step."""
+BY_ROW = ("context_kv", "time_embeds", "condition", "features")
+"""Inputs of the denoiser that each row has its own of."""
 PREDICTION = np.array([0, 1, 0, 0, 0, 0, 0, 0], np.float32)
 """Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself."""
 
 
 def part_count(rows: int, threads: int) -> int:
-    """In how many parts so many threads take a step."""
-    return min(MOST_PARTS, threads, rows)
+    """In how many parts this many threads take a step."""
+    return min(MAX_PARTS, threads, rows)
 
 
-def row_parts(tensors: Tensors, count: int) -> list[Tensors]:
+def part_size(rows: int, count: int) -> int:
+    """Rows of a part."""
+    return -(-rows // count)
+
+
+def row_parts(tensors: Tensors, count: int, size: int | None = None) -> list[Tensors]:
     """The inputs of calls for equally many rows each; the last row is repeated to fill them up.
 
     A row is a sample of its own there. What prediction_inputs gives belongs to them.
+    size: rows of a part, at least as many as part_size gives, which None takes.
     """
     rows = len(tensors["rows"])
-    size = -(-rows // count)
+    size = size or part_size(rows, count)
     return [_part(tensors, _numbers(at, size, rows)) for at in range(0, size * count, size)]
 
 
@@ -77,6 +85,5 @@ def _numbers(start: int, size: int, rows: int) -> slice | NDArray[np.intp]:
 
 def _part(tensors: Tensors, numbers: slice | NDArray[np.intp]) -> Tensors:
     samples = tensors["rows"][numbers]
-    by_row = {name: tensors[name][numbers] for name in ("text_kv", "features") if name in tensors}
-    by_sample = {name: tensors[name][samples] for name in ("latents", "time_embeds")}
-    return {**by_row, **by_sample}
+    by_row = {name: tensors[name][numbers] for name in BY_ROW if name in tensors}
+    return {**by_row, "latents": tensors["latents"][samples]}

@@ -18,7 +18,7 @@ from trt_pipeline.bundle.manifest import Arithmetic, Precision
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BundleError
 from trt_pipeline.pictures.images import to_pil
-from trt_pipeline.pipelines.tokenizer import Tokenizer
+from trt_pipeline.text.tokenizer import Tokenizer
 
 
 def our_spec(bundle: str, backend: str, threads: int | None) -> CandidateSpec:
@@ -36,7 +36,7 @@ class BackendCandidate:
             raise BundleError(f"{bundle} takes no prompts; bench times text-to-image bundles.")
         self._backend, reason = open_backend(loaded, backend, threads)
         self._pipeline = Pipeline(loaded, self._backend, reason)
-        self._tokenizer = Tokenizer(loaded.file(loaded.tokenizer.vocab), loaded.tokenizer)
+        self._tokenizer = Tokenizer(loaded.path, loaded.tokenizer)
         self.device = self._backend.device
         self.arithmetic = self._backend.arithmetic
 

@@ -1,28 +1,20 @@
 """The trt-pipeline command."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from click.shell_completion import get_completion_class
 
-from trt_pipeline.bench.command import bench
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
-from trt_pipeline.bundle.manifest import FileSpec, TensorSpec
+from trt_pipeline.bundle.manifest import PREDICTION_TYPES, FileSpec, PredictionSpec, TensorSpec
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.archiving import key_option, pack, unpack
 from trt_pipeline.command_line.generate import BUNDLE, generate, json_option
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.version import package_version
-
-
-def main() -> NoReturn:
-    """Entry point of the console script."""
-    sys.exit(console.run(cli))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -35,7 +27,6 @@ def cli() -> None:
 
 
 cli.add_command(generate)
-cli.add_command(bench)
 cli.add_command(pack)
 cli.add_command(unpack)
 
@@ -54,18 +45,22 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
 
 def _summary(bundle: Bundle) -> Iterator[str]:
-    model, limits, schedule = bundle.model, bundle.limits, bundle.schedule
-    yield f"{model.name} ({model.pipeline}), {_megabytes(bundle.files)} in {bundle.path}"
+    model, limits, schedule, own = bundle.model, bundle.limits, bundle.schedule, bundle.defaults
+    yield f"{model.name} ({model.family}), {_megabytes(bundle.files)} in {bundle.path}"
     yield f"weights    {bundle.precision}"
-    yield f"picture    {model.width} × {model.height} pixels"
+    yield f"picture    {own.width} × {own.height} pixels"
+    yield (
+        f"defaults   {own.num_inference_steps} steps of {own.sampler}, "
+        f"guidance scale {own.guidance_scale:g}, eta {own.eta:g}"
+    )
     for name, (low, high) in asdict(limits).items():
         yield f"{name:10} {low}..{high}"
     yield (
-        f"schedule   {len(schedule.alphas_cumprod)} timesteps, {schedule.prediction_type}, "
+        f"schedule   {len(schedule.alphas_cumprod)} timesteps, {_prediction(schedule.prediction)}, "
         f"{schedule.timestep_spacing}, steps_offset {schedule.steps_offset}"
     )
     if bundle.tokenizer:
-        yield f"tokenizer  {bundle.tokenizer.vocab}, {bundle.tokenizer.max_length} tokens"
+        yield f"tokenizer  {bundle.tokenizer.kind}, {bundle.tokenizer.max_length} tokens"
     for name, precisions in bundle.graphs.items():
         for precision, graph in precisions.items():
             size = _megabytes({path: bundle.files[path] for path in (graph.path, graph.weights)})
@@ -79,10 +74,14 @@ def _summary(bundle: Bundle) -> Iterator[str]:
             f"  {key.platform}, {key.precision}, optimization level {key.optimization_level}"
             f"{', version-compatible' * key.version_compatible}"
         )
-        yield from (
-            f"  in   {name} {s.least} {s.typical} {s.most}" for name, s in key.profile.items()
-        )
+        yield from (f"  in   {name} {s.min} {s.opt} {s.max}" for name, s in key.profile.items())
     yield f"\nprovenance {json.dumps(bundle.provenance, indent=1)}"
+
+
+def _prediction(prediction: PredictionSpec) -> str:
+    """diffusers' name of what the model predicts, where it has one."""
+    names = [name for name, known in PREDICTION_TYPES.items() if known == prediction]
+    return f"predicts {names[0] if names else prediction}"
 
 
 def _megabytes(files: Mapping[str, FileSpec]) -> str:

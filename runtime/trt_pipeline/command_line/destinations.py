@@ -73,18 +73,20 @@ def open_destination(
     else:
         chosen = check_file(output, force)
         if kind not in (None, chosen):
-            raise InvalidInputError(f"output {output} is no {kind} by its name; drop --format.")
+            raise InvalidInputError(
+                f"output {output} has another suffix than {kind}; drop --format."
+            )
         if count > 1:
             raise InvalidInputError(
                 f"output {output} is one file for {count} pictures; name a folder."
             )
     if encoding.lossless and chosen == "jpeg":
-        raise InvalidInputError("lossless: a JPEG cannot be; write a WebP or a PNG.")
+        raise InvalidInputError("lossless: a JPEG always loses some; write a WebP or a PNG.")
     return Destination(output, not is_folder, chosen, encoding, force)
 
 
 def check_file(output: Path, force: bool) -> PictureFormat:
-    """The format of a file to write; InvalidInputError if it is no picture's or in the way."""
+    """The format of a file to write; InvalidInputError unless it can be written."""
     kind = picture_format(output)
     if not output.parent.is_dir():
         raise InvalidInputError(f"output {output}: there is no folder {output.parent}.")
@@ -102,7 +104,9 @@ def check_writable(folder: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError:
-        raise InvalidInputError(f"output: {folder} is no folder that can be written to.") from None
+        raise InvalidInputError(
+            f"output: {folder} must be a folder that can be written to."
+        ) from None
 
 
 def kept_pictures(destination: Destination, jobs: Iterable[Job], resume: bool) -> dict[Job, Path]:

@@ -1,4 +1,4 @@
-"""The generate command: pictures of prompts, of a prompt file or of a picture's own settings."""
+"""The generate command: pictures of prompts, of a prompt file or of a picture's settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-from click.core import ParameterSource
 from PIL.Image import Image
 
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bundle import Bundle, load_bundle
+from trt_pipeline.bundle.capabilities import enlarges, takes_prompts
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.delivery import Delivery, GridFile
 from trt_pipeline.command_line.destinations import (
@@ -23,7 +23,7 @@ from trt_pipeline.command_line.destinations import (
 from trt_pipeline.command_line.jobs import (
     Job,
     batched,
-    check_jobs,
+    checked_jobs,
     count_steps,
     prompt_jobs,
     run_batches,
@@ -32,11 +32,10 @@ from trt_pipeline.command_line.prompt_files import MAX_COUNT, file_jobs
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.pictures.grid import PictureGrid
 from trt_pipeline.pictures.images import Encoding, check_sides
-from trt_pipeline.pictures.metadata import PictureFormat, Settings, read_settings
+from trt_pipeline.pictures.metadata import PictureFormat, read_settings
 from trt_pipeline.pictures.sources import Sources
-from trt_pipeline.pipelines.text_to_image import Pipeline, trt_pipeline
-from trt_pipeline.sampling.samplers import SAMPLERS
-from trt_pipeline.sampling.schedule import SCHEDULES, TIMESTEP_SPACINGS
+from trt_pipeline.pipelines.pipeline import Pipeline, trt_pipeline
+from trt_pipeline.settings import SETTINGS, Kind, Setting, Settings
 
 
 class OutputPath(click.Path):
@@ -55,22 +54,32 @@ EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
-SETTINGS_OPTIONS = (
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_interval",
-    "negative_prompt",
-    "eta",
-    "sampler",
-    "schedule",
-    "timestep_spacing",
-    "height",
-    "width",
-    "strength",
-    "vae_tile_size",
-    "cache_interval",
-)
-"""Options that are entries of Settings by the same name."""
+KINDS: Mapping[Kind, Any] = {"integer": int, "real": float, "interval": (float, float), "text": str}
+OPTIONS = [row for row in SETTINGS.values() if row.name != "prompt"]
+"""Settings that are options; the prompt is an argument."""
+OVERRIDING = [row.name for row in OPTIONS if row.kind != "file" and row.name != "seed"]
+"""Options that replace a setting by the same name."""
+
+
+def settings_options(command: Any) -> Any:
+    """An option for each row of the table of settings."""
+    for row in reversed(OPTIONS):
+        kind = KINDS.get(row.kind, EXISTING_FILE)
+        command = click.option(
+            row.option,
+            type=click.Choice(row.choices) if row.choices else kind,
+            metavar="START STOP" if row.kind == "interval" else None,
+            help=f"{row.help}{_default(row)}",
+        )(command)
+    return command
+
+
+def _default(row: Setting) -> str:
+    """What a row's help says of its default."""
+    if row.default in (None, ""):
+        return ""
+    values = row.default if isinstance(row.default, tuple) else [row.default]
+    return f"  [default: {' '.join(f'{one}' for one in values)}]"
 
 
 @click.command()
@@ -89,45 +98,10 @@ SETTINGS_OPTIONS = (
     help="A .txt file with a prompt a line, where # begins a remark, or a .jsonl file with an "
     "object of settings a line.",
 )
-@click.option("--seed", type=int, help="Of the first picture; the next take the numbers after it.")
-@click.option("--steps", "--num-inference-steps", "num_inference_steps", default=50)
-@click.option("--guidance-scale", default=1.0)
-@click.option(
-    "--guidance-interval",
-    type=(float, float),
-    default=(0.0, 1.0),
-    metavar="START STOP",
-    help="The part of the steps that is guided.",
-)
-@click.option(
-    "--sampler", type=click.Choice(tuple(SAMPLERS)), help="The checkpoint's own by default."
-)
-@click.option("--schedule", type=click.Choice(SCHEDULES), default="published")
-@click.option(
-    "--timestep-spacing",
-    type=click.Choice(TIMESTEP_SPACINGS),
-    help="The checkpoint's own by default.",
-)
-@click.option("--negative-prompt", default="", help="What guidance leads away from.")
-@click.option("--eta", default=0.0, help="0 is deterministic DDIM, 1 is DDPM.")
+@settings_options
 @click.option(
     "--count", type=click.IntRange(1, MAX_COUNT), default=1, help="Pictures for each prompt."
 )
-@click.option("--height", type=int, help="Pixels; the model's own, or the image's, by default.")
-@click.option("--width", type=int, help="Pixels; the model's own, or the image's, by default.")
-@click.option("--image", type=EXISTING_FILE, help="A picture to begin with instead of noise.")
-@click.option(
-    "--strength",
-    type=float,
-    help="0 to 1, the part of the steps that the image goes through: 0.8, or 1 with a mask.",
-)
-@click.option("--mask-image", type=EXISTING_FILE, help="White where the image is painted anew.")
-@click.option(
-    "--cache-interval",
-    default=1,
-    help="Run the whole denoiser in every so-manyth step only: faster, less exact.",
-)
-@click.option("--vae-tile-size", type=int, help="Decode in tiles of so many pixels.")
 @click.option("--backend", help=f"One of: {', '.join(BACKENDS)}. The best available by default.")
 @click.option("--threads", type=int, help="For arithmetic on the CPU; all by default.")
 @click.option(
@@ -158,10 +132,7 @@ SETTINGS_OPTIONS = (
 @click.option("--no-progress", is_flag=True, help="Show no progress.")
 @json_option
 @console.debug_option
-@click.pass_context
 def generate(
-    context: click.Context,
-    /,
     bundle: Path,
     backend: str | None,
     threads: int | None,
@@ -171,11 +142,12 @@ def generate(
 ) -> None:
     """Make a picture of each PROMPT and print the files' paths.
 
-    With --prompts, of each line of a file; with --from, the same picture again.
+    With --prompts, of each line of a file; with --from, the same picture again. A model without
+    prompts takes no PROMPT.
     """
-    _check_options(options)
     manifest = load_bundle(bundle, verify="manifest")
-    jobs = _jobs(context, manifest, options)
+    _check_options(manifest, options)
+    jobs = _jobs(manifest, options)
     destination, grid = _outputs(jobs, options)
     kept: Mapping[Job, Path] = {}
     if destination and options["prompt_file"]:
@@ -206,13 +178,13 @@ def _pictures(
     return run_batches(pipe, batches, bar.advance if bar else None)
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def _check_options(bundle: Bundle, options: Mapping[str, Any]) -> None:
     """InvalidInputError for options that do not go together."""
     prompts, picture, prompt_file = (options[n] for n in ("prompts", "picture", "prompt_file"))
     if prompt_file and (prompts or picture):
         other = "PROMPT" if prompts else "--from"
         raise InvalidInputError(f"--prompts and {other} both say what to make; give one.")
-    if not (prompts or picture or prompt_file):
+    if takes_prompts(bundle) and not (prompts or picture or prompt_file):
         raise InvalidInputError("Missing argument PROMPT, or --prompts FILE or --from PICTURE.")
     for option in ("grid_columns", "grid_captions"):
         if options[option] and not options["grid"]:
@@ -223,40 +195,30 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise InvalidInputError("--resume needs -o, the folder that holds the pictures.")
 
 
-def _jobs(context: click.Context, bundle: Bundle, options: Mapping[str, Any]) -> list[Job]:
-    base = _base(context, bundle, options)
+def _jobs(bundle: Bundle, options: Mapping[str, Any]) -> list[Job]:
+    base, sources = _base(bundle, options), _sources(options)
     count, seed, prompt_file = (options[n] for n in ("count", "seed", "prompt_file"))
-    sources = _sources(options)
-    check_jobs(bundle, [Job(base, sources=sources)])
     if prompt_file:
-        factor = bundle.model.vae_scale_factor
-        jobs = file_jobs(prompt_file, base, count, seed, sources, factor)
+        if not enlarges(bundle):  # what is wrong with the options is not a line's fault
+            checked_jobs(bundle, [Job(replace(base, seed=0), sources=sources)])
+        jobs = file_jobs(prompt_file, base, count, seed, sources, takes_prompts(bundle))
     else:
         prompts = options["prompts"] or (base.prompt,)
         repeated = options["picture"] and seed is None
         jobs = prompt_jobs(prompts, base, count, base.seed if repeated else seed, sources)
-    check_jobs(bundle, jobs)
-    return jobs
+    return checked_jobs(bundle, jobs)
 
 
-def _base(context: click.Context, bundle: Bundle, options: Mapping[str, Any]) -> Settings:
+def _base(bundle: Bundle, options: Mapping[str, Any]) -> Settings:
     """The settings that the command line asks for, and with --from the picture's own."""
-    model, sources = bundle.model, _sources(options)
-    settings = {name: options[name] for name in SETTINGS_OPTIONS}
-    given = {
-        name: value
-        for name, value in settings.items()
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    if not options["picture"]:
-        native = {"height": model.height, "width": model.width, "sampler": bundle.schedule.sampler}
-        own = {"prompt": "", "seed": 0, "model": model.name}
-        base = Settings(**{**settings, **native, **given, **own})
-        return sources.traced(sources.sized(base, model.vae_scale_factor, given))
-    old = read_settings(options["picture"])
-    base = sources.traced(replace(old, model=model.name, **given))
-    _compare(options["picture"], old, base)
-    return base
+    given = {name: options[name] for name in OVERRIDING if options[name] is not None}
+    picture: Path | None = options["picture"]
+    if picture is None:
+        return Settings(**given)
+    old = read_settings(picture)
+    new = _sources(options).traced(replace(old, model=bundle.model.name, **given))
+    _compare(picture, old, new)
+    return new
 
 
 def _compare(picture: Path, old: Settings, new: Settings) -> None:
@@ -301,7 +263,7 @@ def _outputs(
     if destination and destination.may_write(grid):
         raise InvalidInputError(f"output {grid} cannot be a picture's file and the grid's.")
     kind = check_file(grid, force)
-    cell = (max(job.settings.width for job in jobs), max(job.settings.height for job in jobs))
+    cell = (max(job.size[0] for job in jobs), max(job.size[1] for job in jobs))
     planned = PictureGrid(len(jobs), cell, options["grid_columns"], options["grid_captions"])
     check_sides(planned.size, kind)
     return destination, GridFile(grid, planned, encoding, force)

@@ -1,39 +1,28 @@
 """Jobs: the pictures that a command shall make, and the batches in which they are made."""
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.capabilities import takes_prompts
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pictures.metadata import Settings
 from trt_pipeline.pictures.sources import NO_SOURCES, Sources
-from trt_pipeline.pipelines.call import TextCall, check_text_call
-from trt_pipeline.pipelines.prompts import as_mixtures
-from trt_pipeline.pipelines.text_to_image import Pipeline
+from trt_pipeline.pipelines.checks import check
+from trt_pipeline.pipelines.pipeline import Pipeline
+from trt_pipeline.pipelines.request import Request
 from trt_pipeline.sampling.noise import image_seeds
+from trt_pipeline.settings import SETTINGS, Settings
+from trt_pipeline.text.prompts import as_mixtures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-EACH = ("prompt", "seed", "negative_prompt", "guidance_scale")
+FILES = ("image", "mask_image")
+EACH = [row.name for row in SETTINGS.values() if row.scope == "picture" and row.name not in FILES]
 """Settings that each picture of a call has its own of."""
-SHARED = (
-    "height",
-    "width",
-    "num_inference_steps",
-    "eta",
-    "sampler",
-    "schedule",
-    "timestep_spacing",
-    "guidance_interval",
-    "strength",
-    "vae_tile_size",
-    "cache_interval",
-)
+SHARED = [row.name for row in SETTINGS.values() if row.scope == "call"]
 """Settings that all pictures of a call share."""
 
 CHECKED_AT_ONCE = 10_000
@@ -53,6 +42,11 @@ class Job:
     """Whether its seed was drawn because none was given."""
     sources: Sources = NO_SOURCES
     """The files that it begins with; the settings have their hashes."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, once it is checked."""
+        return self.settings.width or 0, self.settings.height or 0
 
 
 def prompt_jobs(
@@ -75,48 +69,66 @@ def prompt_jobs(
     ]
 
 
-def check_jobs(bundle: Bundle, jobs: Iterable[Job]) -> None:
-    """InvalidInputError for a job that the bundle cannot do; runs no graph."""
+def checked_jobs(bundle: Bundle, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, with the bundle's own where their settings leave something out; runs no graph.
+
+    InvalidInputError for a job that the bundle cannot do.
+    """
+    checked: dict[Job, Job] = {}
     for group in batched(jobs, CHECKED_AT_ONCE):
         # Each picture of a call has its own copy of the pixels that it begins with.
-        most = bundle.limits.batch[1] if group[0].sources.image else CHECKED_AT_ONCE
-        for batch in batched(group, most):
-            _check_batch(bundle, batch)
+        size = bundle.limits.batch[1] if group[0].sources.image else CHECKED_AT_ONCE
+        for batch in batched(group, size):
+            checked |= _checked_batch(bundle, batch)
+    return [checked[job] for job in jobs]
 
 
-def _check_batch(bundle: Bundle, batch: Sequence[Job]) -> None:
+def _checked_batch(bundle: Bundle, batch: Sequence[Job]) -> dict[Job, Job]:
     try:
-        _checked_call(bundle, batch)
+        call = check(bundle, Request(**_arguments(bundle, batch)))
     except InvalidInputError:
         for job in batch:
-            _check_job(bundle, job)
+            _check_alone(bundle, job)
         raise
+    recorded = batch[0].sources.traced(replace(call.settings, model=bundle.model.name))
+    return {
+        job: _resolved(job, recorded, picture.scale)
+        for job, picture in zip(batch, call.pictures, strict=True)
+    }
 
 
-def _check_job(bundle: Bundle, job: Job) -> None:
+def _check_alone(bundle: Bundle, job: Job) -> None:
+    """InvalidInputError that names the line of the job."""
     try:
-        _checked_call(bundle, [job])
+        check(bundle, Request(**_arguments(bundle, [job])))
     except InvalidInputError as error:
         where = f"{job.origin}: " if job.origin else ""
         raise InvalidInputError(f"{where}{error}") from None
 
 
-def batched(jobs: Iterable[Job], most: int) -> list[list[Job]]:
-    """Jobs with equal shared settings together, at most so many; otherwise in their order."""
+def _resolved(job: Job, recorded: Settings, scale: float) -> Job:
+    """The job with all that its picture will record."""
+    own = {name: getattr(job.settings, name) for name in EACH}
+    return replace(job, settings=replace(recorded, **{**own, "guidance_scale": scale}))
+
+
+def batched(jobs: Iterable[Job], size: int) -> list[list[Job]]:
+    """Jobs with equal shared settings together, at most `size`; otherwise in their order."""
     alike: dict[Any, list[Job]] = {}
     shared = attrgetter(*SHARED)
     for job in jobs:
         alike.setdefault((shared(job.settings), job.sources), []).append(job)
     return [
-        group[start : start + most]
+        group[start : start + size]
         for group in alike.values()
-        for start in range(0, len(group), most)
+        for start in range(0, len(group), size)
     ]
 
 
 def count_steps(bundle: Bundle, batches: Iterable[Sequence[Job]]) -> int:
     """How often the denoiser will run."""
-    return sum(len(_checked_call(bundle, batch).table.timesteps) for batch in batches)
+    calls = (check(bundle, Request(**_arguments(bundle, batch))) for batch in batches)
+    return sum(len(call.table.timesteps) for call in calls)
 
 
 def run_batches(
@@ -134,28 +146,19 @@ def run_batches(
                 advance()
 
     for batch in batches:
-        images = pipe(**_arguments(batch), progress_bar=counted).images
+        images = pipe(**_arguments(pipe.bundle, batch), progress_bar=counted).images
         yield from zip(batch, images, strict=True)
 
 
-def _checked_call(bundle: Bundle, batch: Sequence[Job]) -> TextCall:
-    return check_text_call(bundle, **{**_defaults(), **_arguments(batch)})
-
-
-def _arguments(batch: Sequence[Job]) -> dict[str, Any]:
+def _arguments(bundle: Bundle, batch: Sequence[Job]) -> dict[str, Any]:
     """What to call the pipeline with."""
     first = batch[0]
-    return {
-        **{name: [getattr(job.settings, name) for job in batch] for name in EACH},
-        **{name: getattr(first.settings, name) for name in SHARED},
-        "image": first.sources.image,
-        "mask_image": first.sources.mask_image,
-    }
-
-
-@cache
-def _defaults() -> Mapping[str, Any]:
-    """The arguments of a call that leaves everything out."""
-    known = inspect.signature(Pipeline.__call__).parameters
-    dropped = ("self", "return_dict", "unknown")
-    return {name: one.default for name, one in known.items() if name not in dropped}
+    each = {name: [getattr(job.settings, name) for job in batch] for name in EACH}
+    shared = {name: getattr(first.settings, name) for name in SHARED}
+    files = {"image": first.sources.image, "mask_image": first.sources.mask_image}
+    alike = {name: values[0] for name, values in each.items() if len({*values}) == 1}
+    if takes_prompts(bundle):
+        alike.pop("prompt", None)
+    elif alike.get("prompt") == "":
+        alike |= {"prompt": None, "num_images_per_prompt": len(batch)}
+    return {**each, **shared, **files, **alike, "seed": each["seed"]}

@@ -9,31 +9,12 @@ from trt_pipeline import arguments
 from trt_pipeline.bundle.decoding import decode, strict_json
 from trt_pipeline.command_line.jobs import Job
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pictures.metadata import Settings
 from trt_pipeline.pictures.sources import NO_SOURCES, Sources
 from trt_pipeline.sampling.noise import image_seeds
+from trt_pipeline.settings import SETTINGS, Settings
 
-LINE_SETTINGS = (
-    "prompt",
-    "seed",
-    "negative_prompt",
-    "guidance_scale",
-    "guidance_interval",
-    "num_inference_steps",
-    "eta",
-    "sampler",
-    "schedule",
-    "timestep_spacing",
-    "height",
-    "width",
-    "image",
-    "mask_image",
-    "strength",
-    "vae_tile_size",
-    "cache_interval",
-    "count",
-)
-"""What a line of a .jsonl file may say; only the prompt must be there."""
+ENTRIES = (*SETTINGS, "count")
+"""What a line of a .jsonl file may say."""
 MAX_COUNT = 10_000
 
 
@@ -46,7 +27,7 @@ class PromptLine:
     number: int
     """From 1."""
     entries: Mapping[str, Any]
-    """What the line says, by the names in LINE_SETTINGS."""
+    """What the line says, by the names in ENTRIES."""
 
 
 def file_jobs(
@@ -55,23 +36,22 @@ def file_jobs(
     count: int,
     seed: int | None,
     sources: Sources = NO_SOURCES,
-    factor: int = 8,
+    needs_prompt: bool = True,
 ) -> list[Job]:
     """The pictures that a prompt file asks for, each named by its line and copy: 00012-1.
 
     base: settings of lines without their own. count: pictures of a line that has no count.
     seed: a line without a seed takes this plus the number of jobs before it; None draws one.
     A line with a seed s and a count makes the pictures s, s + 1, …
-    sources: of lines without their own, whose paths are relative to the file's folder. A line with
-    an image of its own has that one's size, in multiples of `factor`, unless it says another.
-    InvalidInputError names file and line.
+    sources: of lines without their own, whose paths are relative to the file's folder.
+    needs_prompt: whether every line must have a prompt. InvalidInputError names file and line.
     """
-    lines = read_prompt_file(path)
+    lines = read_prompt_file(path, needs_prompt)
     counts = [_count(line, count) for line in lines]
     seeds = image_seeds(seed, sum(counts))
     jobs: list[Job] = []
     for line, copies in zip(lines, counts, strict=True):
-        settings, files = _settings(line, path.parent, base, sources, factor)
+        settings, files = _settings(line, path.parent, base, sources)
         drawn = "seed" not in line.entries
         own = seeds[len(jobs) : len(jobs) + copies] if drawn else _seeds(line, copies)
         jobs += [
@@ -87,7 +67,7 @@ def file_jobs(
     return jobs
 
 
-def read_prompt_file(path: Path) -> list[PromptLine]:
+def read_prompt_file(path: Path, needs_prompt: bool = True) -> list[PromptLine]:
     """The lines of a prompt file; InvalidInputError names the first that cannot be read."""
     kind = path.suffix.lower()
     if kind not in (".txt", ".jsonl"):
@@ -97,6 +77,9 @@ def read_prompt_file(path: Path) -> list[PromptLine]:
     lines = list(_lines(path, kind == ".jsonl"))
     if not lines:
         raise InvalidInputError(f"{path} holds no prompts.")
+    for line in lines:
+        if needs_prompt and "prompt" not in line.entries:
+            raise InvalidInputError(f"{line.origin}: it has no prompt.")
     return lines
 
 
@@ -118,10 +101,8 @@ def _entries(text: str) -> Mapping[str, Any]:
     if not isinstance(entries, dict):
         raise ValueError(f"it is {text!r:.80}, expected a JSON object")
     for name in entries:
-        if name not in LINE_SETTINGS:
-            raise ValueError(f"{name!r:.80} is unknown, expected {', '.join(LINE_SETTINGS)}")
-    if "prompt" not in entries:
-        raise ValueError("it has no prompt")
+        if name not in ENTRIES:
+            raise ValueError(f"{name!r:.80} is unknown, expected {', '.join(ENTRIES)}")
     return entries
 
 
@@ -138,18 +119,14 @@ def _seeds(line: PromptLine, count: int) -> tuple[int, ...]:
 
 
 def _settings(
-    line: PromptLine, folder: Path, base: Settings, sources: Sources, factor: int
+    line: PromptLine, folder: Path, base: Settings, sources: Sources
 ) -> tuple[Settings, Sources]:
     own = {name: value for name, value in line.entries.items() if name != "count"}
     try:
         settings = decode(Settings, {**asdict(base), **own}, "settings")
         files = {name: own[name] for name in ("image", "mask_image") if name in own}
-        sources = replace(
-            sources, **{name: _beside(folder, name, path) for name, path in files.items()}
-        )
-        if "image" in files:
-            settings = sources.sized(settings, factor, own)
-        return sources.traced(settings), sources
+        beside = {name: _beside(folder, name, path) for name, path in files.items()}
+        return settings, replace(sources, **beside)
     except ValueError as error:
         raise InvalidInputError(f"{line.origin}: {str(error).rstrip('.')}.") from None
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from trt_pipeline import arguments
 from trt_pipeline.durable import naming
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pictures.metadata import XMP, PictureFormat, Settings, exif, png_chunks
+from trt_pipeline.pictures.metadata import XMP, PictureFormat, exif, png_chunks
+from trt_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,12 +7,13 @@ the mark as XMP.
 import json
 import os
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from trt_pipeline.bundle.decoding import decode, strict_json
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.settings import Settings
 from trt_pipeline.version import package_version
 
 if TYPE_CHECKING:
@@ -33,6 +34,18 @@ IMAGE_DESCRIPTION, SOFTWARE, EXIF_IFD, USER_COMMENT = 0x010E, 0x0131, 0x8769, 0x
 """EXIF tags."""
 ASCII, UNICODE = b"ASCII\0\0\0", b"UNICODE\0"
 """Character codes that a UserComment begins with."""
+
+NEEDED = (
+    "model",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "eta",
+    "height",
+    "width",
+    "sampler",
+)
+"""Entries that every picture has: with those left out, it may not be the same again."""
 
 UNREADABLE = (
     OSError,
@@ -58,46 +71,13 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 """Says in IPTC's words that a picture was made by a trained model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that makes this picture again; an entry with a default may be missing."""
-
-    prompt: str
-    seed: int
-    num_inference_steps: int
-    guidance_scale: float
-    eta: float
-    height: int
-    """Pixels."""
-    width: int
-    """Pixels."""
-    model: str
-    """The bundle's model name."""
-    negative_prompt: str = ""
-    sampler: str = "ddim"
-    schedule: str = "published"
-    timestep_spacing: str | None = None
-    """None is the bundle's own."""
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """The part of the steps that is guided."""
-    image: str | None = None
-    """sha256 of the file that the picture begins with, if any."""
-    mask_image: str | None = None
-    """sha256 of the file that says where it is painted anew."""
-    strength: float | None = None
-    vae_tile_size: int | None = None
-    """Pixels."""
-    cache_interval: int = 1
-    """The whole denoiser runs in every so-manyth step."""
-
-
 def settings_json(settings: Settings, kind: PictureFormat) -> str:
     """Settings as ASCII JSON; InvalidInputError if they are too long for a format."""
     text = json.dumps(asdict(settings))
-    most = MAX_SETTINGS_BYTES
+    limit = MAX_SETTINGS_BYTES
     if kind == "jpeg":
-        most = MAX_EXIF_BYTES - len(settings.prompt.encode())
-    if len(text) > most:
+        limit = MAX_EXIF_BYTES - len(settings.prompt.encode())
+    if len(text) > limit:
         raise InvalidInputError(
             f"the settings take {len(text)} bytes, more than a {kind} picture can carry. "
             "Shorten the prompt" + (", or write a PNG." if kind == "jpeg" else ".")
@@ -148,6 +128,9 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         settings = decode(Settings, strict_json(text), "settings")
     except ValueError as error:
         raise InvalidInputError(f"{path}: {error}.") from None
+    for name in NEEDED:
+        if getattr(settings, name) is None:
+            raise InvalidInputError(f"{path}: settings.{name} is missing.")
     if size != (settings.width, settings.height):
         raise InvalidInputError(
             f"{path} is {size[0]} × {size[1]} pixels, but its settings are those of a picture of "
@@ -167,7 +150,7 @@ def _read_text(path: Path) -> tuple[str | None, tuple[int, int]]:
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: {error}") from None
         except UnidentifiedImageError:
-            raise InvalidInputError(f"{path} is no PNG, WebP or JPEG.") from None
+            raise InvalidInputError(f"{path} is not a PNG, WebP or JPEG.") from None
         except UNREADABLE as error:
             raise InvalidInputError(f"{path} is damaged ({error}).") from None
         except Image.DecompressionBombError as error:

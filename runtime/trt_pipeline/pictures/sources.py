@@ -1,13 +1,11 @@
 """Sources: the picture files that pictures begin with, and their trace in the settings."""
 
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trt_pipeline.bundle import file_sha256
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pictures.image_inputs import common_size, open_picture
-from trt_pipeline.pictures.metadata import Settings
+from trt_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +14,6 @@ class Sources:
 
     image: Path | None = None
     mask_image: Path | None = None
-
-    def sized(self, settings: Settings, factor: int, given: Container[str]) -> Settings:
-        """The settings with the image's height and width, where they are not among those given.
-
-        factor: what they are multiples of. InvalidInputError if the image cannot be read.
-        """
-        if self.image is None:
-            return settings
-        height, width = common_size([open_picture("image", self.image)], factor)
-        return replace(
-            settings,
-            height=settings.height if "height" in given else height,
-            width=settings.width if "width" in given else width,
-        )
 
     def traced(self, settings: Settings) -> Settings:
         """The settings with these files' sha256; InvalidInputError if one cannot be read."""

@@ -1,4 +1,4 @@
-"""A cache that forgets what was not used for longest."""
+"""A cache that forgets what was used least recently."""
 
 from collections import OrderedDict
 from collections.abc import Callable

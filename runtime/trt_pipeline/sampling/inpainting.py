@@ -1,4 +1,4 @@
-"""Inpainting: what stays of a picture while the rest is painted anew, and the seam between them."""
+"""Inpainting: what stays of a picture while the rest is repainted, and the seam between them."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,17 +12,17 @@ Float32s: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownLatents:
-    """The part of the latents that a step must not change."""
+    """The part of a sample's latents that a step must not change."""
 
     latents: Float32s
-    """[B, C, h, w], of the given pictures, without noise."""
+    """[C, h, w], of the given picture, without noise."""
     noise: Float32s
-    """[B, C, h, w], the noise that denoising began with."""
+    """[C, h, w], the noise that denoising began with."""
     kept: Mask
-    """[B, 1, h, w], where the given picture stays."""
+    """[1, h, w], where the given picture stays."""
 
     def restore(self, latents: Float32s, alpha: np.float32) -> Float32s:
-        """The latents [B, C, h, w] with the known part at their noise level ᾱ.
+        """The latents [C, h, w] with the known part at their noise level ᾱ.
 
         RePaint, arXiv:2201.09865, eq. 8, with one noise for all steps, as diffusers has it.
         """
@@ -36,29 +36,27 @@ def noised(latents: Float32s, noise: Float32s, alpha: np.float32) -> Float32s:
 
 
 def kept_latents(repainted: Mask, factor: int) -> Mask:
-    """[B, 1, h, w]: latents stay only where none of their pixels [B, H, W] is painted anew."""
-    batch, height, width = repainted.shape
-    cells = repainted.reshape(batch, height // factor, factor, width // factor, factor)
-    kept: Mask = ~np.any(cells, axis=(2, 4))
-    return kept[:, None]
+    """[1, h, w]: latents stay only where none of their pixels [H, W] is repainted."""
+    height, width = repainted.shape
+    cells = repainted.reshape(height // factor, factor, width // factor, factor)
+    kept: Mask = ~np.any(cells, axis=(1, 3))
+    return kept[None]
 
 
 def paste(
     painted: NDArray[np.uint8], given: NDArray[np.uint8], repainted: Mask
 ) -> NDArray[np.uint8]:
-    """Both pictures [B, H, W, 3] as one: given pixels stay exactly, painted ones meet them.
+    """Both pictures [H, W, 3] as one: given pixels stay exactly, painted ones meet them.
 
     The difference of the two along the border is spread smoothly over the painted part and taken
     off it, as in seamless cloning (Pérez et al. 2003).
     """
-    difference = given.astype(np.float32) - painted
+    if repainted.all():
+        return painted
     merged = given.copy()
-    for image, mask, offset, out in zip(painted, repainted, difference, merged, strict=True):
-        if mask.all():
-            out[:] = image
-        elif mask.any():
-            smooth = _spread(offset, ~mask)
-            out[mask] = (image + smooth).round().clip(0, 255).astype(np.uint8)[mask]
+    if repainted.any():
+        smooth = _spread(given.astype(np.float32) - painted, ~repainted)
+        merged[repainted] = (painted + smooth).round().clip(0, 255).astype(np.uint8)[repainted]
     return merged
 
 

@@ -14,11 +14,12 @@ Shape: TypeAlias = tuple[int, ...]
 Float32s: TypeAlias = NDArray[np.float32]
 
 MAX_SEED = 2**64 - 1
+NOTHING: Float32s = np.empty(0, np.float32)
 
 
 @runtime_checkable
 class NoiseStream(Protocol):
-    """Where a call takes its noise from: the latents first, then a draw a step if needed."""
+    """Where samples take their noise from: the latents first, then a draw a step if needed."""
 
     def draw(self, shape: Shape) -> Float32s:
         """The stream's next standard normal numbers, [B, C, h, w]."""
@@ -115,16 +116,44 @@ def _box_muller_16(uniform: Float32s) -> Float32s:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
 
 
-class PerSample:
-    """One stream for each sample of a batch, so that no sample's noise depends on the others."""
+class SharedNoise:
+    """One stream that a batch draws from: each draw is [B, ...], and each sample takes its part.
 
-    def __init__(self, streams: Sequence[NoiseStream]) -> None:
-        """streams: one a sample, in order."""
-        self._streams = streams
+    Samples may be at different draws; a draw is kept until all of them took their part of it.
+    """
+
+    def __init__(self, stream: NoiseStream, batch: int) -> None:
+        """batch: the number of samples, B."""
+        self._stream = stream
+        self._batch = batch
+        self._drawn: list[Float32s] = []
+        self._taken: list[int] = []
+
+    def part(self, draw: int, sample: int, shape: Shape) -> Float32s:
+        """A sample's part, of this shape, of the draw of this number."""
+        while len(self._drawn) <= draw:
+            self._drawn.append(self._stream.draw((self._batch, *shape[1:])))
+            self._taken.append(0)
+        part = self._drawn[draw][sample : sample + 1]
+        self._taken[draw] += 1
+        if self._taken[draw] == self._batch:
+            self._drawn[draw] = NOTHING
+        return part
+
+
+class SampleOfShared:
+    """One sample's part of a stream that a batch shares."""
+
+    def __init__(self, shared: SharedNoise, sample: int) -> None:
+        """sample: its number in the batch."""
+        self._shared = shared
+        self._sample = sample
+        self._draws = 0
 
     def draw(self, shape: Shape) -> Float32s:
-        """[B, ...] with sample b drawn from stream b."""
-        return np.concatenate([stream.draw((1, *shape[1:])) for stream in self._streams])
+        """The stream's next numbers for this sample, [1, ...]."""
+        self._draws += 1
+        return self._shared.part(self._draws - 1, self._sample, shape)
 
 
 def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]:
@@ -142,13 +171,14 @@ def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]
     return tuple(range(first, first + batch))
 
 
-def given_stream(generator: object, batch: int) -> NoiseStream:
-    """The stream of a `generator` argument: one for the whole batch or a list, one a sample."""
+def given_streams(generator: object, batch: int) -> list[NoiseStream]:
+    """A stream for each sample, of a `generator` argument: a stream for all, or a list of them."""
     if isinstance(generator, list | tuple):
         if len(generator) != batch:
             raise InvalidInputError(f"generator has {len(generator)} entries for {batch} images.")
-        return PerSample([_checked_stream(one) for one in generator])
-    return _checked_stream(generator)
+        return [_checked_stream(one) for one in generator]
+    shared = SharedNoise(_checked_stream(generator), batch)
+    return [SampleOfShared(shared, sample) for sample in range(batch)]
 
 
 def _checked_stream(generator: object) -> NoiseStream:

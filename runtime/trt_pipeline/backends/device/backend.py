@@ -68,10 +68,10 @@ class DeviceBackend(Closing):
         """LoopBackend.denoise: nothing waits for the device until the last step is done."""
         graph = self.graph("denoiser")
         graphs = [graph] if cache_interval == 1 else [graph, self.graph("cached_denoiser")]
-        steps, batch = len(coefficients), len(latents)
+        steps = len(coefficients)
         own: dict[str, NDArray[Any]] = {
-            "time_embeds": np.repeat(time_embeds[:, None], batch, axis=1),
-            "coefficients": np.repeat(coefficients[:, None], batch, axis=1),
+            "time_embeds": time_embeds,
+            "coefficients": coefficients,
         }
         fixed = dict(constants)
         if noise is None:

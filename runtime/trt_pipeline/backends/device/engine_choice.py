@@ -104,10 +104,10 @@ def check_profile(graph: str, key: EngineKey, tensors: Mapping[str, Tensor]) -> 
     """InvalidInputError for an input whose shape the engine was not built for."""
     for name, allowed in key.profile.items():
         shape = tensors[name].shape
-        ends = zip(allowed.least, shape, allowed.most, strict=True)
+        ends = zip(allowed.min, shape, allowed.max, strict=True)
         if not all(low <= size <= high for low, size, high in ends):
             raise InvalidInputError(
-                f"{graph}: {name} has shape {shape}, but this engine takes {allowed.least} to "
-                f"{allowed.most}. Build engines with other --max-batch, --heights or --widths, or "
+                f"{graph}: {name} has shape {shape}, but this engine takes {allowed.min} to "
+                f"{allowed.max}. Build engines with other --max-batch, --heights or --widths, or "
                 "choose another backend."
             )

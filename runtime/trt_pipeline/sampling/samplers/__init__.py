@@ -33,6 +33,8 @@ __all__ = [
 class Sampler(Protocol):
     """Makes a table; the first `start` of its steps are left out, as if the rest were all."""
 
+    __name__: str
+
     def __call__(
         self, schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0
     ) -> SamplerTable: ...

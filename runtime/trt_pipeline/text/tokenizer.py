@@ -14,8 +14,8 @@ from trt_pipeline.errors import BundleError
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_VOCABULARY_BYTES = 16 * 2**20
 """BERT's largest vocabulary, of 120,000 tokens, takes 1 MB."""
-SHOWN = 80
-"""Characters of cut-off text that a warning shows."""
+QUOTED = 80
+"""Characters of cut-off text that a warning quotes."""
 
 
 class PromptTruncatedWarning(UserWarning):
@@ -25,12 +25,12 @@ class PromptTruncatedWarning(UserWarning):
 class Tokenizer:
     """Tokenizes prompts as the text encoder was trained; safe to share between threads."""
 
-    def __init__(self, vocab: Path, spec: TokenizerSpec) -> None:
-        """vocab: a file with one token a line. BundleError if it can't serve a BERT tokenizer."""
+    def __init__(self, folder: Path, spec: TokenizerSpec) -> None:
+        """folder: the bundle's. BundleError for a vocabulary without BERT's special tokens."""
         from tokenizers import AddedToken, models, normalizers, pre_tokenizers
         from tokenizers import Tokenizer as Engine
 
-        ids = read_vocabulary(vocab)
+        ids = read_vocabulary(folder / spec.files["vocab"])
         self.max_length = spec.max_length
         self._pad, self._start, self._end = (ids[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
         self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]"))
@@ -63,9 +63,9 @@ class Tokenizer:
 
 
 def _warn_cut(rest: str, max_length: int) -> None:
-    shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
+    quoted = rest if len(rest) <= QUOTED else f"{rest[:QUOTED]}…"
     warnings.warn(
-        f"the model reads {max_length} tokens of a prompt; cut off: {shown!r}",
+        f"the model reads {max_length} tokens of a prompt; cut off: {quoted!r}",
         PromptTruncatedWarning,
         stacklevel=_levels_to_the_user(),
     )
@@ -81,15 +81,19 @@ def _levels_to_the_user() -> int:
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """Token → id; BundleError for a file that can't serve a BERT tokenizer."""
+    """Token → id; BundleError for a file without BERT's special tokens."""
     try:
         if path.stat().st_size > MAX_VOCABULARY_BYTES:
-            raise BundleError(f"{path} is larger than {MAX_VOCABULARY_BYTES} bytes: no vocabulary.")
+            raise BundleError(
+                f"{path} is larger than {MAX_VOCABULARY_BYTES} bytes, too large for a vocabulary."
+            )
         with path.open(encoding="utf-8") as lines:
             ids = {line.rstrip("\n"): number for number, line in enumerate(lines)}
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} is no vocabulary: {error}.") from None
+        raise BundleError(f"{path} cannot be read as a vocabulary: {error}.") from None
     missing = [token for token in SPECIAL if token not in ids]
     if missing:
-        raise BundleError(f"{path} lacks {', '.join(missing)}: no vocabulary of a BERT tokenizer.")
+        raise BundleError(
+            f"{path} lacks {', '.join(missing)}, which a BERT tokenizer needs. Export again."
+        )
     return ids

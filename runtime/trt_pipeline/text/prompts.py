@@ -11,9 +11,7 @@ Mixture: TypeAlias = Sequence[tuple[str, float]]
 Prompt: TypeAlias = str | Mixture
 
 SUM_TOLERANCE = 1e-6
-MAX_TEXT = 2**17
-"""Characters; a text encoder reads some 77 words."""
-MOST_WEIGHT = 1e6
+MAX_WEIGHT = 1e6
 """Largest weight either way; far beyond any use, well within float32."""
 
 
@@ -40,13 +38,13 @@ def as_negatives(negative_prompt: object, count: int, copies: int = 1) -> list[s
     copies: pictures of each prompt, for a list with one a prompt.
     """
     if negative_prompt is None or isinstance(negative_prompt, str):
-        return [_checked_text("negative_prompt", negative_prompt or "")] * count
+        return [arguments.text("negative_prompt", negative_prompt or "")] * count
     if not isinstance(negative_prompt, list | tuple):
         raise InvalidInputError(
             "negative_prompt must be a string or a list of strings, "
             f"got {arguments.quoted(negative_prompt)}."
         )
-    texts = [_checked_text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
+    texts = [arguments.text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
     return arguments.per_picture("negative_prompt", texts, count, copies)
 
 
@@ -57,11 +55,11 @@ def _as_mixture(index: int, prompt: object) -> Mixture:
             f"weight, got {arguments.quoted(prompt)}."
         )
     if not _is_pairs(prompt):
-        return [(_checked_text(f"prompt {index}", prompt), 1.0)]
+        return [(arguments.text(f"prompt {index}", prompt), 1.0)]
     mixture = [
         (
-            _checked_text(f"prompt {index}", text),
-            arguments.real(f"prompt {index}: weight", weight, -MOST_WEIGHT, MOST_WEIGHT),
+            arguments.text(f"prompt {index}", text),
+            arguments.real(f"prompt {index}: weight", weight, -MAX_WEIGHT, MAX_WEIGHT),
         )
         for text, weight in prompt
     ]
@@ -76,20 +74,3 @@ def _is_pairs(prompt: object) -> TypeGuard[Sequence[tuple[object, object]]]:
         isinstance(pair, tuple) and len(pair) == 2 and not isinstance(pair[1], str)
         for pair in prompt
     )
-
-
-def _checked_text(name: str, text: object) -> str:
-    if not isinstance(text, str):
-        raise InvalidInputError(f"{name} must be a string, got {type(text).__name__} {text!r:.80}.")
-    if len(text) > MAX_TEXT:
-        raise InvalidInputError(
-            f"{name} has {len(text)} characters, expected at most {MAX_TEXT}. Shorten it."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"{name} holds {text[error.start]!r} at position {error.start}, half of a "
-            "surrogate pair: no valid Unicode. Read the text with its true encoding."
-        ) from None
-    return text

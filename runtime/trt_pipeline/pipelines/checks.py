@@ -1,0 +1,299 @@
+"""Check: what a call asks for, and whether the bundle can do it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trt_pipeline import arguments
+from trt_pipeline.bundle import Bundle
+from trt_pipeline.bundle.capabilities import (
+    begins_with_pictures,
+    embeds_guidance,
+    enlarges,
+    takes_prompts,
+)
+from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.pipelines.images_in import image_count, image_pixels, opened_images
+from trt_pipeline.pipelines.request import CancelToken, OutputType, ProgressBar, Request
+from trt_pipeline.pipelines.sizes import sized
+from trt_pipeline.sampling.guidance import guided_steps
+from trt_pipeline.sampling.noise import NoiseStream, SeedNoise, given_streams, image_seeds
+from trt_pipeline.sampling.samplers import SamplerTable, sampler_table
+from trt_pipeline.sampling.schedule import choose_schedule
+from trt_pipeline.settings import SETTINGS, Settings
+from trt_pipeline.text.prompts import Mixture, as_mixtures, as_negatives
+
+OUTPUT_TYPES = ("pil", "np", "latent")
+STRENGTH = 0.8
+"""Part of the steps that an image goes through where `strength` is not given, as in diffusers."""
+MIN_TILE = 8
+"""Smallest side of a tile in latents; a smaller one would show little but its seams."""
+MAX_IMAGES = 10_000
+"""Pictures of a prompt."""
+OF_PROMPTS = ("prompt", "negative_prompt", "guidance_scale", "guidance_interval")
+OF_GUIDANCE_ROWS = ("negative_prompt", "guidance_interval")
+OF_IMAGES = ("image", "strength", "mask_image")
+PLAIN_TEXT: Mixture = [("", 1.0)]
+"""What a picture of a model without prompts shows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What one picture of a call has for itself."""
+
+    mixture: Mixture
+    negative: str
+    scale: float
+    """Of guidance."""
+    noise: NoiseStream
+    seed: int | None
+    """None if a generator gives the noise."""
+    latents: NDArray[np.float32] | None
+    """[C, h, w], the starting noise, if it was given."""
+    image: NDArray[np.uint8] | None
+    """[H, W, 3], what the picture begins with; [h, w, 3] if it is to be enlarged."""
+    repainted: NDArray[np.bool_] | None
+    """[H, W], where the image is painted again; None is everywhere."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A call that the bundle can do: B pictures."""
+
+    settings: Settings
+    """Those that all pictures share, with the bundle's own where the request has none."""
+    pictures: Sequence[Picture]
+    shape: tuple[int, int, int]
+    """Of each picture's latents, [C, h, w]."""
+    table: SamplerTable
+    guided: Sequence[bool]
+    """Whether each step is guided."""
+    from_noise: bool
+    """Whether denoising begins with nothing but noise."""
+    tile: int | None
+    """Side of the decoder's tiles in latents."""
+    output_type: OutputType
+    callback: Callable[..., Any] | None
+    cancel: CancelToken | None
+    progress_bar: ProgressBar | None
+
+
+def check(bundle: Bundle, request: Request) -> Call:
+    """What a request asks of a bundle, before any graph runs.
+
+    InvalidInputError names the argument, its value and what is allowed.
+    """
+    _refuse_what_does_not_apply(bundle, request)
+    settings = _with_defaults(bundle, _shared(request))
+    copies = arguments.integer(
+        "num_images_per_prompt", request.num_images_per_prompt, 1, MAX_IMAGES
+    )
+    mixtures = _mixtures(bundle, request, copies)
+    count = len(mixtures)
+    opened = opened_images(request, count, copies)
+    shape, settings = sized(bundle, settings, [image for image, _ in opened])
+    skipped = _skipped_steps(settings, bool(opened) and not enlarges(bundle), request)
+    table = _table(bundle, settings, skipped)
+    noise, seeds = _noise(request, count)
+    starts = _starts(request.latents, (count, *shape))
+    images = image_pixels(bundle, opened, shape) or [(None, None)] * count
+    negatives = as_negatives(request.negative_prompt, count, copies)
+    scales = _scales(bundle, request, count, copies)
+    _check_output(request)
+    return Call(
+        settings=settings,
+        pictures=[
+            Picture(*shown, *drawn, *seen)
+            for shown, drawn, seen in zip(
+                zip(mixtures, negatives, scales, strict=True),
+                zip(noise, seeds, starts, strict=True),
+                images,
+                strict=True,
+            )
+        ],
+        shape=shape,
+        table=table,
+        guided=guided_steps(settings.guidance_interval, len(table.timesteps)),
+        from_noise=not opened
+        or enlarges(bundle)
+        or (request.mask_image is not None and skipped == 0),
+        tile=_tile(settings.vae_tile_size, bundle.model.vae_scale_factor),
+        output_type=request.output_type,
+        callback=request.callback_on_step_end,
+        cancel=request.cancel,
+        progress_bar=request.progress_bar,
+    )
+
+
+def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
+    """InvalidInputError for an argument that this bundle's model has no use for."""
+    refused: dict[str, str] = {}
+    if not takes_prompts(bundle):
+        refused |= dict.fromkeys(OF_PROMPTS, "this model makes pictures without prompts")
+    if embeds_guidance(bundle):
+        refused |= dict.fromkeys(OF_GUIDANCE_ROWS, "this model has guidance built in")
+    if enlarges(bundle):
+        refused |= dict.fromkeys(OF_IMAGES[1:], "this model enlarges an image by its own factor")
+    elif not begins_with_pictures(bundle):
+        refused |= dict.fromkeys(OF_IMAGES, "this bundle has no encoder for pictures")
+    if "cached_denoiser" not in bundle.graphs:
+        refused["cache_interval"] = "this bundle has no cached_denoiser"
+    for name, reason in refused.items():
+        value = getattr(request, name)
+        if not _is_left_out(name, value):
+            raise InvalidInputError(f"{name} is {arguments.quoted(value)}, but {reason}.")
+
+
+def _is_left_out(name: str, value: object) -> bool:
+    if name == "guidance_scale":
+        return value is None or (isinstance(value, int | float) and value == 1)
+    plain = SETTINGS[name].default
+    return value is None or (type(value) is type(plain) and value == plain)
+
+
+def _shared(request: Request) -> Settings:
+    """The settings that all pictures of a call share, checked one by one."""
+    shared = [row for row in SETTINGS.values() if row.scope == "call"]
+    return Settings(**{row.name: row.checked(getattr(request, row.name)) for row in shared})
+
+
+def _with_defaults(bundle: Bundle, settings: Settings) -> Settings:
+    """The bundle's own where there is no value. Its eta is its own sampler's."""
+    own = bundle.defaults
+    sampler = settings.sampler or own.sampler
+    eta = own.eta if sampler == own.sampler else 0.0
+    return replace(
+        settings,
+        sampler=sampler,
+        eta=eta if settings.eta is None else settings.eta,
+        num_inference_steps=settings.num_inference_steps or own.num_inference_steps,
+    )
+
+
+def _mixtures(bundle: Bundle, request: Request, copies: int) -> list[Mixture]:
+    """What each picture shows."""
+    if takes_prompts(bundle):
+        if request.prompt is None:
+            raise InvalidInputError("prompt is missing; this model makes pictures of prompts.")
+        mixtures = as_mixtures(request.prompt)
+    elif enlarges(bundle):
+        mixtures = [PLAIN_TEXT] * image_count(request.image)
+    else:
+        mixtures = [PLAIN_TEXT]
+    return [mixture for mixture in mixtures for _ in range(copies)]
+
+
+def _skipped_steps(settings: Settings, has_image: bool, request: Request) -> int:
+    """How many of the first steps an image leaves out, as diffusers counts them."""
+    if not has_image:
+        return 0
+    if request.latents is not None:
+        raise InvalidInputError("latents and image both say what to begin with; give one.")
+    steps = settings.num_inference_steps or 1
+    default = STRENGTH if request.mask_image is None else 1.0
+    strength = default if settings.strength is None else settings.strength
+    left = min(int(steps * strength), steps)
+    if left < 1:
+        raise InvalidInputError(
+            f"strength {strength:g} of {steps} steps leaves none; use at least {1 / steps:g}."
+        )
+    return steps - left
+
+
+def _table(bundle: Bundle, settings: Settings, skipped: int) -> SamplerTable:
+    schedule = choose_schedule(bundle.schedule, settings.schedule, settings.timestep_spacing)
+    return sampler_table(
+        settings.sampler or bundle.defaults.sampler,
+        schedule,
+        settings.num_inference_steps or bundle.defaults.num_inference_steps,
+        settings.eta or 0.0,
+        start=skipped,
+    )
+
+
+def _noise(
+    request: Request, count: int
+) -> tuple[Sequence[NoiseStream], Sequence[int] | Sequence[None]]:
+    """A stream and a seed for each picture; no seeds if a generator gives the noise."""
+    if request.generator is None:
+        seeds = image_seeds(request.seed, count)
+        return [SeedNoise(seed) for seed in seeds], seeds
+    if request.seed is not None:
+        raise InvalidInputError("seed and generator both say where noise comes from; give one.")
+    return given_streams(request.generator, count), [None] * count
+
+
+def _scales(bundle: Bundle, request: Request, count: int, copies: int) -> Sequence[float]:
+    """The guidance scale of each picture."""
+    given, row = request.guidance_scale, SETTINGS["guidance_scale"]
+    if not takes_prompts(bundle):
+        return [1.0] * count
+    if arguments.is_list(given):
+        scales = arguments.per_picture(
+            "guidance_scale", [row.checked(scale) for scale in given], count, copies
+        )
+    else:
+        scales = [row.checked(given)] * count
+    own = bundle.defaults.guidance_scale
+    return [own if scale is None else scale for scale in scales]
+
+
+def _starts(
+    latents: ArrayLike | None, shape: tuple[int, ...]
+) -> "Sequence[NDArray[np.float32] | None]":
+    """The starting noise of each picture, if it was given."""
+    return [None] * shape[0] if latents is None else [*checked_latents(latents, shape)]
+
+
+def checked_latents(latents: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Latents as float32; InvalidInputError unless they are finite and of this shape."""
+    try:
+        given = np.asarray(latents)
+        with np.errstate(over="ignore"):
+            array = given.astype(np.float32, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise InvalidInputError(f"latents must be an array of numbers: {reason}.") from None
+    if array.shape != shape:
+        raise InvalidInputError(f"latents have shape {array.shape}, expected {shape}.")
+    if not np.isfinite(array).all():
+        raise InvalidInputError("latents hold numbers that are NaN or infinite in float32.")
+    return array
+
+
+def _check_output(request: Request) -> None:
+    """InvalidInputError for what a call cannot give, or cannot report to."""
+    if request.output_type not in OUTPUT_TYPES:
+        raise InvalidInputError(
+            f"output_type must be one of {', '.join(OUTPUT_TYPES)}, "
+            f"got {arguments.quoted(request.output_type)}."
+        )
+    callback, cancel, bar = request.callback_on_step_end, request.cancel, request.progress_bar
+    if not (callback is None or callable(callback)):
+        raise InvalidInputError(
+            f"callback_on_step_end must be a function, got {arguments.quoted(callback)}."
+        )
+    if not (cancel is None or callable(getattr(cancel, "is_set", None))):
+        raise InvalidInputError(
+            f"cancel must have is_set(), as threading.Event does, got {arguments.quoted(cancel)}."
+        )
+    if not (bar is None or isinstance(bar, bool) or callable(bar)):
+        raise InvalidInputError(
+            "progress_bar must be True, False or a function that wraps a range, "
+            f"got {arguments.quoted(bar)}."
+        )
+
+
+def _tile(vae_tile_size: int | None, factor: int) -> int | None:
+    if vae_tile_size is None:
+        return None
+    smallest = MIN_TILE * factor
+    if vae_tile_size % factor or vae_tile_size < smallest:
+        raise InvalidInputError(
+            f"vae_tile_size must be a multiple of {factor}, and at least {smallest}, "
+            f"got {vae_tile_size}."
+        )
+    return vae_tile_size // factor

@@ -1,0 +1,67 @@
+"""Graphs: a bundle's graphs on a backend, as the parts of a call run them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trt_pipeline.backends import Backend, CompiledGraph, Graph
+from trt_pipeline.bundle import Bundle, verify_files
+from trt_pipeline.bundle.capabilities import ALWAYS, check_graphs, takes_prompts
+from trt_pipeline.pictures.tiling import decode_in_tiles
+
+
+class Graphs:
+    """A bundle and the backend that runs it. Graphs that not every call needs open when used."""
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        """Opens what every call runs, while the hashes just checked still hold."""
+        check_graphs(bundle)
+        self.bundle = bundle
+        self.backend = backend
+        for name in (*ALWAYS, "text_encoder") if takes_prompts(bundle) else ALWAYS:
+            backend.graph(name)
+        self._checked_later: set[str] = set()
+
+    def run(self, name: str, **tensors: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Outputs of a graph that every call runs."""
+        return self.backend.graph(name).run(tensors)
+
+    def opened_later(self, name: str) -> Graph:
+        """A graph that is opened when first used, long after the bundle's hashes were checked."""
+        if name not in self._checked_later:
+            spec = self.bundle.graph(name, self.backend.precision)
+            files = {file: self.bundle.files[file] for file in (spec.path, spec.weights)}
+            verify_files(self.bundle.path, files, hashes=True)
+            self._checked_later.add(name)
+        return self.backend.graph(name)
+
+    def prepare(self, name: str, sizes: Mapping[str, int]) -> None:
+        """Begin to compile a graph for these sizes, where the backend compiles."""
+        graph = self.backend.graph(name)
+        if isinstance(graph, CompiledGraph):
+            graph.prepare(sizes)
+
+    def split(self, count: int) -> list[slice]:
+        """Places of consecutive samples, as many at a time as the bundle allows."""
+        size = self.bundle.limits.batch[1]
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Latents [B, C, h, w] of pictures [B, H, W, 3]: the mean of each one's distribution."""
+        graph = self.opened_later("encoder")
+        parts = [pixels[place] for place in self.split(len(pixels))]
+        return np.concatenate([graph.run({"image": part})["latents_mean"] for part in parts])
+
+    def decode(self, latents: NDArray[np.float32], tile: int | None) -> NDArray[np.uint8]:
+        """Pixels [B, H, W, 3] of latents [B, C, h, w]. tile: side of tiles in latents."""
+        factor = self.bundle.model.vae_scale_factor
+        parts = [latents[place] for place in self.split(len(latents))]
+        if tile is None:
+            return np.concatenate([self._decode(part) for part in parts])
+        return np.concatenate([decode_in_tiles(self._decode, part, tile, factor) for part in parts])
+
+    def _decode(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = self.run("decoder", latents=latents)["image"]
+        return pixels
