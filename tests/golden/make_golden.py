@@ -44,12 +44,13 @@ from trt_pipeline.bundle.signatures import check_signature
 from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.pictures.previews import preview_pixels
 from trt_pipeline.pictures.tiling import decode_in_tiles
-from trt_pipeline.pipelines.tokenizer import Tokenizer
 from trt_pipeline.sampling.guidance import guide, guided_steps
 from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samples import Rows, join
 from trt_pipeline.sampling.schedule import choose_schedule
+from trt_pipeline.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 VOCABULARY = HERE / "vocab.txt"
@@ -112,7 +113,7 @@ def tokenizer_cases() -> Iterator[dict[str, Any]]:
     """Texts and their ids under every choice of rules."""
     for lowercase, accents, chinese in product((True, False), (None, True, False), (True, False)):
         spec = wordpiece(lowercase, accents, chinese)
-        tokenizer = Tokenizer(VOCABULARY, spec)
+        tokenizer = Tokenizer(HERE, spec)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ids = tokenizer.encode(TEXTS)
@@ -137,7 +138,7 @@ def wordpiece(
 
 def cut_off() -> list[str | None]:
     """What the warning about each text says, under the usual rules."""
-    tokenizer = Tokenizer(VOCABULARY, wordpiece())
+    tokenizer = Tokenizer(HERE, wordpiece())
     texts: list[str | None] = []
     for text in TEXTS:
         with warnings.catch_warnings(record=True) as caught:
@@ -267,15 +268,17 @@ def guidance() -> dict[str, Any]:
     ]
     matrices = []
     for mixtures, negatives, scales in cases:
-        made = guide(mixtures, negatives, scales)
+        made = [guide(*one) for one in zip(mixtures, negatives, scales, strict=True)]
+        weights = [[weight for _, weight in texts] for texts in made]
+        joined = join(tuple(Rows(np.array(row, np.float32), {}) for row in weights)).tensors
         matrices.append(
             {
                 "mixtures": mixtures,
                 "negatives": negatives,
                 "scales": scales,
-                "rows": made.rows.tolist(),
-                "matrix": [_numbers(row) for row in made.matrix],
-                "texts": made.texts,
+                "rows": joined["rows"].tolist(),
+                "matrix": [_numbers(row) for row in joined["guidance"]],
+                "texts": [text for texts in made for text, _ in texts],
             }
         )
     intervals = [((0.0, 1.0), 5), ((0.2, 0.8), 10), ((0.3, 0.3), 4), ((0.0, 0.5), 7)]
@@ -297,24 +300,27 @@ def _inpainted(batch: int, height: int, width: int, factor: int) -> dict[str, An
     repainted = np.zeros((batch, height, width), np.bool_)
     repainted[:, height // 3 : height - 1, 1 : width // 2] = True
     repainted[1:] = True
-    kept = kept_latents(repainted, factor)
+    kept = [kept_latents(mask, factor) for mask in repainted]
     shape = (batch, 2, height // factor, width // factor)
     clean, noise, latents = rng.standard_normal((3, *shape), np.float32)
-    known = KnownLatents(clean, noise, kept)
+    known = [KnownLatents(*one) for one in zip(clean, noise, kept, strict=True)]
+    merged = [paste(*one) for one in zip(painted, given, repainted, strict=True)]
+    alpha = np.float32(0.36)
+    restored = [one.restore(start, alpha) for one, start in zip(known, latents, strict=True)]
     return {
         "shape": (batch, height, width),
         "factor": factor,
         "painted": painted.ravel().tolist(),
         "given": given.ravel().tolist(),
         "repainted": repainted.astype(int).ravel().tolist(),
-        "merged": paste(painted, given, repainted).ravel().tolist(),
-        "kept": kept.astype(int).ravel().tolist(),
+        "merged": np.stack(merged).ravel().tolist(),
+        "kept": np.stack(kept).astype(int).ravel().tolist(),
         "latents_shape": shape,
         "clean": _numbers(clean),
         "noise": _numbers(noise),
         "latents": _numbers(latents),
         "alpha": 0.36,
-        "restored": _numbers(known.restore(latents, np.float32(0.36))),
+        "restored": _numbers(np.stack(restored)),
     }
 
 

@@ -50,37 +50,55 @@ Conditioning::Conditioning(const Bundle& bundle, Backend& backend)
       contexts_(context_cache_bytes),
       times_(time_cache_bytes) {}
 
-Parts Conditioning::parts(const Plan& plan, bool guided, const OnPart& on_part) {
-  const auto most = static_cast<std::size_t>(bundle_.manifest.limits.batch[1]);
-  const auto all = guided ? plan.scales : std::vector<double>(plan.count(), 1.0);
-  Parts parts;
-  for (std::size_t start = 0; start < plan.count(); start += most) {
-    Part& part = parts.emplace_back(Part{start, std::min(most, plan.count() - start), {}, {}});
-    const auto scales = slice(all, start, part.count);
-    Guidance made = guidance(plan, part, scales);
-    const auto rows = made.rows.as<std::int32_t>();
-    on_part(part.count, rows.size());
-    if (text_encoder_) part.constants.emplace("context_kv", context_kv(made.texts));
-    if (plan.condition) {
-      part.constants.emplace("condition", condition_of(*plan.condition, start, rows));
-    }
-    for (const std::int32_t row : rows) {
-      const double scale = embeds_guidance_ ? scales[static_cast<std::size_t>(row)] : 1.0;
-      part.time_embeds.push_back(time_embeds(plan.table.timesteps, scale));
-    }
-    part.constants.emplace("rows", std::move(made.rows));
-    part.constants.emplace("guidance", std::move(made.matrix));
+// Parts end where samples begin that see other rows without guidance: whether a step can take the
+// features of another must not depend on a sample's company.
+Conditions Conditioning::conditions(const Plan& plan, const OnPart& on_part) {
+  const auto max_count = static_cast<std::size_t>(bundle_.manifest.limits.batch[1]);
+  Conditions made;
+  for (std::size_t start = 0, end = 0; start < plan.count(); start = end) {
+    const bool differs = changes(plan, start);
+    while (end < plan.count() && end - start < max_count && changes(plan, end) == differs) ++end;
+    made.guided.push_back(part(plan, start, end - start, true, on_part));
+    made.unguided.push_back(differs ? part(plan, start, end - start, false, on_part)
+                                    : made.guided.back());
   }
-  return parts;
+  return made;
+}
+
+// Whether a sample sees other rows in steps without guidance.
+bool Conditioning::changes(const Plan& plan, std::size_t sample) const {
+  const bool all_guided = std::ranges::find(plan.guided, false) == plan.guided.end();
+  return text_encoder_ && !embeds_guidance_ && !all_guided && plan.scales[sample] != 1;
+}
+
+std::shared_ptr<const Part> Conditioning::part(const Plan& plan, std::size_t start,
+                                               std::size_t count, bool guided,
+                                               const OnPart& on_part) {
+  Part part{start, count, {}, {}};
+  Guidance made = guidance(plan, start, count, guided);
+  const auto rows = made.rows.as<std::int32_t>();
+  on_part(count, rows.size());
+  if (text_encoder_) part.constants.emplace("context_kv", context_kv(made.texts));
+  if (plan.condition) {
+    part.constants.emplace("condition", condition_of(*plan.condition, start, rows));
+  }
+  for (const std::int32_t row : rows) {
+    const double scale = plan.scales[start + static_cast<std::size_t>(row)];
+    part.time_embeds.push_back(time_embeds(plan.table.timesteps, embeds_guidance_ ? scale : 1.0));
+  }
+  part.constants.emplace("rows", std::move(made.rows));
+  part.constants.emplace("guidance", std::move(made.matrix));
+  return std::make_shared<const Part>(std::move(part));
 }
 
 // An embedded scale takes the place of unconditional rows.
-Guidance Conditioning::guidance(const Plan& plan, const Part& part,
-                                const std::vector<double>& scales) const {
-  if (!text_encoder_) return row_a_sample(part.count);
-  return guide(slice(plan.prompts.mixtures, part.start, part.count),
-               slice(plan.prompts.negatives, part.start, part.count),
-               embeds_guidance_ ? std::vector<double>(part.count, 1.0) : scales);
+Guidance Conditioning::guidance(const Plan& plan, std::size_t start, std::size_t count,
+                                bool guided) const {
+  if (!text_encoder_) return row_a_sample(count);
+  const bool by_rows = guided && !embeds_guidance_;
+  return guide(slice(plan.prompts.mixtures, start, count),
+               slice(plan.prompts.negatives, start, count),
+               by_rows ? slice(plan.scales, start, count) : std::vector<double>(count, 1.0));
 }
 
 // [M, K], encoded one by one so that a prompt's never depends on its company.

@@ -12,6 +12,11 @@
 
 namespace trt_pipeline::internal {
 
+// What covers the batch in guided steps and in the others.
+struct Conditions {
+  Parts guided, unguided;
+};
+
 // Encodes prompts, pictures to enlarge, timesteps and embedded guidance scales. Safe to share
 // between threads. The bundle and the backend outlive it.
 class Conditioning {
@@ -21,12 +26,14 @@ class Conditioning {
 
   Conditioning(const Bundle& bundle, Backend& backend);
 
-  // What covers the batch, in parts that the bundle allows. guided: whether with the plan's
-  // guidance scales; the pictures are unguided otherwise.
-  Parts parts(const Plan& plan, bool guided, const OnPart& on_part);
+  // Of a plan, in parts that the bundle allows.
+  Conditions conditions(const Plan& plan, const OnPart& on_part);
 
  private:
-  Guidance guidance(const Plan& plan, const Part& part, const std::vector<double>& scales) const;
+  bool changes(const Plan& plan, std::size_t sample) const;
+  std::shared_ptr<const Part> part(const Plan& plan, std::size_t start, std::size_t count,
+                                   bool guided, const OnPart& on_part);
+  Guidance guidance(const Plan& plan, std::size_t start, std::size_t count, bool guided) const;
   Tensor context_kv(const std::vector<InputIds>& texts);
   SharedTensor time_embeds(const std::vector<float>& timesteps, double scale);
 

@@ -20,7 +20,8 @@ struct Part {
   Tensors constants;  // inputs that stay the same over the steps, such as context_kv [M, K]
   std::vector<std::shared_ptr<const Tensor>> time_embeds;  // of each row, [N, E]
 };
-using Parts = std::vector<Part>;
+// What covers the batch. Steps in which a part sees the same rows share it.
+using Parts = std::vector<std::shared_ptr<const Part>>;
 
 // Called before each step with its number, and once after the last with the number of steps.
 using OnStep = std::function<void(std::size_t step, std::size_t steps)>;
@@ -42,21 +43,19 @@ struct Listeners {
 // InvalidInputError unless all latents are finite.
 void check_finite(const Tensor& latents);
 
-// The graphs that take a step. The whole denoiser runs in every n-th step, n the interval; the steps
-// between take the features that it gave, and run the ends of the network only: DeepCache,
-// arXiv:2312.00858.
+// The graphs that take a step. The whole denoiser runs in every n-th step, n the interval, and where
+// other rows begin; the steps between take the features that it gave, and run the ends of the
+// network only: DeepCache, arXiv:2312.00858.
 struct Denoisers {
   Graph& whole;
   Graph* cached = nullptr;  // null where the interval is 1
   std::size_t interval = 1;
-
-  // The graph of each step; the whole one where other rows begin, as features are theirs.
-  std::vector<Graph*> choice(const std::vector<const Parts*>& parts) const;
 };
 
 // Take latents [B, C, h, w] through the steps of a table. Noise is drawn for the whole batch at
 // once, so splitting it into parts changes no sample.
-// parts: for each step, what covers the batch. known: what every step puts back, if any.
+// parts: for each step, what covers the batch, split alike. known: what every step puts back, if
+// any.
 Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
                const SamplerTable& table, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners);

@@ -15,8 +15,6 @@ std::vector<Line> lines_of(const std::vector<Mixture>& mixtures,
   std::vector<Line> lines;
   for (std::size_t sample = 0; sample < scales.size(); ++sample) {
     if (scales[sample] != 1) lines.push_back({sample, &negatives[sample], 1 - scales[sample]});
-  }
-  for (std::size_t sample = 0; sample < scales.size(); ++sample) {
     for (const WeightedText& text : mixtures[sample]) {
       lines.push_back({sample, &text.input_ids, scales[sample] * text.weight});
     }

@@ -38,7 +38,7 @@ const std::uint8_t* entry_of(const std::uint8_t* all, std::size_t entries, std::
 
 void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bool enlarged) {
   if (!settings.image) {
-    if (enlarged) throw InvalidInputError("image is missing: this model enlarges pictures.");
+    if (enlarged) throw InvalidInputError("image is missing; this model enlarges pictures.");
     if (settings.mask_image) throw InvalidInputError("mask_image is given without image.");
     if (!std::isnan(settings.strength)) {
       throw InvalidInputError("strength is given without image.");
@@ -68,8 +68,8 @@ std::size_t first_step(const trt_pipeline_settings& settings) {
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);
   if (left < 1) {
     throw InvalidInputError(concat("strength ", strength, " of ", steps,
-                                   " steps leaves none; at least ", 1 / static_cast<double>(steps),
-                                   " leaves one."));
+                                   " steps leaves none; use at least ",
+                                   1 / static_cast<double>(steps), "."));
   }
   return static_cast<std::size_t>(steps - left);
 }

@@ -4,12 +4,20 @@
 
 #include "capabilities.hpp"
 #include "errors.hpp"
+#include "samplers/samplers.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
+// The bundle, if this library can run it.
 Bundle known(Bundle bundle) {
   check_graphs(bundle);
+  const std::string& sampler = bundle.manifest.defaults.sampler;
+  if (!is_sampler(sampler)) {
+    throw BundleError(concat(bundle.path.string(), ": its sampler is ", brief(Json(sampler)),
+                             ", but this release knows ", sampler_names(),
+                             ". Use a newer release."));
+  }
   return bundle;
 }
 
@@ -60,11 +68,7 @@ Pipeline::Encoded Pipeline::encode(const Plan& plan) {
     denoiser_->prepare(sizes);
     if (plan.decodes() && !plan.tile) first_stage_.prepare(sizes);
   };
-  Encoded encoded;
-  encoded.guided = conditioning_.parts(plan, true, prepare);
-  if (std::ranges::find(plan.guided, false) != plan.guided.end()) {
-    encoded.unguided = conditioning_.parts(plan, false, prepare);
-  }
+  Encoded encoded{conditioning_.conditions(plan, prepare), {}, {}};
   begin(plan, encoded);
   return encoded;
 }
@@ -97,12 +101,11 @@ Tensor Pipeline::denoise(const Plan& plan, Encoded encoded) {
   const auto interval = static_cast<std::size_t>(plan.settings.cache_interval);
   const Denoisers denoisers{*denoiser_, interval > 1 ? &cached_denoiser_.opened() : nullptr,
                             interval};
+  const auto& [guided, unguided] = encoded.conditions;
   std::vector<const Parts*> parts;
-  for (const bool guided : plan.guided) {
-    parts.push_back(guided ? &encoded.guided : &encoded.unguided);
-  }
+  for (const bool step : plan.guided) parts.push_back(step ? &guided : &unguided);
   const bool loops = dynamic_cast<LoopGraph*>(denoiser_.get()) != nullptr;
-  const bool alike = std::ranges::count(parts, parts[0]) == std::ssize(parts);
+  const bool alike = std::ranges::all_of(parts, [&](const Parts* one) { return *one == *parts[0]; });
   if (!loops || !alike || encoded.known || plan.listeners.after) {
     return internal::denoise(denoisers, std::move(encoded.latents), parts, plan.table, *plan.noise,
                              encoded.known, plan.listeners);

@@ -43,7 +43,7 @@ class Pipeline {
  private:
   // What the denoiser takes.
   struct Encoded {
-    Parts guided, unguided;
+    Conditions conditions;
     Tensor latents;                     // to begin with
     std::optional<KnownLatents> known;  // what denoising must not change
   };

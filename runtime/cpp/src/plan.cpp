@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "arguments.hpp"
 #include "callbacks.hpp"
@@ -29,38 +30,61 @@ void check_enums(const trt_pipeline_settings& settings) {
                   TRT_PIPELINE_OUTPUT_LATENTS);
 }
 
-// InvalidInputError for what the bundle's graphs cannot do.
-void check_abilities(const Bundle& bundle, const trt_pipeline_settings& settings) {
-  if (settings.cache_interval > 1 && !bundle.manifest.graphs.contains("cached_denoiser")) {
-    throw InvalidInputError(concat("cache_interval is ", settings.cache_interval,
-                                   ", but this bundle has no cached_denoiser. Export its "
-                                   "checkpoint again, or leave it out."));
+// Settings that a bundle's model has no use for, and why.
+std::map<std::string, std::string> refused_by(const Bundle& bundle) {
+  std::map<std::string, std::string> refused;
+  const auto refuse = [&](std::initializer_list<const char*> names, const char* reason) {
+    for (const char* name : names) refused[name] = reason;
+  };
+  if (!takes_prompts(bundle)) {
+    refuse({"prompt", "negative_prompt", "guidance_scale", "guidance_interval"},
+           "this model makes pictures without prompts");
   }
-  if (enlarges(bundle) || begins_with_pictures(bundle)) return;
-  for (const auto& [name, given] : {std::pair("image", settings.image != nullptr),
-                                    {"mask_image", settings.mask_image != nullptr},
-                                    {"strength", !std::isnan(settings.strength)}}) {
-    if (!given) continue;
-    throw InvalidInputError(
-        concat(name, " is given, but this bundle has no encoder: its pictures begin with noise."));
+  if (embeds_guidance(bundle)) {
+    refuse({"negative_prompt", "guidance_interval"}, "this model has guidance built in");
+  }
+  if (enlarges(bundle)) {
+    refuse({"strength", "mask_image"}, "this model enlarges an image by its own factor");
+  } else if (!begins_with_pictures(bundle)) {
+    refuse({"image", "strength", "mask_image"}, "this bundle has no encoder for pictures");
+  }
+  if (!bundle.manifest.graphs.contains("cached_denoiser")) {
+    refuse({"cache_interval"}, "this bundle has no cached_denoiser");
+  }
+  return refused;
+}
+
+// A setting's value as errors quote it; empty if it was left out.
+std::string asked(const trt_pipeline_settings& settings, const std::string& name) {
+  if (name == "prompt" && settings.prompt_count) return "given";
+  if (name == "negative_prompt" && settings.negative_prompt_count) return "given";
+  if (name == "guidance_scale" && settings.guidance_scale_count) return "given";
+  if (name == "guidance_scale" && settings.guidance_scale == 1) return "";
+  return quoted(settings, name);
+}
+
+void refuse_what_does_not_apply(const Bundle& bundle, const trt_pipeline_settings& settings) {
+  for (const auto& [name, reason] : refused_by(bundle)) {
+    const std::string value = asked(settings, name);
+    if (!value.empty()) {
+      throw InvalidInputError(concat(name, " is ", value, ", but ", reason, "."));
+    }
   }
 }
 
 std::vector<double> scales_of(const Bundle& bundle, const trt_pipeline_settings& settings,
                               std::size_t pictures) {
-  std::vector<double> scales(pictures, settings.guidance_scale);
-  if (const std::size_t given = settings.guidance_scale_count) {
-    check_one_a_picture("guidance_scales", given, pictures);
-    scales.assign(settings.guidance_scales, settings.guidance_scales + given);
+  if (!takes_prompts(bundle)) return std::vector<double>(pictures, 1.0);
+  if (!settings.guidance_scale_count) {
+    return std::vector<double>(pictures, settings.guidance_scale);
   }
+  check_one_a_picture("guidance_scales", settings.guidance_scale_count, pictures);
   trt_pipeline_settings one = default_settings();
-  for (double scale : scales) {
-    one.guidance_scale = checked_real("guidance_scale", scale);
+  std::vector<double> scales;
+  for (std::size_t i = 0; i < pictures; ++i) {
+    one.guidance_scale = checked_real("guidance_scale", settings.guidance_scales[i]);
     check_settings(one);
-    if (scale != 1 && !takes_prompts(bundle) && !embeds_guidance(bundle)) {
-      throw InvalidInputError(concat("guidance_scale is ", scale,
-                                     ", but this model makes pictures without guidance."));
-    }
+    scales.push_back(one.guidance_scale);
   }
   return scales;
 }
@@ -77,17 +101,6 @@ std::size_t side_of(const char* name, std::int32_t asked, std::int32_t of_image,
                                    " to ", limits[1], ", got ", pixels, "."));
   }
   return static_cast<std::size_t>(pixels / factor);
-}
-
-// A picture's own size times the model's factor, which takes nothing but the picture.
-void check_enlarged(const trt_pipeline_settings& settings) {
-  if (!settings.height && !settings.width && !settings.mask_image &&
-      std::isnan(settings.strength)) {
-    return;
-  }
-  throw InvalidInputError(
-      "height, width, mask_image or strength is given, but this model enlarges an image by its "
-      "own factor.");
 }
 
 Shape shape_of(const Bundle& bundle, const trt_pipeline_settings& settings, std::size_t count) {
@@ -165,15 +178,13 @@ Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipelin
   check_pointers(given);
   check_enums(given);
   check_settings(given);
-  check_abilities(bundle, given);
+  refuse_what_does_not_apply(bundle, given);
   const auto copies = static_cast<std::size_t>(
       checked_integer("num_images_per_prompt", given.num_images_per_prompt, 1, max_copies));
   Prompts prompts;
   if (tokenizer) prompts = read_prompts(given, *tokenizer, warn);
-  if (!tokenizer) refuse_prompts(given);
   const std::size_t images = enlarges(bundle) ? std::max<std::size_t>(given.image_count, 1) : 1;
   const std::size_t count = tokenizer ? prompts.mixtures.size() : copies * images;
-  if (enlarges(bundle)) check_enlarged(given);
   check_image(given, count, enlarges(bundle));
 
   const trt_pipeline_settings settings = completed(given, manifest.defaults);

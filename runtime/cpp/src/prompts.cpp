@@ -22,7 +22,7 @@ class Reader {
       throw InvalidInputError("prompt and prompts both say what to show; give one.");
     }
     if (!settings_.prompt && !(settings_.prompts && settings_.prompt_count)) {
-      throw InvalidInputError("prompt is missing. Say what the picture shows.");
+      throw InvalidInputError("prompt is missing; this model makes pictures of prompts.");
     }
     const trt_pipeline_text plain_text{settings_.prompt, nullptr, 0, 1.0};
     const trt_pipeline_prompt plain{&plain_text, 1};
@@ -94,15 +94,6 @@ Prompts read_prompts(const trt_pipeline_settings& settings, const Tokenizer& tok
   Prompts prompts{reader.mixtures(), {}};
   prompts.negatives = reader.negatives(prompts.mixtures.size());
   return prompts;
-}
-
-void refuse_prompts(const trt_pipeline_settings& settings) {
-  const auto refuse = [](const char* name) {
-    throw InvalidInputError(concat(name, " is given, but this model makes pictures without prompts."));
-  };
-  if (settings.prompt || settings.prompt_count) refuse("prompt");
-  const bool negative = settings.negative_prompt && *settings.negative_prompt;
-  if (negative || settings.negative_prompt_count) refuse("negative_prompt");
 }
 
 void require(const void* pointer, const char* name) {

@@ -19,9 +19,6 @@ struct Prompts {
 Prompts read_prompts(const trt_pipeline_settings& settings, const Tokenizer& tokenizer,
                      const Warn& warn);
 
-// InvalidInputError for texts and guidance, which a model without prompts does not take.
-void refuse_prompts(const trt_pipeline_settings& settings);
-
 // InvalidInputError naming the argument if it is NULL.
 void require(const void* pointer, const char* name);
 

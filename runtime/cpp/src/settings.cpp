@@ -18,6 +18,20 @@ void check_real(const char* name, double value, double low, double high, double 
   if (!left_out) checked_real(name, value, low, high);
 }
 
+std::string quoted_text(const char* text, const char* plain) {
+  const bool left_out = !text || (plain && std::string(text) == plain);
+  return left_out ? "" : brief(Json(text));
+}
+
+std::string quoted_number(double value, double plain) {
+  return std::isnan(value) || value == plain ? "" : concat(value);
+}
+
+std::string quoted_interval(const double* ends, const double* plain) {
+  const bool left_out = ends[0] == plain[0] && ends[1] == plain[1];
+  return left_out ? "" : concat("(", ends[0], ", ", ends[1], ")");
+}
+
 }  // namespace
 
 trt_pipeline_settings default_settings() {
@@ -44,6 +58,24 @@ void check_settings(const trt_pipeline_settings& settings) {
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
   if (settings.name) check_choice(#name, settings.name, choices);
 #include "trt_pipeline_settings.inc"
+}
+
+std::string quoted(const trt_pipeline_settings& settings, const std::string& name) {
+  const trt_pipeline_settings plain = default_settings();
+#define TRT_PIPELINE_TEXT(setting, fallback, help) \
+  if (name == #setting) return quoted_text(settings.setting, fallback);
+#define TRT_PIPELINE_INTEGER(setting, ...) \
+  if (name == #setting) return quoted_number(settings.setting, plain.setting);
+#define TRT_PIPELINE_REAL(setting, ...) \
+  if (name == #setting) return quoted_number(settings.setting, plain.setting);
+#define TRT_PIPELINE_INTERVAL(setting, ...) \
+  if (name == #setting) return quoted_interval(settings.setting, plain.setting);
+#define TRT_PIPELINE_CHOICE(setting, ...) \
+  if (name == #setting) return quoted_text(settings.setting, plain.setting);
+#define TRT_PIPELINE_FILE(setting, help) \
+  if (name == #setting) return settings.setting ? "given" : "";
+#include "trt_pipeline_settings.inc"
+  return "";
 }
 
 trt_pipeline_settings completed(trt_pipeline_settings settings, const Defaults& defaults) {

@@ -20,11 +20,18 @@ constexpr std::array<Special, 5> specials = {{{"[PAD]", U"[PAD]"},
                                               {"[SEP]", U"[SEP]"},
                                               {"[MASK]", U"[MASK]"}}};
 
+// BERT's largest vocabulary, of 120,000 tokens, takes 1 MB.
+constexpr std::uintmax_t max_vocabulary_bytes = 16 << 20;
 constexpr std::int64_t max_characters = 1 << 17;  // of a text; a text encoder reads some 77 words
 constexpr std::size_t longest_word = 100;     // characters; a longer word is unknown
 constexpr std::size_t shown_characters = 80;  // characters of cut-off text that a warning shows
 
 std::string read_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::file_size(path, error) > max_vocabulary_bytes && !error) {
+    throw BundleError(concat(path.string(), " is larger than ", max_vocabulary_bytes,
+                             " bytes, too large for a vocabulary."));
+  }
   std::ifstream stream(path, std::ios::binary);
   std::string content{std::istreambuf_iterator<char>(stream), {}};
   if (!stream) throw BundleError(path.string() + " cannot be read as a vocabulary.");
@@ -81,7 +88,7 @@ void Tokenizer::read_vocabulary(std::string_view content, const std::string& pat
     if (!ids_.contains(special.name)) enlist(missing, special.name);
   }
   if (!missing.empty()) {
-    throw BundleError(concat(path, " lacks ", missing, ", which a WordPiece vocabulary has."));
+    throw BundleError(concat(path, " lacks ", missing, ", which a BERT tokenizer needs. Export again."));
   }
 }
 

@@ -41,7 +41,10 @@ class HostGraph : public LoopGraph {
  public:
   explicit HostGraph(bool cached = false) : cached_(cached) {}
 
+  std::function<void()> on_run = [] {};
+
   Tensors run(const TensorViews& inputs) override {
+    on_run();
     const TensorView& x = inputs.at("latents");
     Tensor next(DType::float32, x.shape), features(DType::float32, {x.shape[0], 1});
     Shape shape = x.shape;
@@ -173,13 +176,22 @@ TEST_CASE("features have as many rows and as large a picture as the step's input
 }
 
 TEST_CASE("the whole denoiser runs in every n-th step, and where other rows begin") {
-  HostGraph whole, cached(true);
-  const Denoisers denoisers{whole, &cached, 3};
-  const Parts guided, unguided;
-  const auto chosen = denoisers.choice(
-      {&guided, &guided, &guided, &guided, &guided, &unguided, &unguided, &unguided, &unguided});
   std::string found;
-  for (const Graph* graph : chosen) found += graph == &whole ? 'w' : 'c';
+  HostGraph whole, cached(true);
+  whole.on_run = [&] { found += 'w'; };
+  cached.on_run = [&] { found += 'c'; };
+  const Tensor times = counted({9, 5});
+  const auto part = [&] {
+    const auto shared = std::make_shared<const Tensor>(times);
+    return std::make_shared<const Part>(Part{0, 1, {}, {shared}});
+  };
+  const Parts guided = {part()}, unguided = {part()};
+  std::vector<const Parts*> parts(9, &guided);
+  std::fill(parts.begin() + 5, parts.end(), &unguided);
+  const SamplerTable table(Doubles(9), Doubles(10), std::vector<Row>(9));
+  SeedNoise noise(7);
+  denoise({whole, &cached, 3}, counted({1, 1, 2, 2}), parts, table, noise, std::nullopt,
+          {[](std::size_t, std::size_t) {}, {}});
   CHECK(found == "wccwcwccw");
 }
 
@@ -190,7 +202,8 @@ TEST_CASE("all steps at once give the bits of a run per step, in parts and with 
                              {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, draws_noise);
     const Tensor latents = counted({3, 1, 2, 2}), times = counted({3, 5});
     const auto shared = std::make_shared<const Tensor>(times);
-    const Parts parts = {{0, 2, {}, {shared, shared}}, {2, 1, {}, {shared}}};
+    const Parts parts = {std::make_shared<const Part>(Part{0, 2, {}, {shared, shared}}),
+                         std::make_shared<const Part>(Part{2, 1, {}, {shared}})};
     HostGraph graph, cached(true);
     const Denoisers denoisers{graph, interval > 1 ? &cached : nullptr, interval};
     SeedNoise noise(7), same(7);

@@ -116,7 +116,7 @@ TEST_CASE("a vocabulary is read as Python reads lines") {
   const Tokenizer tokenizer("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\na\na", "vocab.txt", spec);
   CHECK(tokenizer.encode("a b", "prompt", ignore) == InputIds{2, 6, 1, 3});
   CHECK_THROWS_WITH_AS(Tokenizer("[PAD]\n[UNK]\n[CLS]", "vocab.txt", spec),
-                       "vocab.txt lacks [SEP], [MASK], which a WordPiece vocabulary has.",
+                       "vocab.txt lacks [SEP], [MASK], which a BERT tokenizer needs. Export again.",
                        BundleError);
   CHECK_THROWS_AS(Tokenizer("\xff", "vocab.txt", spec), BundleError);
 }

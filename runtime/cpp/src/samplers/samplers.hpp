@@ -7,6 +7,11 @@
 
 namespace trt_pipeline::internal {
 
+// All samplers' names, with a comma and a blank between two.
+std::string sampler_names();
+
+bool is_sampler(const std::string& name);
+
 // The table of the sampler with that name; each follows the defaults of diffusers' scheduler.
 // start: how many of the first steps to leave out, less than num_inference_steps.
 // InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
