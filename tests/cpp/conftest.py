@@ -18,9 +18,9 @@ import pytest
 
 from tests.cpp.build import COMPILER, SANITIZE, SOURCE, Build, call, sanitized
 from tests.runtime.tiny_bundle import write_tiny_bundle
-from trt_export.checkpoint import open_checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.quantization import quantize_bundle
+from trt_export.quantization.bundles import quantize_bundle
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def build(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     missing = [tool for tool in ("cmake", COMPILER, "pkg-config") if not shutil.which(tool)]
-    assert not missing, f"{', '.join(missing)} is not installed; docs/cpp.md lists the packages"
+    assert not missing, f"{', '.join(missing)} is not installed; docs/guide/cpp.md lists the packages"
     openvino = find_spec("openvino")
     assert openvino, 'openvino is not installed; pip install "trt-pipeline[openvino]"'
     given = os.environ.get("TRT_PIPELINE_BUILD")
