@@ -210,7 +210,7 @@ def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
     options = ExportOptions("fp32")
     opened = open_checkpoint(str(checkpoint))
     bundle = export_checkpoint(opened, tmp_path / "bundle", options, lambda _: None).bundle.path
-    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    small = tmp_path / "small.png"
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(noise).resize((64, 32), Image.Resampling.BICUBIC).save(small)
     for backend in build.backends(bundle):
@@ -262,7 +262,11 @@ def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_a_model_has_no_use_for_are_refused(
-    build: Build, tmp_path: Path, write: Callable[[Path], Bundle], arguments: list[str], message: str
+    build: Build,
+    tmp_path: Path,
+    write: Callable[[Path], Bundle],
+    arguments: list[str],
+    message: str,
 ) -> None:
     bundle = write(tmp_path / "bundle").path
     done = build.run(bundle, *arguments, "--no-progress", "-o", tmp_path / "made.png")

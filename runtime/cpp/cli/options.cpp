@@ -83,17 +83,17 @@ void file(CLI::App& app, Arguments& arguments, const std::string& name, const st
 void declare_settings(CLI::App& app, Arguments& arguments) {
   Settings& settings = arguments.settings;
 #define TRT_PIPELINE_TEXT(name, fallback, help) text(app, arguments, #name, settings.name, help);
-#define TRT_PIPELINE_SEED(name, help)                                                  \
-  option(app, #name, help, [&arguments](const std::string& given) {                    \
-    arguments.name = integer<std::uint64_t>(#name, given, 0, UINT64_MAX);              \
+#define TRT_PIPELINE_SEED(name, help)                                     \
+  option(app, #name, help, [&arguments](const std::string& given) {       \
+    arguments.name = integer<std::uint64_t>(#name, given, 0, UINT64_MAX); \
   });
-#define TRT_PIPELINE_INTEGER(name, low, high, fallback, help)                          \
-  option(app, #name, help, [&settings](const std::string& given) {                     \
-    settings.name = integer<std::int32_t>(#name, given, low, high);                    \
+#define TRT_PIPELINE_INTEGER(name, low, high, fallback, help)       \
+  option(app, #name, help, [&settings](const std::string& given) {  \
+    settings.name = integer<std::int32_t>(#name, given, low, high); \
   });
-#define TRT_PIPELINE_REAL(name, low, high, fallback, help)                             \
-  option(app, #name, help, [&settings](const std::string& given) {                     \
-    settings.name = real(#name, given, low, high);                                     \
+#define TRT_PIPELINE_REAL(name, low, high, fallback, help)         \
+  option(app, #name, help, [&settings](const std::string& given) { \
+    settings.name = real(#name, given, low, high);                 \
   });
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   interval(app, #name, settings.name, low, high, help);

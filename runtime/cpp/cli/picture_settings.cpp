@@ -36,8 +36,7 @@ ordered_json settings_json(const Settings& given, const PictureFacts& facts,
 #define TRT_PIPELINE_REAL(name, ...) \
   json[#name] = null_or(!std::isnan(settings.name), settings.name);
 #define TRT_PIPELINE_INTERVAL(name, ...) json[#name] = settings.name;
-#define TRT_PIPELINE_CHOICE(name, ...) \
-  json[#name] = null_or(!settings.name.empty(), settings.name);
+#define TRT_PIPELINE_CHOICE(name, ...) json[#name] = null_or(!settings.name.empty(), settings.name);
 #define TRT_PIPELINE_FILE(name, ...) \
   json[#name] = null_or(facts.name.has_value(), facts.name.value_or(""));
 #include "trt_pipeline_settings.inc"

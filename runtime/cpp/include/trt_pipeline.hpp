@@ -86,7 +86,8 @@ struct Settings {
 #define TRT_PIPELINE_REAL(name, low, high, fallback, help) double name = fallback;
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   std::array<double, 2> name{start, stop};
-#define TRT_PIPELINE_CHOICE(name, choices, fallback, help) std::string name = text_or_empty(fallback);
+#define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
+  std::string name = text_or_empty(fallback);
 #include "trt_pipeline_settings.inc"
 };
 

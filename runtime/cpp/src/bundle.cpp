@@ -31,8 +31,8 @@ std::string read_manifest(const fs::path& folder) {
                              ". Make one with: export-all MODEL --out ", folder.string()));
   }
   if (text.size() > max_manifest_bytes) {
-    throw BundleError(
-        concat(path.string(), " is larger than ", max_manifest_bytes, " bytes, too large for a manifest."));
+    throw BundleError(concat(path.string(), " is larger than ", max_manifest_bytes,
+                             " bytes, too large for a manifest."));
   }
   return text;
 }
@@ -51,10 +51,9 @@ void check_version(const fs::path& folder, const Json& manifest) {
   const bool known = found != manifest.end() && found->is_number_integer();
   if (known && *found == format_version) return;
   const std::string version = found == manifest.end() ? "none" : brief(*found);
-  throw BundleVersionError(concat(folder.string(), " has format version ", version,
-                                  ", but this release reads version ", format_version,
-                                  ". Export its checkpoint again: export-all MODEL --out ",
-                                  folder.string()));
+  throw BundleVersionError(concat(
+      folder.string(), " has format version ", version, ", but this release reads version ",
+      format_version, ". Export its checkpoint again: export-all MODEL --out ", folder.string()));
 }
 
 void check_references(const Bundle& bundle) {
@@ -116,7 +115,8 @@ Bundle parse_manifest(const fs::path& folder, const std::string& text) {
   const fs::path path = folder / manifest_name;
   Json manifest = parse_json(path, text);
   if (!manifest.is_object()) {
-    throw BundleError(concat(path.string(), " does not hold a JSON object. Export the checkpoint again."));
+    throw BundleError(
+        concat(path.string(), " does not hold a JSON object. Export the checkpoint again."));
   }
   check_version(folder, manifest);
   manifest.erase("format_version");

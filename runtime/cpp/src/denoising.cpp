@@ -178,7 +178,7 @@ Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& 
   for (const auto& shared : parts) {
     const Part& part = *shared;
     const Tensor x = batch.samples(part, latents);
-    LoopInputs inputs{x,  {}, {}, coefficients, std::nullopt, denoisers.cached, denoisers.interval};
+    LoopInputs inputs{x, {}, {}, coefficients, std::nullopt, denoisers.cached, denoisers.interval};
     for (const auto& times : part.time_embeds) inputs.time_embeds.emplace_back(*times);
     inputs.constants.insert(part.constants.begin(), part.constants.end());
     Tensor own_noise;

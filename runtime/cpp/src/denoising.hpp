@@ -43,8 +43,8 @@ struct Listeners {
 // InvalidInputError unless all latents are finite.
 void check_finite(const Tensor& latents);
 
-// The graphs that take a step. The whole denoiser runs in every n-th step, n the interval, and where
-// other rows begin; the steps between take the features that it gave, and run the ends of the
+// The graphs that take a step. The whole denoiser runs in every n-th step, n the interval, and
+// where other rows begin; the steps between take the features that it gave, and run the ends of the
 // network only: DeepCache, arXiv:2312.00858.
 struct Denoisers {
   Graph& whole;

@@ -10,7 +10,7 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr double default_strength = 0.8;      // as in diffusers
-constexpr std::uint8_t mask_threshold = 128;  // grey level from which a pixel is painted again
+constexpr std::uint8_t mask_threshold = 128;  // grey level from which a pixel is repainted
 constexpr std::int64_t max_side = 1 << 16;
 constexpr std::int32_t enlarged_multiple = 32;
 constexpr std::size_t channels = 3;
@@ -85,8 +85,7 @@ ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictur
     pixels = std::copy_n(entry_of(settings.image, settings.image_count, bytes, i, pictures), bytes,
                          pixels);
     if (!settings.mask_image) continue;
-    const auto* mask =
-        entry_of(settings.mask_image, settings.mask_image_count, area, i, pictures);
+    const auto* mask = entry_of(settings.mask_image, settings.mask_image_count, area, i, pictures);
     std::transform(mask, mask + area, std::back_inserter(image.repainted),
                    [](std::uint8_t level) { return level >= mask_threshold; });
   }
@@ -95,8 +94,9 @@ ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictur
 
 Tensor low_resolution(const trt_pipeline_settings& settings, std::size_t pictures) {
   const std::size_t area = area_of(settings), bytes = area * channels;
-  Tensor tensor(DType::float32, {pictures, channels, static_cast<std::size_t>(settings.image_height),
-                                 static_cast<std::size_t>(settings.image_width)});
+  Tensor tensor(DType::float32,
+                {pictures, channels, static_cast<std::size_t>(settings.image_height),
+                 static_cast<std::size_t>(settings.image_width)});
   const auto numbers = tensor.as<float>();
   for (std::size_t i = 0; i < pictures; ++i) {
     const auto* picture = entry_of(settings.image, settings.image_count, bytes, i, pictures);

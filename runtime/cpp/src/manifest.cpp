@@ -9,8 +9,8 @@
 namespace trt_pipeline::internal {
 namespace {
 
-// Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than any
-// model has, and few enough that a manifest alone cannot ask for all the memory.
+// Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than
+// any model has, and few enough that a manifest alone cannot ask for all the memory.
 constexpr std::int64_t max_size = 1 << 16;
 
 std::string precision_of(const Entry& entry) {
@@ -93,9 +93,12 @@ ModelSpec model_of(const Entry& entry) {
 
 Defaults defaults_of(const Entry& entry) {
   Object object(entry);
-  Defaults defaults{object["num_inference_steps"].integer(), object["guidance_scale"].number(),
-                    object["eta"].number(), object["height"].integer(),
-                    object["width"].integer(), object["sampler"].string()};
+  Defaults defaults{object["num_inference_steps"].integer(),
+                    object["guidance_scale"].number(),
+                    object["eta"].number(),
+                    object["height"].integer(),
+                    object["width"].integer(),
+                    object["sampler"].string()};
   object.finish();
   check_size(object, "num_inference_steps", defaults.num_inference_steps);
   check_size(object, "height", defaults.height);

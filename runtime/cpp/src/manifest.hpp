@@ -36,7 +36,7 @@ struct ModelSpec {
   std::string name;
   std::string family;  // the exporter's file that describes models of this kind
   std::int64_t latent_channels;
-  std::int64_t vae_scale_factor;  // pixels per latent
+  std::int64_t vae_scale_factor;    // pixels per latent
   std::int64_t context_tokens = 0;  // in a row of context_kv; 0 without it
   // What the denoiser's `condition` is made of; empty without it. low_resolution: the picture to
   // enlarge, RGB in -1..1, of the latents' height and width.
@@ -111,7 +111,8 @@ struct EngineSpec {
   std::string compute_capability;  // of an ampere_plus plan the lowest one
   std::string platform;
   std::string precision;  // fp16, bf16, int8 or fp8: of the arithmetic
-  std::string onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
+  std::string
+      onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
   std::string weights_sha256;
   std::map<std::string, ShapeRange> profile;
   std::int64_t optimization_level;

@@ -105,7 +105,8 @@ Tensor Pipeline::denoise(const Plan& plan, Encoded encoded) {
   std::vector<const Parts*> parts;
   for (const bool step : plan.guided) parts.push_back(step ? &guided : &unguided);
   const bool loops = dynamic_cast<LoopGraph*>(denoiser_.get()) != nullptr;
-  const bool alike = std::ranges::all_of(parts, [&](const Parts* one) { return *one == *parts[0]; });
+  const bool alike =
+      std::ranges::all_of(parts, [&](const Parts* one) { return *one == *parts[0]; });
   if (!loops || !alike || encoded.known || plan.listeners.after) {
     return internal::denoise(denoisers, std::move(encoded.latents), parts, plan.table, *plan.noise,
                              encoded.known, plan.listeners);

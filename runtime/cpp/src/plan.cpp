@@ -190,11 +190,11 @@ Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipelin
   const trt_pipeline_settings settings = completed(given, manifest.defaults);
   const Shape shape = shape_of(bundle, settings, count);
   const std::size_t start = enlarges(bundle) ? 0 : first_step(settings);
-  SamplerTable table = sampler_table(
-      settings.sampler,
-      choose_schedule(manifest.schedule, settings.schedule,
-                      settings.timestep_spacing ? settings.timestep_spacing : ""),
-      settings.num_inference_steps, settings.eta, start);
+  SamplerTable table =
+      sampler_table(settings.sampler,
+                    choose_schedule(manifest.schedule, settings.schedule,
+                                    settings.timestep_spacing ? settings.timestep_spacing : ""),
+                    settings.num_inference_steps, settings.eta, start);
   auto guided = guided_steps({settings.guidance_interval[0], settings.guidance_interval[1]},
                              table.timesteps.size());
   auto [noise, seeds] = noise_of(settings, count);

@@ -23,8 +23,8 @@ constexpr std::array<Special, 5> specials = {{{"[PAD]", U"[PAD]"},
 // BERT's largest vocabulary, of 120,000 tokens, takes 1 MB.
 constexpr std::uintmax_t max_vocabulary_bytes = 16 << 20;
 constexpr std::int64_t max_characters = 1 << 17;  // of a text; a text encoder reads some 77 words
-constexpr std::size_t longest_word = 100;     // characters; a longer word is unknown
-constexpr std::size_t shown_characters = 80;  // characters of cut-off text that a warning shows
+constexpr std::size_t longest_word = 100;         // characters; a longer word is unknown
+constexpr std::size_t shown_characters = 80;      // characters of cut-off text that a warning shows
 
 std::string read_file(const std::filesystem::path& path) {
   std::error_code error;
@@ -88,7 +88,8 @@ void Tokenizer::read_vocabulary(std::string_view content, const std::string& pat
     if (!ids_.contains(special.name)) enlist(missing, special.name);
   }
   if (!missing.empty()) {
-    throw BundleError(concat(path, " lacks ", missing, ", which a BERT tokenizer needs. Export again."));
+    throw BundleError(
+        concat(path, " lacks ", missing, ", which a BERT tokenizer needs. Export again."));
   }
 }
 

@@ -83,8 +83,7 @@ class HostGraph : public LoopGraph {
       }
       Graph& graph = step % inputs.interval ? *inputs.cached : *this;
       for (const auto& [name, made] : graph.run(views)) {
-        std::ranges::copy(made.bytes,
-                          block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
+        std::ranges::copy(made.bytes, block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
       }
     }
     Tensor result(DType::float32, inputs.latents.shape);

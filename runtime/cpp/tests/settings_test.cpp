@@ -56,7 +56,8 @@ TEST_CASE("a choice is one of those that the table lists, and not a part of one"
   CHECK(refusal([](auto& s) { s.schedule = "linear"; }) ==
         "schedule must be one of published, trained, got 'linear'.");
   for (const char* sampler : {"", "dim", "ddim, euler", "dpmsolver"}) {
-    CHECK(refusal([&](auto& s) { s.sampler = sampler; }).starts_with("sampler must be one of ddim"));
+    CHECK(
+        refusal([&](auto& s) { s.sampler = sampler; }).starts_with("sampler must be one of ddim"));
   }
   CHECK(refusal([](auto& s) { s.sampler = "dpmsolver++_karras"; }) == "was accepted");
 }

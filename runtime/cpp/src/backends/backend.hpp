@@ -31,8 +31,8 @@ constexpr std::size_t remembered = 3;  // earlier m0 in the denoiser's `history`
 
 // What all N steps of the denoiser read, for B samples in M rows.
 struct LoopInputs {
-  TensorView latents;               // float32 [B, C, h, w]
-  TensorViews constants;            // the denoiser's inputs that stay the same
+  TensorView latents;     // float32 [B, C, h, w]
+  TensorViews constants;  // the denoiser's inputs that stay the same
   // Of each of the M rows, [N, E]. One for all of them, unless guidance is embedded.
   std::vector<TensorView> time_embeds;
   TensorView coefficients;          // float32 [N, 8]

@@ -11,7 +11,9 @@ void insert_moved(const Layout& layout, std::size_t start, Offsets& into) {
   for (const auto& [name, offset] : layout.offsets) into[name] = start + offset;
 }
 
-std::size_t row_bytes(const TensorView& table) { return table.bytes() / table.shape[0]; }
+std::size_t row_bytes(const TensorView& table) {
+  return table.bytes() / table.shape[0];
+}
 
 // Row `step` of a table [N, …], `count` times.
 void repeat_row(const TensorView& table, std::size_t step, std::size_t count, std::byte* to) {

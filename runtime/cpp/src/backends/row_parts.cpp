@@ -11,7 +11,7 @@ namespace {
 
 // In which the rows of a step run side by side, where there are as many threads: half the threads
 // wait for each other after every layer, which takes a fifth off a small model's step.
-constexpr std::size_t most_parts = 2;
+constexpr std::size_t max_parts = 2;
 // A step's inputs that have an entry for each row.
 constexpr std::array<const char*, 4> per_row{"context_kv", "condition", "time_embeds", "features"};
 // Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself.
@@ -83,7 +83,7 @@ void RowPart::take(const std::string& name, const TensorView& whole,
 }
 
 std::size_t part_count(std::size_t rows, std::size_t threads) {
-  return std::min({most_parts, threads, rows});
+  return std::min({max_parts, threads, rows});
 }
 
 std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
