@@ -317,11 +317,11 @@ def test_the_programs_and_commands_of_the_guide_run(
     page = (ROOT / "docs" / "guide" / "cpp.md").read_text(encoding="utf-8")
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / "shapes").symlink_to(build.bundle)
-    for language, name in (("cpp", "circle.cpp"), ("c", "circle.c"), ("cmake", "CMakeLists.txt")):
-        (tmp_path / name).write_text(block(page, language), encoding="utf-8")
+    for name in ("cpp circle.cpp", "c circle.c", "cmake CMakeLists.txt"):
+        (tmp_path / name.split()[1]).write_text(block(page, name), encoding="utf-8")
     program = f"{build.folder / 'trt-pipeline-cpp'} "
     shell = "\n".join(
-        block(page, f"sh {part}")
+        block(page, f"sh {part}.sh")
         .replace("/opt/trt_pipeline", str(prefix))
         .replace("trt-pipeline-cpp ", program)
         for part in ("use", "pkg-config", "program")

@@ -12,9 +12,9 @@ constexpr double sum_tolerance = 1e-6;
 constexpr double max_weight = 1e6;  // either way
 
 // Reads one call's texts.
-class Reader {
+class PromptReader {
  public:
-  Reader(const trt_pipeline_settings& settings, const Tokenizer& tokenizer, const Warn& warn)
+  PromptReader(const trt_pipeline_settings& settings, const Tokenizer& tokenizer, const Warn& warn)
       : settings_(settings), tokenizer_(tokenizer), warn_(warn) {}
 
   std::vector<Mixture> mixtures() const {
@@ -90,7 +90,7 @@ class Reader {
 
 Prompts read_prompts(const trt_pipeline_settings& settings, const Tokenizer& tokenizer,
                      const Warn& warn) {
-  const Reader reader(settings, tokenizer, warn);
+  const PromptReader reader(settings, tokenizer, warn);
   Prompts prompts{reader.mixtures(), {}};
   prompts.negatives = reader.negatives(prompts.mixtures.size());
   return prompts;
