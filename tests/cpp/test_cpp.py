@@ -9,11 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.checkpoints import make_super_resolution
 from tests.cpp.build import ROOT, SANITIZE, SOURCE, Build, call, pixels
 from tests.runtime.tiny_bundle import write_super_resolution_bundle, write_unconditional_bundle
-from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.export import ExportOptions, export_checkpoint
 from trt_pipeline import Pipeline, durable, read_settings, trt_pipeline
 from trt_pipeline.bundle import Bundle, file_sha256
 
@@ -205,11 +202,10 @@ def test_a_picture_without_a_prompt_is_pythons(build: Build, tmp_path: Path) -> 
         assert np.abs(pixels(path) - np.asarray(made.images[0], np.int32)).max() <= 1
 
 
-def test_an_enlarged_picture_is_pythons(build: Build, tmp_path: Path) -> None:
-    checkpoint = make_super_resolution(tmp_path / "checkpoint", quantized=False)
-    options = ExportOptions("fp32")
-    opened = open_checkpoint(str(checkpoint))
-    bundle = export_checkpoint(opened, tmp_path / "bundle", options, lambda _: None).bundle.path
+def test_an_enlarged_picture_is_pythons(
+    build: Build, super_resolution_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = super_resolution_bundle
     small = tmp_path / "small.png"
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(noise).resize((64, 32), Image.Resampling.BICUBIC).save(small)

@@ -49,7 +49,7 @@ std::map<std::string, std::string> refused_by(const Bundle& bundle) {
     refuse({"image", "strength", "mask_image"}, "this bundle has no encoder for pictures");
   }
   if (!bundle.manifest.graphs.contains("cached_denoiser")) {
-    refuse({"cache_interval"}, "this bundle has no cached_denoiser");
+    refuse({"cache_interval"}, "this bundle has no cached_denoiser. Export its checkpoint again");
   }
   return refused;
 }
