@@ -76,8 +76,9 @@ void choice(CLI::App& app, std::string name, std::string& target, const std::str
 
 void file(CLI::App& app, Arguments& arguments, const std::string& name, const std::string& help) {
   auto& target = name == "image" ? arguments.image : arguments.mask_image;
-  option(app, name, help + " A PNG, which is not resized.",
-         [&target](const std::string& given) { target = given; });
+  option(app, name, help + " A PNG, which is not resized.", [&target](const std::string& given) {
+    target = given;
+  })->type_name("FILE");
 }
 
 void declare_settings(CLI::App& app, Arguments& arguments) {
@@ -86,15 +87,15 @@ void declare_settings(CLI::App& app, Arguments& arguments) {
 #define TRT_PIPELINE_SEED(name, help)                                     \
   option(app, #name, help, [&arguments](const std::string& given) {       \
     arguments.name = integer<std::uint64_t>(#name, given, 0, UINT64_MAX); \
-  });
+  })->type_name("INTEGER");
 #define TRT_PIPELINE_INTEGER(name, low, high, fallback, help)       \
   option(app, #name, help, [&settings](const std::string& given) {  \
     settings.name = integer<std::int32_t>(#name, given, low, high); \
-  });
+  })->type_name("INTEGER");
 #define TRT_PIPELINE_REAL(name, low, high, fallback, help)         \
   option(app, #name, help, [&settings](const std::string& given) { \
     settings.name = real(#name, given, low, high);                 \
-  });
+  })->type_name("NUMBER");
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   interval(app, #name, settings.name, low, high, help);
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
@@ -115,10 +116,14 @@ void declare(CLI::App& app, Arguments& arguments) {
   option(app, "threads", "For arithmetic on the CPU; all by default.",
          [&arguments](const std::string& given) {
            arguments.options.threads = integer<std::int32_t>("threads", given, 1, 1024);
-         });
-  option(app, "count", "Pictures for each prompt.", [&arguments](const std::string& given) {
-    arguments.settings.num_images_per_prompt = integer<std::int32_t>("count", given, 1, 10'000);
-  });
+         })
+      ->type_name("INTEGER");
+  option(app, "count", "Pictures for each prompt; 1 by default.",
+         [&arguments](const std::string& given) {
+           arguments.settings.num_images_per_prompt =
+               integer<std::int32_t>("count", given, 1, 10'000);
+         })
+      ->type_name("INTEGER");
   declare_settings(app, arguments);
   app.add_option("-o,--output", arguments.output,
                  "A folder, for numbered pictures, or one picture's file name, which ends in .png. "

@@ -10,7 +10,7 @@
 
 namespace trt_pipeline::cli {
 
-// What is one picture's own.
+// What one picture has for itself.
 struct PictureFacts {
   std::string prompt;
   std::uint64_t seed;

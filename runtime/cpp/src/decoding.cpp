@@ -7,7 +7,7 @@
 namespace trt_pipeline::internal {
 namespace {
 
-constexpr std::size_t shown = 80;
+constexpr std::size_t max_quoted = 80;
 constexpr int max_levels = 32;  // levels of lists and objects in an entry of any content
 
 bool reaches(const Json& value, int levels) {
@@ -22,7 +22,7 @@ std::string brief(const Json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
   const std::string text = value.dump(-1, ' ', true);
-  return text.size() <= shown ? text : text.substr(0, shown);
+  return text.size() <= max_quoted ? text : text.substr(0, max_quoted);
 }
 
 void Entry::refuse(const std::string& expected) const {

@@ -45,9 +45,9 @@ void copy_samples(const Part& part, std::size_t batch, From from, To to, std::si
                   std::size_t sample_bytes, bool into_whole) {
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const std::size_t whole = (layer * batch + part.start) * sample_bytes;
-    const std::size_t own = layer * part.count * sample_bytes;
-    std::copy_n(from + (into_whole ? own : whole), part.count * sample_bytes,
-                to + (into_whole ? whole : own));
+    const std::size_t part_at = layer * part.count * sample_bytes;
+    std::copy_n(from + (into_whole ? part_at : whole), part.count * sample_bytes,
+                to + (into_whole ? whole : part_at));
   }
 }
 

@@ -12,10 +12,10 @@ namespace {
 // What a function makes of a batch [B, …], in parts that the bundle allows.
 template <class Function>
 Tensor in_parts(const Bundle& bundle, const Tensor& batch, Function function) {
-  const auto most = static_cast<std::size_t>(bundle.manifest.limits.batch[1]);
+  const auto max_count = static_cast<std::size_t>(bundle.manifest.limits.batch[1]);
   std::vector<SharedTensor> parts;
-  for (std::size_t start = 0; start < batch.shape[0]; start += most) {
-    parts.push_back(function(rows_of(batch, start, std::min(most, batch.shape[0] - start))));
+  for (std::size_t start = 0; start < batch.shape[0]; start += max_count) {
+    parts.push_back(function(rows_of(batch, start, std::min(max_count, batch.shape[0] - start))));
   }
   return concatenated(parts);
 }

@@ -68,9 +68,9 @@ FileStream open_regular(const fs::path& path) {
   return stream;
 }
 
-std::string read_bytes(std::FILE* stream, std::size_t most) {
+std::string read_bytes(std::FILE* stream, std::size_t max_bytes) {
   const struct stat status = status_of(stream);
-  std::string bytes(std::min(most, static_cast<std::size_t>(status.st_size)), '\0');
+  std::string bytes(std::min(max_bytes, static_cast<std::size_t>(status.st_size)), '\0');
   bytes.resize(std::fread(bytes.data(), 1, bytes.size(), stream));
   if (std::ferror(stream)) fail(errno);
   return bytes;

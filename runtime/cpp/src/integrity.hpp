@@ -24,8 +24,8 @@ using FileStream = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 // Open a regular file to read; FileError for a link, a folder, a pipe or a device.
 FileStream open_regular(const std::filesystem::path& path);
 
-// The next bytes of a file, `most` of them at most; FileError if they cannot be read.
-std::string read_bytes(std::FILE* stream, std::size_t most);
+// The next bytes of a file, at most max_bytes of them; FileError if they cannot be read.
+std::string read_bytes(std::FILE* stream, std::size_t max_bytes);
 
 // What is wrong with a listed file of a bundle, in words; empty if nothing. It must be a regular
 // file without a second name, reached through no link, of the listed size.

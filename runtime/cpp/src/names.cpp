@@ -102,7 +102,8 @@ void check_names(const std::vector<std::string>& names) {
     }
   }
   std::map<std::string, std::string> taken;
-  for (const char* own : {manifest_name, signature_name}) taken.emplace(folded(own), own);
+  for (const char* reserved : {manifest_name, signature_name})
+    taken.emplace(folded(reserved), reserved);
   for (const std::string& name : names) {
     const auto [other, is_new] = taken.emplace(folded(name), name);
     if (!is_new) {

@@ -136,22 +136,22 @@ InputIds Tokenizer::padded(const std::int32_t* ids, std::size_t count,
   return row;
 }
 
-// The first `most` tokens, or a few more. Special tokens are found in the text as it was given.
+// The first `limit` tokens, or a few more. Special tokens are found in the text as it was given.
 std::vector<Tokenizer::Token> Tokenizer::tokens(const std::u32string& text,
-                                                std::size_t most) const {
+                                                std::size_t limit) const {
   std::vector<Token> found;
   std::size_t start = 0;
-  for (std::size_t at = 0; at < text.size() && found.size() < most;) {
+  for (std::size_t at = 0; at < text.size() && found.size() < limit;) {
     const Special* special = text[at] == U'[' ? special_at(text, at) : nullptr;
     if (!special) {
       ++at;
       continue;
     }
-    split_words(normalized(text, start, at), found, most);
+    split_words(normalized(text, start, at), found, limit);
     found.push_back({ids_.find(special->name)->second, at});
     start = at += special->characters.size();
   }
-  if (found.size() < most) split_words(normalized(text, start, text.size()), found, most);
+  if (found.size() < limit) split_words(normalized(text, start, text.size()), found, limit);
   return found;
 }
 
@@ -167,14 +167,14 @@ Characters Tokenizer::normalized(const std::u32string& text, std::size_t start,
 }
 
 void Tokenizer::split_words(const Characters& text, std::vector<Token>& found,
-                            std::size_t most) const {
+                            std::size_t limit) const {
   Characters word;
   const auto finish_word = [&] {
     if (!word.empty()) split_pieces(word, found);
     word.clear();
   };
   for (const Character& c : text) {
-    if (found.size() >= most) return;
+    if (found.size() >= limit) return;
     const bool alone = is_punctuation(c.code);
     if (alone || is_whitespace(c.code)) finish_word();
     if (!is_whitespace(c.code)) word.push_back(c);

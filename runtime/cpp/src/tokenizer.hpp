@@ -44,9 +44,9 @@ class Tokenizer {
   };
 
   void read_vocabulary(std::string_view content, const std::string& path);
-  std::vector<Token> tokens(const std::u32string& text, std::size_t most) const;
+  std::vector<Token> tokens(const std::u32string& text, std::size_t limit) const;
   Characters normalized(const std::u32string& text, std::size_t start, std::size_t end) const;
-  void split_words(const Characters& text, std::vector<Token>& found, std::size_t most) const;
+  void split_words(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
   void split_pieces(const Characters& word, std::vector<Token>& found) const;
 
   std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> ids_;
