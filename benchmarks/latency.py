@@ -2,7 +2,7 @@
 
     python benchmarks/latency.py engines/shapes --json benchmarks/results/shapes.json
 
-docs/benchmarks.md says what is measured and how.
+docs/explanation/benchmarks.md says what is measured and how.
 """
 
 import argparse

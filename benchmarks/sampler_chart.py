@@ -1,6 +1,6 @@
 """Picture quality against steps, for each sampler: a JSON file and a chart.
 
-    python benchmarks/sampler_chart.py engines/shapes docs/samplers --prompts 100
+    python benchmarks/sampler_chart.py engines/shapes docs/explanation/samplers --prompts 100
 
 Quality is the part of the pictures that show what their prompts ask for, as prompt_accuracy.py
 counts it; every sampler gets the same prompts and seeds.

@@ -1,4 +1,7 @@
-"""Altered bundles, as many as CI has time for; docs/reliability.md has the long runs."""
+"""Altered bundles, as many as CI has time for.
+
+docs/explanation/reliability.md has the long runs.
+"""
 
 from pathlib import Path
 

@@ -41,9 +41,9 @@ class Build:
     folder: Path
     bundle: Path
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """The command-line program."""
-        command = [self.folder / "trt-pipeline-cpp", *arguments]
+        command = [self.folder / "trt-pipeline-cpp", "--bundle", bundle, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
     def backends(self, bundle: Path | None = None) -> list[str]:

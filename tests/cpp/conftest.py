@@ -39,7 +39,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def build(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     missing = [tool for tool in ("cmake", COMPILER, "pkg-config") if not shutil.which(tool)]
-    assert not missing, f"{', '.join(missing)} is not installed; docs/cpp.md lists the packages"
+    assert not missing, (
+        f"{', '.join(missing)} is not installed; docs/guide/cpp.md lists the packages"
+    )
     openvino = find_spec("openvino")
     assert openvino, 'openvino is not installed; pip install "trt-pipeline[openvino]"'
     given = os.environ.get("TRT_PIPELINE_BUILD")

@@ -29,6 +29,7 @@ NOT_RUN = {
     "export-all CompVis": "downloads gigabytes",
     "export-all path/to/checkpoint": "is the reader's checkpoint; tests/export exports many",
     "export-all model.ckpt": "is the reader's checkpoint; test_compvis.py exports several",
+    "export-all --precision": "takes a minute more; tests/export exports small float32 models",
     "export-all twin": "takes minutes and gigabytes; test_full_size.py does it",
     "export-all --engines": "needs a GPU or minutes; test_engines.py builds engines",
     "python -m trt_export.checkpoint.twin": "writes 5.9 GB; test_full_size.py does it",

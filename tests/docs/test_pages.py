@@ -62,6 +62,20 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert not anchor or anchor in anchors(target), link
 
 
+def test_the_code_names_pages_that_exist() -> None:
+    rooms = ("runtime", "export", "benchmarks", "tests")
+    sources = [
+        file
+        for room in rooms
+        for kind in ("py", "[ch]pp")
+        for file in ROOT.glob(f"{room}/**/*.{kind}")
+    ]
+    named = {
+        page for file in sources for page in re.findall(r"\bdocs/[\w/-]+\.md\b", file.read_text())
+    }
+    assert [page for page in sorted(named) if not (ROOT / page).exists()] == []
+
+
 def test_the_index_names_every_page() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link).resolve() for link in links(index)}

@@ -25,6 +25,8 @@ from tokenizers import normalizers, pre_tokenizers
 
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
 from trt_pipeline.bundle.manifest import (
+    PREDICTION_TYPES,
+    Defaults,
     EngineKey,
     EngineSpec,
     FileSpec,
@@ -42,12 +44,13 @@ from trt_pipeline.bundle.signatures import check_signature
 from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.pictures.previews import preview_pixels
 from trt_pipeline.pictures.tiling import decode_in_tiles
-from trt_pipeline.pipelines.tokenizer import Tokenizer
 from trt_pipeline.sampling.guidance import guide, guided_steps
 from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samples import Rows, join
 from trt_pipeline.sampling.schedule import choose_schedule
+from trt_pipeline.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 VOCABULARY = HERE / "vocab.txt"
@@ -109,8 +112,8 @@ def vocabulary() -> str:
 def tokenizer_cases() -> Iterator[dict[str, Any]]:
     """Texts and their ids under every choice of rules."""
     for lowercase, accents, chinese in product((True, False), (None, True, False), (True, False)):
-        spec = TokenizerSpec("vocab.txt", 77, lowercase, accents, chinese)
-        tokenizer = Tokenizer(VOCABULARY, spec)
+        spec = wordpiece(lowercase, accents, chinese)
+        tokenizer = Tokenizer(HERE, spec)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ids = tokenizer.encode(TEXTS)
@@ -124,9 +127,18 @@ def tokenizer_cases() -> Iterator[dict[str, Any]]:
         }
 
 
+def wordpiece(
+    lowercase: bool = True, accents: bool | None = None, chinese: bool = True, folder: str = ""
+) -> TokenizerSpec:
+    """A tokenizer whose vocabulary lies in a folder of the bundle."""
+    return TokenizerSpec(
+        "wordpiece", {"vocab": f"{folder}vocab.txt"}, 77, lowercase, accents, chinese
+    )
+
+
 def cut_off() -> list[str | None]:
     """What the warning about each text says, under the usual rules."""
-    tokenizer = Tokenizer(VOCABULARY, TokenizerSpec("vocab.txt", 77, True, None, True))
+    tokenizer = Tokenizer(HERE, wordpiece())
     texts: list[str | None] = []
     for text in TEXTS:
         with warnings.catch_warnings(record=True) as caught:
@@ -190,10 +202,10 @@ def schedules() -> dict[str, ScheduleSpec]:
     linear = tuple(np.cumprod(1 - betas.astype(np.float64)).tolist())
     scaled = tuple(np.cumprod(1 - np.linspace(0.03, 0.11, 90) ** 2).tolist())
     return {
-        "leading": ScheduleSpec("epsilon", 0, True, "leading", linear),
-        "offset": ScheduleSpec("v_prediction", 1, False, "leading", scaled),
-        "linspace": ScheduleSpec("sample", 0, False, "linspace", scaled),
-        "trailing": ScheduleSpec("epsilon", 0, True, "trailing", scaled),
+        "leading": ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", linear),
+        "offset": ScheduleSpec(PREDICTION_TYPES["v_prediction"], 1, False, "leading", scaled),
+        "linspace": ScheduleSpec(PREDICTION_TYPES["sample"], 0, False, "linspace", scaled),
+        "trailing": ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "trailing", scaled),
     }
 
 
@@ -256,15 +268,17 @@ def guidance() -> dict[str, Any]:
     ]
     matrices = []
     for mixtures, negatives, scales in cases:
-        made = guide(mixtures, negatives, scales)
+        made = [guide(*one) for one in zip(mixtures, negatives, scales, strict=True)]
+        weights = [[weight for _, weight in texts] for texts in made]
+        joined = join(tuple(Rows(np.array(row, np.float32), {}) for row in weights)).tensors
         matrices.append(
             {
                 "mixtures": mixtures,
                 "negatives": negatives,
                 "scales": scales,
-                "rows": made.rows.tolist(),
-                "matrix": [_numbers(row) for row in made.matrix],
-                "texts": made.texts,
+                "rows": joined["rows"].tolist(),
+                "matrix": [_numbers(row) for row in joined["guidance"]],
+                "texts": [text for texts in made for text, _ in texts],
             }
         )
     intervals = [((0.0, 1.0), 5), ((0.2, 0.8), 10), ((0.3, 0.3), 4), ((0.0, 0.5), 7)]
@@ -286,24 +300,27 @@ def _inpainted(batch: int, height: int, width: int, factor: int) -> dict[str, An
     repainted = np.zeros((batch, height, width), np.bool_)
     repainted[:, height // 3 : height - 1, 1 : width // 2] = True
     repainted[1:] = True
-    kept = kept_latents(repainted, factor)
+    kept = [kept_latents(mask, factor) for mask in repainted]
     shape = (batch, 2, height // factor, width // factor)
     clean, noise, latents = rng.standard_normal((3, *shape), np.float32)
-    known = KnownLatents(clean, noise, kept)
+    known = [KnownLatents(*one) for one in zip(clean, noise, kept, strict=True)]
+    merged = [paste(*one) for one in zip(painted, given, repainted, strict=True)]
+    alpha = np.float32(0.36)
+    restored = [one.restore(start, alpha) for one, start in zip(known, latents, strict=True)]
     return {
         "shape": (batch, height, width),
         "factor": factor,
         "painted": painted.ravel().tolist(),
         "given": given.ravel().tolist(),
         "repainted": repainted.astype(int).ravel().tolist(),
-        "merged": paste(painted, given, repainted).ravel().tolist(),
-        "kept": kept.astype(int).ravel().tolist(),
+        "merged": np.stack(merged).ravel().tolist(),
+        "kept": np.stack(kept).astype(int).ravel().tolist(),
         "latents_shape": shape,
         "clean": _numbers(clean),
         "noise": _numbers(noise),
         "latents": _numbers(latents),
         "alpha": 0.36,
-        "restored": _numbers(known.restore(latents, np.float32(0.36))),
+        "restored": _numbers(np.stack(restored)),
     }
 
 
@@ -335,7 +352,7 @@ def tiling() -> list[dict[str, Any]]:
 def checkered(latents: NDArray[np.float32], factor: int) -> NDArray[np.uint8]:
     """Latents [B, 3, h, w] in 0..1 as pixels, every second one of them a third darker.
 
-    The pattern begins anew in each tile, so tiles differ where they overlap.
+    The pattern begins again in each tile, so tiles differ where they overlap.
     """
     large = latents.repeat(factor, axis=2).repeat(factor, axis=3).transpose(0, 2, 3, 1)
     rows, columns = np.indices(large.shape[1:3])
@@ -380,12 +397,15 @@ def manifest() -> dict[str, Any]:
     names = ("onnx/decoder.onnx", "onnx/decoder.weights", "tokenizer/vocab.txt", "rtx/decoder.plan")
     bundle = Bundle(
         path=Path(),
-        model=ModelSpec("tiny", "LDMTextToImagePipeline", 4, 8, 64, 64, 0.18215),
+        model=ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77),
+        defaults=Defaults(50, 1.0, 0.0, 64, 64, "ddim"),
         precision="fp16",
         graphs={"decoder": {"fp16": graph, "fp32": graph, "int8": graph}},
         limits=Limits((1, 4), (32, 128), (32, 128)),
-        schedule=ScheduleSpec("epsilon", 0, True, "leading", (0.9, 0.5, 0.5, 0.01)),
-        tokenizer=TokenizerSpec("tokenizer/vocab.txt", 77, True, None, True),
+        schedule=ScheduleSpec(
+            PREDICTION_TYPES["epsilon"], 0, True, "leading", (0.9, 0.5, 0.5, 0.01)
+        ),
+        tokenizer=wordpiece(folder="tokenizer/"),
         provenance={"source": {"anything": [1, 2.5, None, True, "ö"]}},
         files={name: FileSpec(7, hashlib.sha256(name.encode()).hexdigest()) for name in names},
         engines=(EngineSpec("decoder", "rtx/decoder.plan", key),),
@@ -395,7 +415,7 @@ def manifest() -> dict[str, Any]:
 
 
 def nested(levels: int) -> list[Any]:
-    """An empty list within so many others, less one."""
+    """An empty list in a list, and so on: this many lists."""
     return [] if levels == 1 else [nested(levels - 1)]
 
 
@@ -454,17 +474,18 @@ ALIKE = (
     ("a", "A/b"),
     ("a/b", "A/c"),
 )
-"""Two names of files, which may be too much alike."""
+"""Two names of files, which may be too similar."""
 
 FILE = ("files", "tokenizer/vocab.txt")
 TENSOR = ("graphs", "decoder", "fp16", "inputs", 0)
 KEY = ("engines", 0, "key")
 CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((), None),
-    (("format_version",), 2),
+    (("format_version",), 1),
+    (("format_version",), 3),
     (("format_version",), True),
-    (("format_version",), 1.0),
-    (("format_version",), "1"),
+    (("format_version",), 2.0),
+    (("format_version",), "2"),
     (("format_version",), None),
     (("unknown",), 1),
     (("path",), "elsewhere"),
@@ -477,10 +498,30 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("model", "latent_channels"), 2**16 + 1),
     (("model", "vae_scale_factor"), -8),
     (("model", "vae_scale_factor"), True),
-    (("model", "height"), "64"),
-    (("model", "scaling_factor"), 1),
-    (("model", "scaling_factor"), 0),
-    (("model", "scaling_factor"), "0.18"),
+    (("model", "family"), None),
+    (("model", "context_tokens"), 0),
+    (("model", "context_tokens"), -1),
+    (("model", "context_tokens"), "77"),
+    (("model", "condition"), None),
+    (("model", "condition"), "low_resolution"),
+    (("model", "condition"), "depth"),
+    (("model", "condition"), 5),
+    (("defaults",), []),
+    (("defaults", "num_inference_steps"), 0),
+    (("defaults", "num_inference_steps"), 4.0),
+    (("defaults", "num_inference_steps"), 2**16 + 1),
+    (("defaults", "guidance_scale"), 7),
+    (("defaults", "guidance_scale"), -3.5),
+    (("defaults", "guidance_scale"), "7"),
+    (("defaults", "guidance_scale"), None),
+    (("defaults", "eta"), 1),
+    (("defaults", "eta"), 1.5),
+    (("defaults", "eta"), -0.1),
+    (("defaults", "height"), 0),
+    (("defaults", "width"), "64"),
+    (("defaults", "sampler"), "euler"),
+    (("defaults", "sampler"), None),
+    (("defaults", "more"), 5),
     (("precision",), "fp32"),
     (("precision",), "fp8"),
     (("precision",), ["fp16"]),
@@ -502,8 +543,15 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("limits", "batch"), [1, 2**16 + 1]),
     (("limits", "height"), [32, 128.0]),
     (("limits", "depth"), [1, 1]),
-    (("schedule", "prediction_type"), "v_prediction"),
-    (("schedule", "prediction_type"), "noise"),
+    (("schedule", "prediction"), "epsilon"),
+    (("schedule", "prediction", "sample"), [0, 0, -1]),
+    (("schedule", "prediction", "sample"), [0, 0.5]),
+    (("schedule", "prediction", "sample"), [0, 0, 0, 0]),
+    (("schedule", "prediction", "sample"), [0, 0, "1"]),
+    (("schedule", "prediction", "noise"), [0, 0, 0]),
+    (("schedule", "prediction", "noise"), [True, 0, 0]),
+    (("schedule", "prediction", "more"), [0, 0, 0]),
+    (("schedule", "prediction_type"), "epsilon"),
     (("schedule", "timestep_spacing"), "even"),
     (("schedule", "steps_offset"), 3),
     (("schedule", "steps_offset"), 4),
@@ -521,11 +569,16 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("tokenizer", "max_length"), 1),
     (("tokenizer", "max_length"), 2),
     (("tokenizer", "max_length"), 2**33),
-    (("tokenizer", "vocab"), "vocab.txt"),
+    (("tokenizer", "kind"), "bpe"),
+    (("tokenizer", "kind"), None),
+    (("tokenizer", "files"), {}),
+    (("tokenizer", "files"), []),
+    (("tokenizer", "files", "merges"), "tokenizer/vocab.txt"),
+    (("tokenizer", "files", "vocab"), "vocab.txt"),
+    (("tokenizer", "files", "vocab"), 5),
+    (("tokenizer", "vocab"), "tokenizer/vocab.txt"),
     (("tokenizer",), None),
     (("schedule", "sampler"), "euler"),
-    (("schedule", "sampler"), "heun"),
-    (("schedule", "sampler"), None),
     (("preview",), []),
     (("preview",), [[1, 0, 0, 0, 0.5], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]),
     (("preview",), [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
@@ -563,17 +616,21 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((*KEY, "version_compatible"), True),
     ((*KEY, "version_compatible"), "no"),
     ((*KEY, "profile"), {}),
-    ((*KEY, "profile", "latents", "least"), [1, None]),
-    ((*KEY, "profile", "latents", "middle"), [1]),
+    ((*KEY, "profile", "latents", "min"), [1, None]),
+    ((*KEY, "profile", "latents", "least"), [1]),
     ((*KEY, "driver"), 5),
 )
 """Where a manifest is changed, and to what."""
 REMOVALS: tuple[tuple[str | int, ...], ...] = (
-    *((name,) for name in ("format_version", "model", "precision", "graphs", "limits")),
+    *((name,) for name in ("format_version", "model", "defaults", "precision", "graphs", "limits")),
     *((name,) for name in ("schedule", "tokenizer", "provenance", "files", "engines")),
-    ("model", "scaling_factor"),
+    ("model", "family"),
+    ("model", "context_tokens"),
+    ("model", "condition"),
+    ("defaults", "eta"),
+    ("schedule", "prediction", "noise"),
     ("tokenizer", "strip_accents"),
-    ("schedule", "sampler"),
+    ("tokenizer", "files", "vocab"),
     FILE,
     (*FILE, "size"),
     (*TENSOR, "name"),
@@ -619,7 +676,7 @@ def _reading(path: tuple[str | int, ...], value: object, *, remove: bool) -> str
 
 
 def onnx_files() -> list[dict[str, Any]]:
-    """Bytes of ONNX models, and the files that they name; "refused" for what is none."""
+    """Bytes of ONNX models and the files that they name; "refused" for bytes that are not one."""
     entry = _field(1, b"location") + _field(2, b"w")
     tensor = _field(13, entry)
     graph = _field(5, tensor)

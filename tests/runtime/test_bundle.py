@@ -32,7 +32,7 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_no_json_is_refused(own_bundle: Bundle) -> None:
     (own_bundle.path / MANIFEST).write_text("{")
-    with pytest.raises(BundleError, match=r"bundle.json: no JSON: Expecting"):
+    with pytest.raises(BundleError, match=r"bundle.json: not valid JSON: Expecting"):
         load_bundle(own_bundle.path)
 
 
@@ -137,5 +137,5 @@ def test_a_missing_file_is_named(own_bundle: Bundle) -> None:
 
 def test_a_manifest_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "bundle.json")
-    with pytest.raises(BundleError, match="is no regular file"):
+    with pytest.raises(BundleError, match="not a regular file"):
         load_bundle(tmp_path)

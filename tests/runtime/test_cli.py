@@ -117,7 +117,7 @@ def test_a_file_is_replaced_only_by_force(
     ("args", "message"),
     [
         (["red", "-o", "a.gif"], "a picture's name ends in .png, .webp, .jpg, .jpeg"),
-        (["red", "-o", "missing/a.png"], "there is no folder missing"),
+        (["red", "-o", "missing/a.png"], "the folder missing does not exist"),
         (["red", "blue", "-o", "a.png"], "is one file for 2 pictures"),
         (["red", "-o", ""], "it is empty; name a folder or a picture"),
         (["red", "--num-inference-steps", "0"], "num_inference_steps must be"),
@@ -136,7 +136,7 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG always loses some"),
         (["red", "-o", "a.png", "--format", "webp"], "a.png has another suffix than webp"),
         (["red", "--grid", "grid.gif"], "a picture's name ends in"),
-        (["red", "--grid", "missing/grid.png"], "there is no folder missing"),
+        (["red", "--grid", "missing/grid.png"], "the folder missing does not exist"),
         (["red", "--grid-columns", "2"], "--grid-columns is given without --grid"),
         (["red", "-o", "a.png", "--grid", "a.png"], "cannot be a picture's file and the grid's"),
         (["red", "-o", ".", "--grid", "00000.png"], "cannot be a picture's file and the grid's"),

@@ -61,7 +61,7 @@ def write_manifest(bundle: Bundle, text: str) -> Path:
         ('{"a":' * (MAX_MANIFEST_BYTES // 5), "nested too deeply"),
         ("[" + "[]," * (MAX_MANIFEST_BYTES // 3 - 2) + "[]]", "does not hold a JSON object"),
         ('{"format_version": 1' + "0" * 5000 + "}", "Exceeds the limit"),
-        ('{"a": 1, "a": 2}', "'a' is there twice"),
+        ('{"a": 1, "a": 2}', "'a' appears twice"),
         (" " * (MAX_MANIFEST_BYTES + 1), "is larger than 1048576 bytes"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_manifest_made_to_harm_is_refused(own_bundle: Bundle, text: str, messa
 def test_entries_by_the_hundred_thousand_are_refused(own_bundle: Bundle) -> None:
     doubled = ",".join(f'"{n}":0' for n in range(80_000))
     write_manifest(own_bundle, f'{{{doubled},"79999":0}}')
-    with refused("'79999' is there twice"):
+    with refused("'79999' appears twice"):
         load_bundle(own_bundle.path)
 
 

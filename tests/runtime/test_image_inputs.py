@@ -151,7 +151,7 @@ def test_premultiplied_grey_is_taken_and_lab_refused() -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InvalidInputError, match=r"pipe.png is no file"):
+    with pytest.raises(InvalidInputError, match=r"pipe.png is not a file"):
         open_picture("image", tmp_path / "pipe.png")
 
 

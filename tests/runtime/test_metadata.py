@@ -125,7 +125,7 @@ def test_another_programs_comment_is_no_settings(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="carries no settings"):
         read_settings(path)
     path = picture_with_comment(tmp_path / "b.jpg", b"ASCII\0\0\0holiday")
-    with pytest.raises(InvalidInputError, match=r"b\.jpg: no JSON: Expecting value"):
+    with pytest.raises(InvalidInputError, match=r"b\.jpg: not valid JSON: Expecting value"):
         read_settings(path)
 
 
@@ -139,7 +139,7 @@ def test_a_comment_rewritten_in_unicode_is_read(encoding: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no JSON"),
+        ("", "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "settings is .*expected an object"),
         ('{"prompt": "red"}', "settings.model is missing"),
@@ -150,7 +150,7 @@ def test_a_comment_rewritten_in_unicode_is_read(encoding: str, tmp_path: Path) -
         (entries(seed=True), "settings.seed is True, expected an integer"),
         (entries(eta=float("nan")), "NaN for a number"),
         (entries(guidance_interval=[0.5]), "has 1 entries, expected 2"),
-        (entries()[:-1] + ', "seed": 1}', "entry 'seed' is there twice"),
+        (entries()[:-1] + ', "seed": 1}', "entry 'seed' appears twice"),
         (entries(width=32), "is 24 × 16 pixels, but its settings .* 32 × 16"),
         (entries(height="1" * 2**20), "settings take .* bytes, expected at most 1048576"),
     ],

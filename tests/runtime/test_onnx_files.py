@@ -107,5 +107,5 @@ def test_a_model_that_leads_elsewhere_is_not_opened(
 
 def test_a_file_that_is_no_onnx_is_not_opened(own_bundle: Bundle) -> None:
     (own_bundle.path / "onnx" / "denoiser.onnx").write_bytes(b"\xff" * 100)
-    with pytest.raises(BundleError, match="is no ONNX file"):
+    with pytest.raises(BundleError, match="is not an ONNX file"):
         onnx_file(own_bundle, "denoiser", "fp32")

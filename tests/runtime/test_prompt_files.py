@@ -127,17 +127,17 @@ def test_a_seed_of_null_is_drawn_as_if_it_was_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("red", "no JSON: Expecting value at character 0"),
+        ("red", "not valid JSON: Expecting value at character 0"),
         ("[1]", "it is .*expected a JSON object"),
-        ("[" * 100_000, "no JSON that can be read: it is nested too deeply"),
+        ("[" * 100_000, "not valid JSON: it is nested too deeply"),
         (
             '{"prompt": "a", "steps": 5}',
             "'steps' is unknown, expected prompt, negative_prompt, seed",
         ),
         ('{"prompt": "a", "model": "b"}', "'model' is unknown"),
         ('{"seed": 1}', "it has no prompt"),
-        ('{"prompt": "a", "eta": 1, "eta": 2}', "entry 'eta' is there twice"),
-        ('{"prompt": "a", "eta": NaN}', "no JSON: it has NaN for a number"),
+        ('{"prompt": "a", "eta": 1, "eta": 2}', "entry 'eta' appears twice"),
+        ('{"prompt": "a", "eta": NaN}', "not valid JSON: it has NaN for a number"),
         ('{"prompt": ["a"]}', "settings.prompt is .*expected a string"),
         ('{"prompt": "a", "seed": "7"}', "settings.seed is '7', expected an integer or null"),
         ('{"prompt": "a", "seed": -1}', "seed must be an integer from 0"),

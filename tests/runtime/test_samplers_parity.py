@@ -84,7 +84,7 @@ def model(x: NDArray[Any], timestep: np.float32) -> NDArray[Any]:
 
 
 def ours(case: Case, dtype: DTypeLike) -> NDArray[Any]:
-    """Latents [N, 2, CHANNELS] after each step, by the step equation of engines/README.md."""
+    """Latents [N, 2, CHANNELS] after each step, as docs/reference/bundle-format.md has it."""
     x = (case.start * case.table.initial_scale).astype(dtype)
     m1 = m2 = m3 = np.zeros_like(x)
     after = []

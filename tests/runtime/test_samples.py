@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -27,13 +28,13 @@ SCHEDULES = 25
 RED: dict[str, Any] = {"prompt": "red", "num_inference_steps": 3, "seed": 0}
 
 
-def drawn_settings(random: Random) -> dict[str, Any]:
-    """The settings of one picture of 32 by 32 pixels."""
+def drawn_settings(random: Random, side: int) -> dict[str, Any]:
+    """The settings of one picture, `side` pixels high and wide."""
     sampler = random.choice(tuple(SAMPLERS))
     return {
         "prompt": random.choice(PROMPTS),
-        "height": 32,
-        "width": 32,
+        "height": side,
+        "width": side,
         "seed": random.randrange(2**32),
         "sampler": sampler,
         "eta": random.choice((0.0, 0.5, 1.0)) if sampler == "ddim" else None,
@@ -58,7 +59,8 @@ class Schedules:
 
     def __post_init__(self) -> None:
         """A pool that samples are drawn from."""
-        self.pool = [drawn_settings(self.random) for _ in range(60)]
+        side = self.pipe.bundle.limits.height[0]
+        self.pool = [drawn_settings(self.random, side) for _ in range(60)]
 
     def run(self) -> None:
         """Samples that join, take steps and leave at random give the bits that they give alone."""
@@ -99,6 +101,18 @@ def test_samples_that_join_and_leave_at_random_have_the_bits_that_they_have_alon
     random = Schedules(pipe, Random(schedules))
     for _ in range(schedules):
         random.run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_samples_of_an_exported_model_have_the_bits_that_they_have_alone(
+    other_bundle: Path, backend: str, threads: int
+) -> None:
+    with trt_pipeline(other_bundle, backend=backend, threads=threads) as pipe:
+        random = Schedules(pipe, Random(0))
+        for _ in range(250):
+            random.run()
 
 
 def stepped(pipe: Pipeline, samples: Sequence[Sample]) -> Sequence[Sample]:

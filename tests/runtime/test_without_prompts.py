@@ -147,6 +147,18 @@ def test_an_array_of_pictures_has_one_each(enlarging: Pipeline) -> None:
     np.testing.assert_array_equal(arrays(enlarging, image=both), listed)
 
 
+def test_samples_at_other_steps_share_a_call_without_prompts_as_well(enlarging: Pipeline) -> None:
+    (first,) = enlarging.start(image=RED, **QUICK)
+    (second,) = enlarging.start(image=NOISE.resize((32, 32)), **{**QUICK, "sampler": "unipc"})
+    enlarging.step([first])
+    for samples in ([second, first], [first, second], [second]):
+        enlarging.step(samples)
+    settings: dict[str, Any] = {"image": NOISE.resize((32, 32)), "sampler": "unipc"}
+    for sample, alone in ((first, {"image": RED}), (second, settings)):
+        expected = arrays(enlarging, output_type="latent", **alone)
+        np.testing.assert_array_equal(sample.latents, expected[0])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

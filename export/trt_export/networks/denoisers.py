@@ -1,8 +1,8 @@
 """The graphs that take a sampling step: the UNet, whole or cached, with guidance and the sampler.
 
 The UNet reads what stays constant over the steps: the keys and values of its cross-attention from
-context_kv, the time projections of its ResNet blocks from time_embeds. engines/README.md specifies
-every input and output.
+context_kv, the time projections of its ResNet blocks from time_embeds.
+docs/reference/bundle-format.md specifies every input and output.
 """
 
 from collections.abc import Iterable, Iterator
@@ -149,7 +149,7 @@ def _mixed(output: Tensor, guidance: Tensor) -> Tensor:
 def sampler_update(
     latents: Tensor, history: Tensor, output: Tensor, coefficients: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """next_latents and next_history, as engines/README.md has them."""
+    """next_latents and next_history, as docs/reference/bundle-format.md has them."""
     p, q, a, b0, b1, b2, b3, s = coefficients[:, :, None, None, None].unbind(1)
     m0 = p * latents + q * output
     m1, m2, m3 = history.unbind(0)

@@ -1,4 +1,4 @@
-"""Inputs and outputs of the graphs, as engines/README.md specifies them."""
+"""Inputs and outputs of the graphs, as docs/reference/bundle-format.md specifies them."""
 
 from dataclasses import dataclass
 

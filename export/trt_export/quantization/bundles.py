@@ -83,7 +83,7 @@ def is_quantized(bundle: Bundle, prompts: Sequence[str] | None) -> bool:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The prompts of a .txt or .jsonl file; InvalidInputError without any, or for other values."""
+    """The prompts of a .txt or .jsonl file; InvalidInputError if one is missing or not a text."""
     lines = read_prompt_file(path)
     for line in lines:
         if not isinstance(line.entries["prompt"], str):

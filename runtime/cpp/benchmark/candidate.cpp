@@ -61,9 +61,9 @@ json generate(const trt_pipeline::Pipeline& pipeline, const json& request) {
   const trt_pipeline::Pictures pictures = pipeline.generate(prompts, settings);
   const double seconds = seconds_since(start);
   const std::size_t count = pictures.size() * pictures.height() * pictures.width() * 3;
-  trt_pipeline::benchmark::write_npy(
-      request.at("pictures").get<std::string>(),
-      {pictures.size(), pictures.height(), pictures.width(), 3}, {pictures.get().pixels, count});
+  trt_pipeline::benchmark::write_npy(request.at("pictures").get<std::string>(),
+                                     {pictures.size(), pictures.height(), pictures.width(), 3},
+                                     {pictures.get().pixels, count});
   return {{"seconds", seconds},
           {"joules", nullptr},
           {"host_bytes", peak_host_bytes()},

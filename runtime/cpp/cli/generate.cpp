@@ -1,64 +1,101 @@
 #include "generate.hpp"
 
+#include <algorithm>
 #include <iostream>
 
-#include "delivery.hpp"
-#include "planning.hpp"
+#include "errors.hpp"
+#include "output.hpp"
+#include "picture_settings.hpp"
+#include "png.hpp"
+#include "sha256.hpp"
 
 namespace trt_pipeline::cli {
 namespace {
 
-using Kept = std::unordered_map<const Job*, std::filesystem::path>;
+using internal::concat;
+using internal::InvalidInputError;
 
-Batch missing(const std::vector<Job>& jobs, const Kept& kept) {
-  Batch missing;
-  for (const Job& job : jobs) {
-    if (!kept.contains(&job)) missing.push_back(&job);
+// Says in IPTC's words that a picture was made by a trained model.
+constexpr const char* ai_mark =
+    "<?xpacket begin=\"\uFEFF\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
+    "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n"
+    " <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n"
+    "  <rdf:Description rdf:about=\"\"\n"
+    "    xmlns:Iptc4xmpExt=\"http://iptc.org/std/Iptc4xmpExt/2008-02-29/\"\n"
+    "    Iptc4xmpExt:DigitalSourceType=\"http://cv.iptc.org/newscodes/digitalsourcetype/"
+    "trainedAlgorithmicMedia\"/>\n"
+    " </rdf:RDF>\n"
+    "</x:xmpmeta>\n"
+    "<?xpacket end=\"w\"?>";
+
+// Reads the files that pictures begin with into the settings.
+void add_images(const Arguments& arguments, Settings& settings) {
+  if (arguments.image) {
+    const Pixels image = read_png(concat("image ", arguments.image->string()), *arguments.image);
+    settings.image = image.on_white();
+    settings.image_height = static_cast<std::int32_t>(image.height);
+    settings.image_width = static_cast<std::int32_t>(image.width);
   }
-  return missing;
+  if (!arguments.mask_image) return;
+  const Pixels mask =
+      read_png(concat("mask_image ", arguments.mask_image->string()), *arguments.mask_image);
+  if (!mask.is_opaque()) {
+    throw InvalidInputError(
+        "mask_image has transparent parts, which mean different things in different programs. Make "
+        "it opaque: white where the image is painted again, black elsewhere.");
+  }
+  const auto height = static_cast<std::int32_t>(mask.height);
+  const auto width = static_cast<std::int32_t>(mask.width);
+  if (arguments.image && (height != settings.image_height || width != settings.image_width)) {
+    throw InvalidInputError(concat("mask_image is ", width, "x", height, " pixels, but image is ",
+                                   settings.image_width, "x", settings.image_height,
+                                   "; they must agree."));
+  }
+  settings.mask_image = mask.grey();
 }
 
-// Batch after batch, so that finished pictures are on disk early.
-void make(Caller& caller, const std::vector<Batch>& batches, Delivery& delivery) {
-  for (const Batch& batch : batches) {
-    const Pictures pictures = caller.make(batch);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      delivery.add(*batch[i],
-                   {pictures.pixels(i), pictures.height(), pictures.width(), batch[i]->settings});
-    }
-  }
+std::optional<std::string> hash_of(const std::optional<std::filesystem::path>& path) {
+  return path ? std::optional(internal::file_sha256(*path)) : std::nullopt;
 }
 
-void announce(std::size_t pictures, std::size_t kept) {
-  std::cerr << "generating " << pictures << (pictures == 1 ? " picture" : " pictures");
-  if (kept) std::cerr << ", " << kept << " kept";
-  std::cerr << '\n';
+std::vector<Chunk> chunks_of(const std::string& prompt, const nlohmann::ordered_json& settings,
+                             bool marked) {
+  std::vector<Chunk> chunks = {{"Software", concat("trt-pipeline ", trt_pipeline_version())},
+                               {"Description", prompt},
+                               {"trt-pipeline", settings.dump(-1, ' ', true)}};
+  if (marked) chunks.push_back({"XML:com.adobe.xmp", ai_mark});
+  return chunks;
 }
 
 }  // namespace
 
-void generate(const Arguments& arguments, const Progress& progress) {
-  const Inputs inputs = read_inputs(arguments);
-  std::optional<Destination> destination;
-  if (arguments.output || !arguments.grid) destination.emplace(open_destination(arguments));
-  if (!arguments.no_progress) std::cerr << "loading " << arguments.bundle << '\n';
+void generate(const Arguments& arguments) {
+  Settings settings = arguments.settings;
+  add_images(arguments, settings);
+  if (arguments.seed) settings.seeds = {*arguments.seed};
+  const auto copies = static_cast<std::size_t>(settings.num_images_per_prompt);
+  const std::size_t count = std::max<std::size_t>(arguments.prompts.size(), 1) * copies;
+  const Output output(arguments.output, arguments.force, count);
+  const auto& names = arguments.prompts;
+  const std::vector<Prompt> prompts(names.begin(), names.end());
+
   const Pipeline pipeline(arguments.bundle, arguments.options);
-  Caller caller(pipeline, progress);
-  const std::vector<Job> jobs = jobs_of(arguments, inputs, pipeline.info(), caller);
-  if (destination) destination->check(jobs);
-  auto grid = plan_grid(arguments, jobs, destination);
-  Kept kept;
-  if (destination && arguments.prompt_file) {
-    kept = kept_pictures(*destination, jobs, arguments.resume);
+  const Pictures pictures = pipeline.generate(prompts, settings);
+  PictureFacts facts{"",
+                     0,
+                     static_cast<std::int32_t>(pictures.height()),
+                     static_cast<std::int32_t>(pictures.width()),
+                     hash_of(arguments.image),
+                     hash_of(arguments.mask_image)};
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    facts.seed = pictures.seeds()[i];
+    facts.prompt = names.empty() ? "" : names[i / copies];
+    const auto entries = settings_json(settings, facts, pipeline.info());
+    const auto chunks = chunks_of(facts.prompt, entries, arguments.ai_mark);
+    const std::string bytes =
+        encoded_png(pictures.pixels(i), pictures.height(), pictures.width(), chunks);
+    std::cout << output.save(bytes).string() << std::endl;
   }
-  Delivery delivery(arguments, jobs, destination, std::move(grid));
-  for (const Job& job : jobs) {
-    if (kept.contains(&job)) delivery.keep(job, kept.at(&job));
-  }
-  const Batch todo = missing(jobs, kept);
-  if (!arguments.no_progress) announce(todo.size(), kept.size());
-  make(caller, batched(todo, pipeline.info().batch_limits[1]), delivery);
-  delivery.finish();
 }
 
 }  // namespace trt_pipeline::cli

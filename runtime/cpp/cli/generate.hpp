@@ -1,11 +1,10 @@
-// Makes the pictures that a command line asks for.
+// Makes the pictures that a command line asks for, and prints their files' paths.
 #pragma once
 
-#include "arguments.hpp"
-#include "jobs.hpp"
+#include "options.hpp"
 
 namespace trt_pipeline::cli {
 
-void generate(const Arguments& arguments, const Progress& progress);
+void generate(const Arguments& arguments);
 
 }  // namespace trt_pipeline::cli

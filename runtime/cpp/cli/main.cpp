@@ -1,4 +1,4 @@
-// trt-pipeline-cpp: pictures of prompts from the command line, as `trt-pipeline generate`.
+// trt-pipeline-cpp: shows the library on the command line, as `trt-pipeline generate` does.
 //
 // Exit status: 0 done, 1 failure, 2 usage or bad input, 130 interrupted.
 #include <algorithm>
@@ -38,7 +38,7 @@ auto log_of(const Arguments& arguments) {
   };
 }
 
-Progress progress_of(const Arguments& arguments) {
+auto progress_of(const Arguments& arguments) {
   return [quiet = arguments.no_progress](std::size_t step, std::size_t steps) {
     if (!quiet && step && (step == steps || step % 10 == 0)) {
       std::cerr << "step " << step << " of " << steps << '\n';
@@ -77,9 +77,9 @@ int main(int argc, char** argv) {
   try {
     declare(app, arguments);
     app.parse(argc, argv);
-    check_options(arguments);
     arguments.options.log = log_of(arguments);
-    generate(arguments, progress_of(arguments));
+    arguments.settings.progress = progress_of(arguments);
+    generate(arguments);
     return 0;
   } catch (const CLI::Success& request) {  // --help and --version
     return app.exit(request);

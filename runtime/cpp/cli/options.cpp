@@ -1,111 +1,106 @@
 #include "options.hpp"
 
-#include <type_traits>
+#include <algorithm>
+#include <charconv>
 
-#include "errors.hpp"
-#include "numbers.hpp"
+#include "arguments.hpp"
 
 namespace trt_pipeline::cli {
 namespace {
 
+using internal::concat;
 using internal::InvalidInputError;
 
-template <class T>
-CLI::Option* read_as_python(CLI::Option* option) {
-  if constexpr (std::is_integral_v<T>) return option->transform(decimal());
-  if constexpr (std::is_floating_point_v<T>) return option->transform(no_hexadecimal());
-  return option;
+// A whole decimal number; false for anything else, and for one that the type cannot hold.
+template <class Number>
+bool read(const std::string& text, Number& number) {
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stop == end;
 }
 
-// An option that is an entry of PictureSettings; what is not given leaves no entry.
-template <class T>
-CLI::Option* setting(CLI::App& app, Arguments& arguments, const std::string& flags,
-                     const char* name, const std::string& help) {
-  return read_as_python<T>(app.add_option_function<T>(
-      flags, [&given = arguments.given, name](const T& value) { given[name] = value; }, help));
+template <class Integer>
+Integer integer(const std::string& name, const std::string& text, Integer low, Integer high) {
+  Integer value{};
+  if (read(text, value) && value >= low && value <= high) return value;
+  throw InvalidInputError(
+      concat(name, " must be an integer from ", low, " to ", high, ", got ", text, "."));
+}
+
+double real(const std::string& name, const std::string& text, double low, double high) {
+  double value = 0;
+  if (read(text, value)) return internal::checked_real(name, value, low, high);
+  throw InvalidInputError(
+      concat(name, " must be a finite number from ", low, " to ", high, ", got ", text, "."));
+}
+
+// Declares the option of a setting, such as --guidance-scale for guidance_scale.
+template <class Take>
+CLI::Option* option(CLI::App& app, std::string name, const std::string& help, Take take) {
+  std::ranges::replace(name, '_', '-');
+  return app.add_option_function<std::string>("--" + name, take, help);
+}
+
+void text(CLI::App& app, Arguments& arguments, const std::string& name, std::string& target,
+          const std::string& help) {
+  if (name == "prompt") {
+    app.add_option("PROMPT", arguments.prompts, help + " None for a model without prompts.")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    return;
+  }
+  option(app, name, help, [&target](const std::string& given) { target = given; });
+}
+
+void interval(CLI::App& app, std::string name, std::array<double, 2>& target, double low,
+              double high, const std::string& help) {
+  std::string flag = name;
+  std::ranges::replace(flag, '_', '-');
+  const auto take = [&target, name, low, high](const std::vector<std::string>& ends) {
+    target = {real(name, ends.at(0), low, high), real(name, ends.at(1), low, high)};
+    internal::check_interval(name, target[0], target[1], low, high);
+  };
+  app.add_option_function<std::vector<std::string>>("--" + flag, take, help)
+      ->expected(2)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->type_name("START STOP");
+}
+
+void choice(CLI::App& app, std::string name, std::string& target, const std::string& choices,
+            const std::string& help) {
+  const auto take = [&target, name, choices](const std::string& given) {
+    internal::check_choice(name, given, choices);
+    target = given;
+  };
+  option(app, name, help + " One of: " + choices + ".", take);
+}
+
+void file(CLI::App& app, Arguments& arguments, const std::string& name, const std::string& help) {
+  auto& target = name == "image" ? arguments.image : arguments.mask_image;
+  option(app, name, help + " A PNG, which is not resized.",
+         [&target](const std::string& given) { target = given; });
 }
 
 void declare_settings(CLI::App& app, Arguments& arguments) {
-  setting<std::int32_t>(app, arguments, "--steps,--num-inference-steps", "num_inference_steps",
-                        "50 by default, or 100 to enlarge a picture.");
-  setting<double>(app, arguments, "--guidance-scale", "guidance_scale", "")->default_str("1");
-  setting<std::array<double, 2>>(app, arguments, "--guidance-interval", "guidance_interval",
-                                 "The part of the steps that is guided.")
-      ->default_str("0 1");
-  setting<std::string>(app, arguments, "--sampler", "sampler", "The checkpoint's own by default.")
-      ->check(CLI::IsMember({"ddim", "euler", "euler_ancestral", "pndm", "lms", "dpmsolver++",
-                             "dpmsolver++_karras", "unipc"}));
-  setting<std::string>(app, arguments, "--schedule", "schedule", "")
-      ->check(CLI::IsMember({"published", "trained"}))
-      ->default_str("published");
-  setting<std::string>(app, arguments, "--timestep-spacing", "timestep_spacing",
-                       "The checkpoint's own by default.")
-      ->check(CLI::IsMember({"leading", "linspace", "trailing"}));
-  setting<std::string>(app, arguments, "--negative-prompt", "negative_prompt",
-                       "What guidance leads away from.");
-  setting<double>(app, arguments, "--eta", "eta", "0 is deterministic DDIM, 1 is DDPM.")
-      ->default_str("0");
-  setting<std::int32_t>(app, arguments, "--height", "height",
-                        "Pixels; the model's own, or the image's, by default.");
-  setting<std::int32_t>(app, arguments, "--width", "width",
-                        "Pixels; the model's own, or the image's, by default.");
-  setting<double>(app, arguments, "--strength", "strength",
-                  "0 to 1, the part of the steps that the image goes through: 0.8, or 1 with a "
-                  "mask.");
-  setting<std::int32_t>(app, arguments, "--cache-interval", "cache_interval",
-                        "Run the whole denoiser in every so-manyth step only: faster, less exact.")
-      ->default_str("1");
-  setting<std::int32_t>(app, arguments, "--vae-tile-size", "vae_tile_size",
-                        "Decode in tiles of so many pixels.");
-}
-
-void declare_inputs(CLI::App& app, Arguments& arguments) {
-  app.add_option("BUNDLE", arguments.bundle, "Folder that export-all wrote.")->required();
-  app.add_option("PROMPT", arguments.prompts,
-                 "What the pictures show; none for a model without prompts.")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--from", arguments.picture,
-                 "Repeat this picture with its own settings; other options and a PROMPT override "
-                 "them.");
-  app.add_option("--prompts", arguments.prompt_file,
-                 "A .txt file with a prompt a line, or a .jsonl file with an object of settings a "
-                 "line.");
-  app.add_option("--seed", arguments.seed,
-                 "Of the first picture; the next take the numbers after it.")
-      ->transform(decimal())
-      ->check(CLI::NonNegativeNumber);  // else CLI11 takes -1 for 2^64 - 1
-  app.add_option("--count", arguments.count, "Pictures for each prompt.")
-      ->transform(decimal())
-      ->check(CLI::Range(1, max_count))
-      ->capture_default_str();
-  app.add_option("--image", arguments.sources.image,
-                 "A picture to begin with instead of noise, or to enlarge; not resized.");
-  app.add_option("--mask-image", arguments.sources.mask_image,
-                 "A picture of the image's size, white where it is painted anew.");
-}
-
-void declare_outputs(CLI::App& app, Arguments& arguments) {
-  app.add_option("-o,--output", arguments.output,
-                 "A folder, for numbered pictures, or one picture's file name; by default this "
-                 "folder, or nothing but the grid.");
-  app.add_option("--format", arguments.format,
-                 "Of pictures in a folder, png by default; a file's name says its own.")
-      ->check(CLI::IsMember({"png", "webp", "jpeg"}));
-  app.add_option("--quality", arguments.encoding.quality, "Of WebP and JPEG.")
-      ->transform(decimal())
-      ->check(CLI::Range(1, 100))
-      ->capture_default_str();
-  app.add_flag("--lossless", arguments.encoding.lossless, "Keep every pixel of a WebP.");
-  app.add_flag_callback(
-      "--no-ai-mark", [&arguments] { arguments.encoding.ai_mark = false; },
-      "Leave out the XMP entry that says a trained model made the picture.");
-  app.add_option("--grid", arguments.grid, "Write one picture that shows all of this call.");
-  app.add_option("--grid-columns", arguments.grid_columns, "As many as rows by default.")
-      ->transform(decimal())
-      ->check(CLI::Range(1, 1'000'000));
-  app.add_flag("--resume", arguments.resume, "Keep what an earlier run of --prompts made.");
-  app.add_flag("--force", arguments.force, "Replace files that are in the way.");
-  app.add_flag("--json", arguments.as_json, "Print one JSON document.");
+  Settings& settings = arguments.settings;
+#define TRT_PIPELINE_TEXT(name, fallback, help) text(app, arguments, #name, settings.name, help);
+#define TRT_PIPELINE_SEED(name, help)                                     \
+  option(app, #name, help, [&arguments](const std::string& given) {       \
+    arguments.name = integer<std::uint64_t>(#name, given, 0, UINT64_MAX); \
+  });
+#define TRT_PIPELINE_INTEGER(name, low, high, fallback, help)       \
+  option(app, #name, help, [&settings](const std::string& given) {  \
+    settings.name = integer<std::int32_t>(#name, given, low, high); \
+  });
+#define TRT_PIPELINE_REAL(name, low, high, fallback, help)         \
+  option(app, #name, help, [&settings](const std::string& given) { \
+    settings.name = real(#name, given, low, high);                 \
+  });
+#define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
+  interval(app, #name, settings.name, low, high, help);
+#define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
+  choice(app, #name, settings.name, choices, help);
+#define TRT_PIPELINE_FILE(name, help) file(app, arguments, #name, help);
+#include "trt_pipeline_settings.inc"
 }
 
 }  // namespace
@@ -113,35 +108,27 @@ void declare_outputs(CLI::App& app, Arguments& arguments) {
 void declare(CLI::App& app, Arguments& arguments) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as Python
   app.set_version_flag("--version", std::string("trt-pipeline-cpp ") + trt_pipeline_version());
-  declare_inputs(app, arguments);
+  app.add_option("--bundle", arguments.bundle, "Folder that export-all wrote.")->required();
+  option(app, "backend",
+         concat("One of: ", trt_pipeline_backends(), ". The best available by default."),
+         [&arguments](const std::string& given) { arguments.options.backend = given; });
+  option(app, "threads", "For arithmetic on the CPU; all by default.",
+         [&arguments](const std::string& given) {
+           arguments.options.threads = integer<std::int32_t>("threads", given, 1, 1024);
+         });
+  option(app, "count", "Pictures for each prompt.", [&arguments](const std::string& given) {
+    arguments.settings.num_images_per_prompt = integer<std::int32_t>("count", given, 1, 10'000);
+  });
   declare_settings(app, arguments);
-  app.add_option(
-      "--backend", arguments.options.backend,
-      std::string("One of: ") + trt_pipeline_backends() + ". The best available by default.");
-  app.add_option("--threads", arguments.options.threads,
-                 "For arithmetic on the CPU; all by default.")
-      ->transform(decimal())
-      ->check(CLI::Range(1, 1024));
-  declare_outputs(app, arguments);
+  app.add_option("-o,--output", arguments.output,
+                 "A folder, for numbered pictures, or one picture's file name, which ends in .png. "
+                 "This folder by default.");
+  app.add_flag("--force", arguments.force, "Replace a file that is in the way.");
+  app.add_flag_callback(
+      "--no-ai-mark", [&arguments] { arguments.ai_mark = false; },
+      "Leave out the XMP entry that says a trained model made the picture.");
   app.add_flag("--no-progress", arguments.no_progress, "Show no progress.");
   app.add_flag("--debug", arguments.debug, "Show log messages.");
-}
-
-void check_options(const Arguments& arguments) {
-  const bool prompts = !arguments.prompts.empty();
-  if (arguments.prompt_file && (prompts || arguments.picture)) {
-    throw InvalidInputError(std::string("--prompts and ") + (prompts ? "PROMPT" : "--from") +
-                            " both say what to make; give one.");
-  }
-  if (arguments.grid_columns && !arguments.grid) {
-    throw InvalidInputError("--grid-columns is given without --grid.");
-  }
-  if (arguments.resume && !arguments.prompt_file) {
-    throw InvalidInputError("--resume is for the pictures of --prompts.");
-  }
-  if (arguments.resume && arguments.grid && !arguments.output) {
-    throw InvalidInputError("--resume needs -o, the folder that holds the pictures.");
-  }
 }
 
 }  // namespace trt_pipeline::cli

@@ -2,15 +2,33 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
 
-#include "arguments.hpp"
+#include "trt_pipeline.hpp"
 
 namespace trt_pipeline::cli {
 
-// Declares them; parsing fills the arguments in.
-void declare(CLI::App& app, Arguments& arguments);
+// What the command line asks for. Names and defaults are those of `trt-pipeline generate`.
+struct Arguments {
+  std::string bundle;
+  Options options;
+  std::vector<std::string> prompts;  // none for a model without prompts
+  Settings settings;
+  std::optional<std::uint64_t> seed;  // of the first picture
+  std::optional<std::filesystem::path> image, mask_image;
+  std::filesystem::path output = ".";  // a folder, or a .png file
+  bool force = false;
+  bool ai_mark = true;
+  bool no_progress = false;
+  bool debug = false;
+};
 
-// InvalidInputError for options that do not go together.
-void check_options(const Arguments& arguments);
+// Declares them; parsing fills the arguments in. Parsing throws InvalidInputError for a setting
+// outside its bounds or choices.
+void declare(CLI::App& app, Arguments& arguments);
 
 }  // namespace trt_pipeline::cli

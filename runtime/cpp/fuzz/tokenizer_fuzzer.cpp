@@ -18,8 +18,12 @@ const Tokenizer& tokenizer_of(unsigned rules) {
   static const auto make = [](unsigned bits) {
     const bool follows = bits & 8;
     return Tokenizer(std::string_view(vocabulary), "vocab.txt",
-                     {"vocab.txt", length, bool(bits & 1),
-                      follows ? std::nullopt : std::optional<bool>(bits & 2), bool(bits & 4)});
+                     {"wordpiece",
+                      {},
+                      length,
+                      bool(bits & 1),
+                      follows ? std::nullopt : std::optional<bool>(bits & 2),
+                      bool(bits & 4)});
   };
   static const std::vector<Tokenizer> all = [] {
     std::vector<Tokenizer> tokenizers;

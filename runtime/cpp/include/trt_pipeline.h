@@ -13,7 +13,8 @@
  *     trt_pipeline_pictures_free(pictures);
  *     trt_pipeline_free(pipe);
  *
- * Strings are UTF-8 and end with a zero byte. Names and defaults are those of the Python package.
+ * Strings are UTF-8 and end with a zero byte. Names and defaults are those of the Python package;
+ * docs/reference/settings.md explains the settings.
  *
  * Threads: every function may be called from any thread. One pipeline may serve several threads at
  * once. Only trt_pipeline_free must come after every other use of its pipeline has returned, and
@@ -48,7 +49,7 @@ typedef enum trt_pipeline_status {
   TRT_PIPELINE_OK = 0,
   /** An argument is outside what is allowed. */
   TRT_PIPELINE_INVALID_INPUT = 1,
-  /** The folder is no bundle, or its manifest does not follow the format. */
+  /** The folder is not a bundle, or its manifest does not follow the format. */
   TRT_PIPELINE_BUNDLE_ERROR = 2,
   /** The bundle was written by another version of the format. */
   TRT_PIPELINE_BUNDLE_VERSION_ERROR = 3,
@@ -105,7 +106,7 @@ typedef struct trt_pipeline_handle trt_pipeline_handle;
 typedef struct trt_pipeline_options {
   /** Bytes of this struct; set by trt_pipeline_options_default. */
   size_t size;
-  /** A name of trt_pipeline_backends(); NULL is the first that this library was built with. */
+  /** A name of trt_pipeline_backends(); NULL is the first of them. */
   const char* backend;
   trt_pipeline_verify verify;
   /** For arithmetic on the CPU, 1 to 1024; 0 is every CPU that this process may use. */
@@ -113,8 +114,8 @@ typedef struct trt_pipeline_options {
   /** Called with each log message, from the thread whose call it is about; NULL drops them. */
   void (*log)(void* user_data, trt_pipeline_log_level level, const char* message);
   void* log_user_data;
-  /** Public Ed25519 keys, each the name of a PEM file or its text, of which one must have signed
-   * the bundle; NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
+  /** Public Ed25519 keys, each the name of a PEM file or its text: one of them must have signed
+   * the bundle. NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
   const char* const* trusted_keys;
   size_t trusted_key_count;
 } trt_pipeline_options;
@@ -136,9 +137,6 @@ typedef struct trt_pipeline_prompt {
   size_t text_count;
 } trt_pipeline_prompt;
 
-/** `strength` that leaves the choice to the library. */
-#define TRT_PIPELINE_DEFAULT_STRENGTH (-1.0)
-
 /** One finished step; valid during the callback. May grow. */
 typedef struct trt_pipeline_step {
   /** From 0. */
@@ -157,43 +155,23 @@ typedef struct trt_pipeline_step {
   const uint8_t* preview;
 } trt_pipeline_step;
 
-/** What to generate. */
+/** What to generate. Each setting of the table in trt_pipeline_settings.inc is a field at the end.
+ *  NULL, 0 and NAN leave a setting to the bundle, or mean none at all. */
 typedef struct trt_pipeline_settings {
   /** Bytes of this struct; set by trt_pipeline_settings_default. */
   size_t size;
 
-  /** The one prompt, or NULL if `prompts` are given, or for a model without prompts. */
-  const char* prompt;
+  /** What each picture shows, instead of `prompt`. */
   const trt_pipeline_prompt* prompts;
   size_t prompt_count;
   /** Pictures of the first prompt come first, then of the second. 1 to 10000. */
   int32_t num_images_per_prompt;
-
-  /** What guidance leads away from; NULL is the empty text. */
-  const char* negative_prompt;
   /** One a picture, instead of negative_prompt; their weights are not read. */
   const trt_pipeline_text* negative_prompts;
   size_t negative_prompt_count;
-
-  /** Pixels within the bundle's limits; 0 is the model's own size. */
-  int32_t height;
-  int32_t width;
-  /** 0 is 50, or 100 for a bundle of LDMSuperResolutionPipeline, as in diffusers. */
-  int32_t num_inference_steps;
-  /** u + g·(c - u) for any g but 1, which costs half. */
-  double guidance_scale;
   /** One a picture, instead of guidance_scale. */
   const double* guidance_scales;
   size_t guidance_scale_count;
-  /** Step i of N is guided if start <= i / N < stop; the others cost half. */
-  double guidance_interval[2];
-  /** From 0, deterministic DDIM, to 1, DDPM. */
-  double eta;
-  /** ddim, euler, euler_ancestral, pndm, lms, dpmsolver++, dpmsolver++_karras or unipc;
-   *  NULL is the checkpoint's own. */
-  const char* sampler;
-  /** "published" as in the checkpoint, or "trained" as in CompVis' own code. */
-  const char* schedule;
 
   trt_pipeline_noise noise;
   /** None draws random seeds, which the pictures name. NOISE_SEED: one seed s gives the pictures
@@ -206,42 +184,36 @@ typedef struct trt_pipeline_settings {
   /** Numbers in `latents`, B·C·h·w. */
   size_t latents_count;
 
+  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
+   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
+   *  the pictures get the image's size, and height and width must be 0 or the same.
+   *  For a super-resolution model, what to enlarge by vae_scale_factor: its sides are multiples of
+   *  32, and height and width 0. */
+  const uint8_t* image;
+  size_t image_count;
+  int32_t image_height;
+  int32_t image_width;
+  /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
+   *  again, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
+  const uint8_t* mask_image;
+  size_t mask_image_count;
+
   trt_pipeline_output output;
 
   /** Called on the calling thread before each of the `steps` denoiser steps and once after them.
    *  Anything but 0 cancels: generate returns TRT_PIPELINE_CANCELLED. NULL is never called. */
   int (*progress)(void* user_data, size_t step, size_t steps);
   void* progress_user_data;
-
-  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
-   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
-   *  the pictures get the image's size, and height and width must be 0 or the same.
-   *  For a bundle of LDMSuperResolutionPipeline, what to enlarge by vae_scale_factor: sides are
-   *  multiples of 32, and height and width 0. */
-  const uint8_t* image;
-  size_t image_count;
-  int32_t image_height;
-  int32_t image_width;
-  /** 0 to 1, the part of the steps that the image goes through;
-   *  TRT_PIPELINE_DEFAULT_STRENGTH is 0.8, or 1 with a mask. */
-  double strength;
-  /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
-   *  anew, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
-  const uint8_t* mask_image;
-  size_t mask_image_count;
-  /** Decode in tiles of so many pixels, to bound the memory of large pictures; 0 is at once. */
-  int32_t vae_tile_size;
-
   /** Called on the calling thread after each step. Anything but 0 cancels. */
   int (*callback_on_step_end)(void* user_data, const trt_pipeline_step* step);
   void* callback_user_data;
 
-  /** "leading", "linspace" or "trailing", as diffusers names them; NULL is the checkpoint's own. */
-  const char* timestep_spacing;
-
-  /** From 1 to 1000: the whole denoiser runs in every so-manyth step; those between take its
-   *  features and run its ends only, which is faster and less exact (arXiv:2312.00858). */
-  int32_t cache_interval;
+#define TRT_PIPELINE_TEXT(name, ...) const char* name;
+#define TRT_PIPELINE_INTEGER(name, ...) int32_t name;
+#define TRT_PIPELINE_REAL(name, ...) double name;
+#define TRT_PIPELINE_INTERVAL(name, ...) double name[2];
+#define TRT_PIPELINE_CHOICE(name, ...) const char* name;
+#include "trt_pipeline_settings.inc"
 } trt_pipeline_settings;
 
 /** The pictures of one call, owned by the library until trt_pipeline_pictures_free. May grow. */
@@ -275,7 +247,7 @@ typedef struct trt_pipeline_info {
   /** Why this backend was chosen. */
   const char* reason;
   const char* device;
-  /** Native size in pixels. */
+  /** Pixels, unless another size is asked for. */
   size_t height;
   size_t width;
   /** Inclusive ranges, sizes in pixels. */
@@ -287,10 +259,11 @@ typedef struct trt_pipeline_info {
   size_t latent_channels;
   /** Tokens that the text encoder reads; 0 for a model without prompts. */
   size_t max_length;
-  /** The sampler that runs unless another is asked for. */
+  /** What runs unless another is asked for; another sampler has an eta of 0. */
   const char* sampler;
-  /** The number of steps unless another is asked for. */
   int32_t num_inference_steps;
+  double guidance_scale;
+  double eta;
 } trt_pipeline_info;
 
 /** Version of the library, such as 0.1.0. */

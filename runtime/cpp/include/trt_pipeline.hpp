@@ -10,7 +10,9 @@
 // Header-only, C++20. Threads as in trt_pipeline.h: one Pipeline may serve several threads.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -49,45 +51,44 @@ struct Options {
   std::int32_t threads = 0;
   // Called from the threads that use the pipeline, possibly several at once; must not throw.
   std::function<void(trt_pipeline_log_level, const char* message)> log = {};
-  // PEM files with public Ed25519 keys, or their text, of which one must have signed the bundle.
+  // PEM files with public Ed25519 keys, or their text: one of them must have signed the bundle.
   std::optional<std::vector<std::string>> trusted_keys = {};
 };
 
-// Names, meanings and defaults are those of trt_pipeline_settings.
+// Empty for NULL.
+inline std::string text_or_empty(const char* text) {
+  return text ? text : "";
+}
+
+// Names, meanings and defaults are those of trt_pipeline_settings. An empty text, 0 and NAN leave a
+// setting of the table to the bundle, or mean none at all.
 struct Settings {
   std::int32_t num_images_per_prompt = 1;
-  std::string negative_prompt = {};
-  std::int32_t height = 0;
-  std::int32_t width = 0;
-  std::int32_t num_inference_steps = 0;
-  double guidance_scale = 1.0;
   // One a picture, instead of guidance_scale.
   std::vector<double> guidance_scales = {};
-  std::array<double, 2> guidance_interval{0.0, 1.0};
-  double eta = 0.0;
-  // Empty is the checkpoint's own.
-  std::string sampler = {};
-  std::string schedule = "published";
-  // Empty is the checkpoint's own.
-  std::string timestep_spacing = {};
   trt_pipeline_noise noise = TRT_PIPELINE_NOISE_SEED;
   std::vector<std::uint64_t> seeds = {};
   std::vector<float> latents = {};
-  trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
-  // Returns false to cancel. An exception cancels as well, and leaves generate.
-  std::function<bool(std::size_t step, std::size_t steps)> progress = {};
   // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, or to enlarge.
   std::vector<std::uint8_t> image = {};
   std::int32_t image_height = 0;
   std::int32_t image_width = 0;
-  // None is 0.8, or 1 with a mask.
-  std::optional<double> strength = {};
-  // [1 or B, image_height, image_width], 128 or more where the image is painted anew.
+  // [1 or B, image_height, image_width], 128 or more where the image is painted again.
   std::vector<std::uint8_t> mask_image = {};
-  std::int32_t vae_tile_size = 0;
-  std::int32_t cache_interval = 1;
+  trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
+  // Returns false to cancel. An exception cancels as well, and leaves generate.
+  std::function<bool(std::size_t step, std::size_t steps)> progress = {};
   // Hears of each finished step, with its preview; as progress otherwise.
   std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
+
+#define TRT_PIPELINE_TEXT(name, fallback, help) std::string name = fallback;
+#define TRT_PIPELINE_INTEGER(name, low, high, fallback, help) std::int32_t name = fallback;
+#define TRT_PIPELINE_REAL(name, low, high, fallback, help) double name = fallback;
+#define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
+  std::array<double, 2> name{start, stop};
+#define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
+  std::string name = text_or_empty(fallback);
+#include "trt_pipeline_settings.inc"
 };
 
 // One text of a prompt; with input_ids, `text` is not read.
@@ -176,7 +177,7 @@ class Pipeline {
     return generate(std::vector<Prompt>{prompt}, settings);
   }
 
-  // Without a prompt, for models that take none.
+  // With the prompt of the settings, or without one for models that take none.
   Pictures generate(const Settings& settings = {}) const {
     return generate(std::vector<Prompt>{}, settings);
   }
@@ -245,30 +246,22 @@ class Pipeline {
     raw.prompts = prompts.prompts.empty() ? nullptr : prompts.prompts.data();
     raw.prompt_count = prompts.prompts.size();
     raw.num_images_per_prompt = settings.num_images_per_prompt;
-    raw.negative_prompt = settings.negative_prompt.c_str();
-    raw.height = settings.height;
-    raw.width = settings.width;
-    raw.num_inference_steps = settings.num_inference_steps;
-    raw.guidance_scale = settings.guidance_scale;
     raw.guidance_scales = settings.guidance_scales.data();
     raw.guidance_scale_count = settings.guidance_scales.size();
-    raw.guidance_interval[0] = settings.guidance_interval[0];
-    raw.guidance_interval[1] = settings.guidance_interval[1];
-    raw.eta = settings.eta;
-    raw.sampler = settings.sampler.empty() ? nullptr : settings.sampler.c_str();
-    raw.schedule = settings.schedule.c_str();
-    if (!settings.timestep_spacing.empty()) {
-      raw.timestep_spacing = settings.timestep_spacing.c_str();
-    }
     raw.noise = settings.noise;
     raw.seeds = settings.seeds.data();
     raw.seed_count = settings.seeds.size();
     raw.latents = settings.latents.empty() ? nullptr : settings.latents.data();
     raw.latents_count = settings.latents.size();
     raw.output = settings.output;
-    if (settings.strength) raw.strength = *settings.strength;
-    raw.vae_tile_size = settings.vae_tile_size;
-    raw.cache_interval = settings.cache_interval;
+#define TRT_PIPELINE_TEXT(name, ...) \
+  raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
+#define TRT_PIPELINE_INTEGER(name, ...) raw.name = settings.name;
+#define TRT_PIPELINE_REAL(name, ...) raw.name = settings.name;
+#define TRT_PIPELINE_INTERVAL(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);
+#define TRT_PIPELINE_CHOICE(name, ...) \
+  raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
+#include "trt_pipeline_settings.inc"
     add_image(settings, raw);
     return raw;
   }

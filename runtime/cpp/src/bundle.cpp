@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 2;
 constexpr std::size_t max_manifest_bytes = 1 << 20;
 
 std::string read_manifest(const fs::path& folder) {
@@ -27,12 +27,12 @@ std::string read_manifest(const fs::path& folder) {
     if (error.code != ENOENT) {
       throw BundleError(concat(path.string(), " cannot be read: ", error.what(), "."));
     }
-    throw BundleError(concat(folder.string(), " is no bundle: it has no ", manifest_name,
+    throw BundleError(concat(folder.string(), " is not a bundle: it has no ", manifest_name,
                              ". Make one with: export-all MODEL --out ", folder.string()));
   }
   if (text.size() > max_manifest_bytes) {
-    throw BundleError(
-        concat(path.string(), " is larger than ", max_manifest_bytes, " bytes: no manifest."));
+    throw BundleError(concat(path.string(), " is larger than ", max_manifest_bytes,
+                             " bytes, too large for a manifest."));
   }
   return text;
 }
@@ -42,7 +42,7 @@ Json parse_json(const fs::path& path, const std::string& text) {
     return strict_json(text);
   } catch (const std::exception& error) {
     throw BundleError(
-        concat(path.string(), " is no JSON (", error.what(), "). Export the checkpoint again."));
+        concat(path.string(), " is not JSON (", error.what(), "). Export the checkpoint again."));
   }
 }
 
@@ -51,13 +51,15 @@ void check_version(const fs::path& folder, const Json& manifest) {
   const bool known = found != manifest.end() && found->is_number_integer();
   if (known && *found == format_version) return;
   const std::string version = found == manifest.end() ? "none" : brief(*found);
-  throw BundleVersionError(concat(folder.string(), ": the bundle has format version ", version,
-                                  ", this release reads version ", format_version,
-                                  ". Export the checkpoint again with this release."));
+  throw BundleVersionError(concat(
+      folder.string(), " has format version ", version, ", but this release reads version ",
+      format_version, ". Export its checkpoint again: export-all MODEL --out ", folder.string()));
 }
 
 void check_references(const Bundle& bundle) {
-  if (bundle.manifest.tokenizer) bundle.file(bundle.manifest.tokenizer->vocab);
+  if (bundle.manifest.tokenizer) {
+    for (const auto& [name, file] : bundle.manifest.tokenizer->files) bundle.file(file);
+  }
   for (const auto& [name, precisions] : bundle.manifest.graphs) {
     for (const auto& [precision, graph] : precisions) {
       bundle.file(graph.path);
@@ -113,7 +115,8 @@ Bundle parse_manifest(const fs::path& folder, const std::string& text) {
   const fs::path path = folder / manifest_name;
   Json manifest = parse_json(path, text);
   if (!manifest.is_object()) {
-    throw BundleError(concat(path.string(), " holds no JSON object. Export the checkpoint again."));
+    throw BundleError(
+        concat(path.string(), " does not hold a JSON object. Export the checkpoint again."));
   }
   check_version(folder, manifest);
   manifest.erase("format_version");

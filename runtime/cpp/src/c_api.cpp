@@ -8,7 +8,7 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "pipeline.hpp"
-#include "requests.hpp"
+#include "settings.hpp"
 #include "trt_pipeline.h"
 
 namespace {
@@ -72,18 +72,6 @@ trt_pipeline_options default_options() {
   trt_pipeline_options options{};
   options.size = sizeof(options);
   return options;
-}
-
-trt_pipeline_settings default_settings() {
-  trt_pipeline_settings settings{};
-  settings.size = sizeof(settings);
-  settings.num_images_per_prompt = 1;
-  settings.guidance_scale = 1.0;
-  settings.guidance_interval[1] = 1.0;
-  settings.schedule = "published";
-  settings.strength = TRT_PIPELINE_DEFAULT_STRENGTH;
-  settings.cache_interval = 1;
-  return settings;
 }
 
 // Writes the first `size` bytes of the defaults, and zeros where the caller knows more than this.
@@ -157,15 +145,17 @@ struct trt_pipeline_handle {
     info.backend = backend.c_str();
     info.reason = pipeline.reason().c_str();
     info.device = device.c_str();
-    info.height = size(manifest.model.height);
-    info.width = size(manifest.model.width);
+    info.height = size(manifest.defaults.height);
+    info.width = size(manifest.defaults.width);
     copy(manifest.limits.batch, info.batch_limits);
     copy(manifest.limits.height, info.height_limits);
     copy(manifest.limits.width, info.width_limits);
     info.vae_scale_factor = size(manifest.model.vae_scale_factor);
     info.latent_channels = size(manifest.model.latent_channels);
-    info.sampler = manifest.schedule.sampler.c_str();
-    info.num_inference_steps = default_steps(pipeline.kind());
+    info.sampler = manifest.defaults.sampler.c_str();
+    info.num_inference_steps = static_cast<std::int32_t>(manifest.defaults.num_inference_steps);
+    info.guidance_scale = manifest.defaults.guidance_scale;
+    info.eta = manifest.defaults.eta;
     info.max_length = pipeline.tokenizer() ? pipeline.tokenizer()->max_length() : 0;
   }
 
@@ -218,7 +208,7 @@ trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline, c
     require(pipeline, "pipeline");
     require(text, "text");
     require(input_ids, "input_ids");
-    const InputIds ids = tokenized(pipeline->pipeline, text);
+    const InputIds ids = pipeline->pipeline.tokenize(text);
     if (count < ids.size()) {
       throw InvalidInputError(
           concat("input_ids has room for ", count, " ids, expected ", ids.size(), "."));
@@ -232,8 +222,7 @@ trt_pipeline_status trt_pipeline_check_settings(trt_pipeline_handle* pipeline,
   return guarded([&] {
     require(pipeline, "pipeline");
     require(settings, "settings");
-    const Pipeline& own = pipeline->pipeline;
-    own.check(request_of(own, adopted(settings, default_settings(), "settings")));
+    pipeline->pipeline.check(adopted(settings, default_settings(), "settings"));
   });
 }
 
@@ -245,10 +234,10 @@ trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
     *pictures = nullptr;
     require(pipeline, "pipeline");
     require(settings, "settings");
-    Pipeline& own = pipeline->pipeline;
-    const Request request = request_of(own, adopted(settings, default_settings(), "settings"));
-    *pictures =
-        new OwnedPictures(own.generate(request), pipeline->info.vae_scale_factor, request.decode);
+    const auto asked = adopted(settings, default_settings(), "settings");
+    const bool decoded = asked.output == TRT_PIPELINE_OUTPUT_PIXELS;
+    *pictures = new OwnedPictures(pipeline->pipeline.generate(asked),
+                                  pipeline->info.vae_scale_factor, decoded);
   });
 }
 

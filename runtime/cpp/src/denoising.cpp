@@ -2,21 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "errors.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
-// `count` copies of one row of numbers, [count, size of the row].
-Tensor tiled(DType dtype, const std::byte* row, std::size_t length, std::size_t count) {
-  Tensor tensor(dtype, {count, length});
-  const std::size_t bytes = length * item_size(dtype);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::copy_n(row, bytes, tensor.bytes.data() + i * bytes);
-  }
+// A step's coefficients for each sample, [count, 8].
+Tensor coefficients_of(const std::array<float, 8>& step, std::size_t count) {
+  Tensor tensor(DType::float32, {count, step.size()});
+  auto to = tensor.as<float>().begin();
+  for (std::size_t i = 0; i < count; ++i) to = std::ranges::copy(step, to).out;
   return tensor;
+}
+
+// The time embeddings of a part's rows at a step, [M, E].
+Tensor times_at(const Part& part, std::size_t step) {
+  const Tensor& first = *part.time_embeds.at(0);
+  Tensor times(first.dtype, {part.time_embeds.size(), first.shape[1]});
+  const std::size_t bytes = first.bytes.size() / first.shape[0];
+  std::byte* to = times.bytes.data();
+  for (const auto& table : part.time_embeds) {
+    to = std::copy_n(table->bytes.data() + step * bytes, bytes, to);
+  }
+  return times;
+}
+
+Shape with_layers(Shape shape, std::size_t layers) {
+  shape.insert(shape.begin(), layers);
+  return shape;
 }
 
 Shape shape_of(const Part& part, const Tensor& whole) {
@@ -61,15 +75,67 @@ struct Batch {
 Tensor drawn_for_all(const SamplerTable& table, const Shape& latents, NoiseStream& noise) {
   if (!table.draws_noise) return {};
   const std::size_t steps = table.coefficients.size(), count = count_of(latents);
-  Shape shape = latents;
-  shape.insert(shape.begin(), steps);
-  Tensor drawn(DType::float32, shape);
+  Tensor drawn(DType::float32, with_layers(latents, steps));
   for (std::size_t step = 0; step < steps; ++step) {
     std::ranges::copy(noise.draw(latents[0], count / latents[0]),
                       drawn.as<float>().begin() + static_cast<std::ptrdiff_t>(step * count));
   }
   return drawn;
 }
+
+// The rows that a part sees, since a step, and what the last whole step gave for them.
+struct PartRows {
+  const Part* part = nullptr;
+  std::size_t since = 0;
+  Tensor features = {};
+
+  void enter(const Part& now, std::size_t step) {
+    if (part != &now) since = step;
+    part = &now;
+  }
+};
+
+// Latents [B, C, h, w] on their way, with what the sampler remembers of them.
+struct State {
+  explicit State(Tensor start)
+      : batch{start.shape[0], start.bytes.size() / start.shape[0]},
+        latents(std::move(start)),
+        history(DType::float32, with_layers(latents.shape, remembered)),
+        drawn(DType::float32, latents.shape) {}
+
+  void draw(NoiseStream& noise) {
+    std::ranges::copy(noise.draw(batch.size, count_of(latents.shape) / batch.size),
+                      drawn.as<float>().begin());
+  }
+
+  // Takes a part's samples through a step.
+  void advance(const Denoisers& denoisers, PartRows& rows, const SamplerTable& table,
+               std::size_t step) {
+    const Part& part = *rows.part;
+    const bool whole = (step - rows.since) % denoisers.interval == 0;
+    const Tensor x = batch.samples(part, latents), z = batch.samples(part, drawn);
+    const Tensor earlier = batch.samples(part, history, remembered);
+    const Tensor times = times_at(part, step);
+    const Tensor coefficients = coefficients_of(table.coefficients[step], part.count);
+    TensorViews inputs = {{"latents", x},
+                          {"history", earlier},
+                          {"time_embeds", times},
+                          {"coefficients", coefficients},
+                          {"noise", z}};
+    inputs.insert(part.constants.begin(), part.constants.end());
+    if (!whole) inputs.emplace("features", rows.features);
+    Tensors outputs = (whole ? denoisers.whole : *denoisers.cached).run(inputs);
+    batch.put(part, outputs.at("next_latents"), latents);
+    batch.put(part, outputs.at("next_history"), history, remembered);
+    const auto made = outputs.find("features");
+    if (made != outputs.end()) rows.features = std::move(made->second);
+  }
+
+  Batch batch;
+  Tensor latents;  // before the next step
+  Tensor history;  // [3, B, C, h, w]
+  Tensor drawn;    // noise of the step, zero if it takes none
+};
 
 }  // namespace
 
@@ -80,72 +146,40 @@ void check_finite(const Tensor& latents) {
   }
 }
 
-std::vector<Graph*> Denoisers::choice(const std::vector<const Parts*>& parts) const {
-  std::vector<Graph*> chosen;
-  std::size_t first = 0;
-  for (std::size_t step = 0; step < parts.size(); ++step) {
-    if (parts[step] != parts[first]) first = step;
-    chosen.push_back((step - first) % interval ? cached : &whole);
-  }
-  return chosen;
-}
-
 Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
-               const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+               const SamplerTable& table, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners) {
   const std::size_t steps = table.coefficients.size();
-  const std::size_t sample = count_of(latents.shape) / latents.shape[0];
-  const Batch batch{latents.shape[0], sample * sizeof(float)};
-  Shape history_shape = latents.shape;
-  history_shape.insert(history_shape.begin(), remembered);
-  Tensor history(DType::float32, history_shape), drawn(DType::float32, latents.shape);
-  const std::size_t embed_bytes = time_embeds.bytes.size() / steps;
-  const auto graphs = denoisers.choice(parts);
-  std::map<const Part*, Tensor> features;
+  State state(std::move(latents));
+  std::vector<PartRows> rows(parts.at(0)->size());
   for (std::size_t step = 0; step < steps; ++step) {
     listeners.before(step, steps);
-    if (table.draws_noise)
-      std::ranges::copy(noise.draw(batch.size, sample), drawn.as<float>().begin());
-    for (const Part& part : *parts[step]) {
-      const Tensor x = batch.samples(part, latents), z = batch.samples(part, drawn);
-      const Tensor earlier = batch.samples(part, history, remembered);
-      const Tensor times = tiled(time_embeds.dtype, time_embeds.bytes.data() + step * embed_bytes,
-                                 time_embeds.shape[1], part.count);
-      const auto* row = reinterpret_cast<const std::byte*>(table.coefficients[step].data());
-      const Tensor coefficients = tiled(DType::float32, row, 8, part.count);
-      TensorViews inputs = {{"latents", x},
-                            {"history", earlier},
-                            {"time_embeds", times},
-                            {"coefficients", coefficients},
-                            {"noise", z}};
-      inputs.insert(part.constants.begin(), part.constants.end());
-      if (graphs[step] == denoisers.cached) inputs.emplace("features", features.at(&part));
-      Tensors outputs = graphs[step]->run(inputs);
-      batch.put(part, outputs.at("next_latents"), latents);
-      batch.put(part, outputs.at("next_history"), history, remembered);
-      const auto made = outputs.find("features");
-      if (made != outputs.end()) features[&part] = std::move(made->second);
+    if (table.draws_noise) state.draw(noise);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      rows[i].enter(*(*parts[step])[i], step);
+      state.advance(denoisers, rows[i], table, step);
     }
-    if (known) known->restore(latents, table.alphas_cumprod[step + 1]);
-    if (listeners.after) listeners.after({step, steps, table.timesteps[step], latents});
+    if (known) known->restore(state.latents, table.alphas_cumprod[step + 1]);
+    if (listeners.after) listeners.after({step, steps, table.timesteps[step], state.latents});
   }
   listeners.before(steps, steps);
-  return latents;
+  return std::move(state.latents);
 }
 
 Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& parts,
-                       const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
-                       const OnStep& before, const LoopGraph::OnObstacle& on_obstacle) {
+                       const SamplerTable& table, NoiseStream& noise, const OnStep& before,
+                       const LoopGraph::OnObstacle& on_obstacle) {
   const std::size_t steps = table.coefficients.size();
   before(0, steps);
   const std::size_t sample = count_of(latents.shape) / latents.shape[0];
   const Batch batch{latents.shape[0], sample * sizeof(float)};
   const Tensor drawn = drawn_for_all(table, latents.shape, noise);
   const TensorView coefficients(DType::float32, {steps, 8}, table.coefficients.data());
-  for (const Part& part : parts) {
+  for (const auto& shared : parts) {
+    const Part& part = *shared;
     const Tensor x = batch.samples(part, latents);
-    LoopInputs inputs{x,           {}, time_embeds, coefficients, std::nullopt, denoisers.cached,
-                      denoisers.interval};
+    LoopInputs inputs{x, {}, {}, coefficients, std::nullopt, denoisers.cached, denoisers.interval};
+    for (const auto& times : part.time_embeds) inputs.time_embeds.emplace_back(*times);
     inputs.constants.insert(part.constants.begin(), part.constants.end());
     Tensor own_noise;
     if (table.draws_noise) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -12,13 +13,15 @@
 
 namespace trt_pipeline::internal {
 
-// The samples that share one call of the denoiser, and what they are denoised towards.
+// The samples that share one call of the denoiser, and what its M rows see.
 struct Part {
   std::size_t start;  // their place in the whole batch
   std::size_t count;
-  Tensors constants;  // inputs that stay the same over the steps, such as text_kv [M, K]
+  Tensors constants;  // inputs that stay the same over the steps, such as context_kv [M, K]
+  std::vector<std::shared_ptr<const Tensor>> time_embeds;  // of each row, [N, E]
 };
-using Parts = std::vector<Part>;
+// What covers the batch. Steps in which a part sees the same rows share it.
+using Parts = std::vector<std::shared_ptr<const Part>>;
 
 // Called before each step with its number, and once after the last with the number of steps.
 using OnStep = std::function<void(std::size_t step, std::size_t steps)>;
@@ -40,30 +43,28 @@ struct Listeners {
 // InvalidInputError unless all latents are finite.
 void check_finite(const Tensor& latents);
 
-// The graphs that take a step. Every interval-th runs whole; those between take the features that
-// it gave, and only the ends of the network run anew: DeepCache, arXiv:2312.00858.
+// The graphs that take a step. The whole denoiser runs in every n-th step, n the interval, and
+// where other rows begin; the steps between take the features that it gave, and run the ends of the
+// network only: DeepCache, arXiv:2312.00858.
 struct Denoisers {
   Graph& whole;
   Graph* cached = nullptr;  // null where the interval is 1
   std::size_t interval = 1;
-
-  // The graph of each step; the whole one where other rows begin, as features are theirs.
-  std::vector<Graph*> choice(const std::vector<const Parts*>& parts) const;
 };
 
 // Take latents [B, C, h, w] through the steps of a table. Noise is drawn for the whole batch at
 // once, so splitting it into parts changes no sample.
-// parts: for each step, what covers the batch. time_embeds: [N, E], a row for each step. known:
-// what every step puts back, if any.
+// parts: for each step, what covers the batch, split alike. known: what every step puts back, if
+// any.
 Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<const Parts*>& parts,
-               const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
+               const SamplerTable& table, NoiseStream& noise,
                const std::optional<KnownLatents>& known, const Listeners& listeners);
 
 // The same latents, without looking at any in between. parts: what covers the batch, in every step.
 // before: hears of the first step, and of the others once all are done. denoisers.whole is a
 // LoopGraph.
 Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& parts,
-                       const SamplerTable& table, const Tensor& time_embeds, NoiseStream& noise,
-                       const OnStep& before, const LoopGraph::OnObstacle& on_obstacle);
+                       const SamplerTable& table, NoiseStream& noise, const OnStep& before,
+                       const LoopGraph::OnObstacle& on_obstacle);
 
 }  // namespace trt_pipeline::internal

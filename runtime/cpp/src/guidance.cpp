@@ -1,8 +1,5 @@
 #include "guidance.hpp"
 
-#include "arguments.hpp"
-#include "errors.hpp"
-
 namespace trt_pipeline::internal {
 namespace {
 
@@ -18,8 +15,6 @@ std::vector<Line> lines_of(const std::vector<Mixture>& mixtures,
   std::vector<Line> lines;
   for (std::size_t sample = 0; sample < scales.size(); ++sample) {
     if (scales[sample] != 1) lines.push_back({sample, &negatives[sample], 1 - scales[sample]});
-  }
-  for (std::size_t sample = 0; sample < scales.size(); ++sample) {
     for (const WeightedText& text : mixtures[sample]) {
       lines.push_back({sample, &text.input_ids, scales[sample] * text.weight});
     }
@@ -46,11 +41,6 @@ Guidance guide(const std::vector<Mixture>& mixtures, const std::vector<InputIds>
 
 std::vector<bool> guided_steps(const std::array<double, 2>& interval, std::size_t steps) {
   const auto [start, stop] = interval;
-  for (double end : interval) checked_real("guidance_interval", end, 0, 1);
-  if (start > stop) {
-    throw InvalidInputError(
-        concat("guidance_interval starts at ", start, " and stops at ", stop, "."));
-  }
   std::vector<bool> guided;
   for (std::size_t step = 0; step < steps; ++step) {
     const double part = static_cast<double>(step) / static_cast<double>(steps);

@@ -9,9 +9,6 @@
 
 namespace trt_pipeline::internal {
 
-// Largest guidance_scale either way; far beyond any use, well within float32.
-constexpr double guidance_limit = 1e6;
-
 struct WeightedText {
   InputIds input_ids;
   double weight;
@@ -26,8 +23,8 @@ struct Guidance {
   std::vector<InputIds> texts;  // [M], the text that each row sees
 };
 
-// Classifier-free guidance, arXiv:2207.12598: u + g·(c - u), the unconditional rows first. u sees a
-// sample's negative prompt; c is the weighted sum of what its prompts give. A scale of exactly 1
+// Classifier-free guidance, arXiv:2207.12598: u + g·(c - u). u sees a sample's negative prompt and
+// is its first row; c is the weighted sum of what its prompt's texts give. A scale of exactly 1
 // needs no unconditional row. All three have an entry a sample.
 Guidance guide(const std::vector<Mixture>& mixtures, const std::vector<InputIds>& negatives,
                const std::vector<double>& scales);

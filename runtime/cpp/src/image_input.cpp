@@ -1,6 +1,7 @@
 #include "image_input.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "arguments.hpp"
 #include "errors.hpp"
@@ -9,58 +10,102 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr double default_strength = 0.8;      // as in diffusers
-constexpr std::uint8_t mask_threshold = 128;  // grey level from which a pixel is painted anew
+constexpr std::uint8_t mask_threshold = 128;  // grey level from which a pixel is repainted
+constexpr std::int64_t max_side = 1 << 16;
+constexpr std::int32_t enlarged_multiple = 32;
+constexpr std::size_t channels = 3;
+
+void check_entries(const char* name, std::size_t entries, std::size_t pictures,
+                   std::int32_t copies) {
+  const bool one_a_prompt = entries * static_cast<std::size_t>(copies) == pictures;
+  if (entries == 1 || entries == pictures || one_a_prompt) return;
+  throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures,
+                                 " pictures; give one for all, or one a picture."));
+}
+
+std::size_t area_of(const trt_pipeline_settings& settings) {
+  return static_cast<std::size_t>(settings.image_height) *
+         static_cast<std::size_t>(settings.image_width);
+}
+
+// Those of one picture among `entries` equal ones, of which each stands for as many pictures.
+const std::uint8_t* entry_of(const std::uint8_t* all, std::size_t entries, std::size_t bytes,
+                             std::size_t picture, std::size_t pictures) {
+  return all + picture * entries / pictures * bytes;
+}
 
 }  // namespace
 
-void check_entries(const char* name, std::size_t entries, std::size_t pictures) {
-  if (entries != 1 && entries != pictures) {
-    throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures, " images."));
-  }
-}
-
-void check_image(const GivenImage& given, std::size_t pictures) {
-  if (!given.pixels) {
-    if (given.mask) throw InvalidInputError("mask_image is given without image.");
-    if (given.strength) throw InvalidInputError("strength is given without image.");
+void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bool enlarged) {
+  if (!settings.image) {
+    if (enlarged) throw InvalidInputError("image is missing; this model enlarges pictures.");
+    if (settings.mask_image) throw InvalidInputError("mask_image is given without image.");
+    if (!std::isnan(settings.strength)) {
+      throw InvalidInputError("strength is given without image.");
+    }
     return;
   }
-  check_entries("image", given.count, pictures);
-  if (given.mask) check_entries("mask_image", given.mask_count, pictures);
+  checked_integer("image_height", settings.image_height, 1, max_side);
+  checked_integer("image_width", settings.image_width, 1, max_side);
+  const bool fits = settings.image_height % enlarged_multiple == 0 &&
+                    settings.image_width % enlarged_multiple == 0;
+  if (enlarged && !fits) {
+    throw InvalidInputError(concat("image is ", settings.image_width, "x", settings.image_height,
+                                   " pixels, expected multiples of ", enlarged_multiple,
+                                   "; this library does not resize."));
+  }
+  check_entries("image", settings.image_count, pictures, settings.num_images_per_prompt);
+  if (!settings.mask_image) return;
+  check_entries("mask_image", settings.mask_image_count, pictures, settings.num_images_per_prompt);
 }
 
-std::size_t first_step(const GivenImage& given, std::int64_t num_inference_steps) {
-  if (!given.pixels) return 0;
-  const double usual = given.mask ? 1.0 : default_strength;
-  const double strength = checked_real("strength", given.strength.value_or(usual), 0, 1);
-  const std::int64_t steps =
-      checked_integer("num_inference_steps", num_inference_steps, 1, 1'000'000);
+std::size_t first_step(const trt_pipeline_settings& settings) {
+  if (!settings.image) return 0;
+  const double usual = settings.mask_image ? 1.0 : default_strength;
+  const double strength = std::isnan(settings.strength) ? usual : settings.strength;
+  const std::int64_t steps = settings.num_inference_steps;
   const auto left =
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);
   if (left < 1) {
     throw InvalidInputError(concat("strength ", strength, " of ", steps,
-                                   " steps leaves none; at least ", 1 / static_cast<double>(steps),
-                                   " leaves one."));
+                                   " steps leaves none; use at least ",
+                                   1 / static_cast<double>(steps), "."));
   }
   return static_cast<std::size_t>(steps - left);
 }
 
-std::optional<ImageInput> image_input(const GivenImage& given, std::size_t pictures) {
-  if (!given.pixels) return std::nullopt;
-  const auto height = static_cast<std::size_t>(given.height);
-  const auto width = static_cast<std::size_t>(given.width);
-  const std::size_t area = height * width;
-  ImageInput image{{DType::uint8, {pictures, height, width, 3}}, {}};
-  const auto pixels = image.pixels.as<std::uint8_t>();
-  for (std::size_t i = 0; i < pixels.size(); ++i) {
-    pixels[i] = given.pixels[i % (given.count * area * 3)];
-  }
-  if (!given.mask) return image;
-  image.repainted.reserve(pictures * area);
-  for (std::size_t i = 0; i < pictures * area; ++i) {
-    image.repainted.push_back(given.mask[i % (given.mask_count * area)] >= mask_threshold);
+ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictures) {
+  const std::size_t area = area_of(settings), bytes = area * channels;
+  ImageInput image{{DType::uint8,
+                    {pictures, static_cast<std::size_t>(settings.image_height),
+                     static_cast<std::size_t>(settings.image_width), channels}},
+                   {}};
+  auto pixels = image.pixels.as<std::uint8_t>().begin();
+  for (std::size_t i = 0; i < pictures; ++i) {
+    pixels = std::copy_n(entry_of(settings.image, settings.image_count, bytes, i, pictures), bytes,
+                         pixels);
+    if (!settings.mask_image) continue;
+    const auto* mask = entry_of(settings.mask_image, settings.mask_image_count, area, i, pictures);
+    std::transform(mask, mask + area, std::back_inserter(image.repainted),
+                   [](std::uint8_t level) { return level >= mask_threshold; });
   }
   return image;
+}
+
+Tensor low_resolution(const trt_pipeline_settings& settings, std::size_t pictures) {
+  const std::size_t area = area_of(settings), bytes = area * channels;
+  Tensor tensor(DType::float32,
+                {pictures, channels, static_cast<std::size_t>(settings.image_height),
+                 static_cast<std::size_t>(settings.image_width)});
+  const auto numbers = tensor.as<float>();
+  for (std::size_t i = 0; i < pictures; ++i) {
+    const auto* picture = entry_of(settings.image, settings.image_count, bytes, i, pictures);
+    for (std::size_t at = 0; at < bytes; ++at) {
+      const std::size_t plane = i * channels + at % channels;
+      numbers[plane * area + at / channels] = 2 * (static_cast<float>(picture[at]) / 255.0f) - 1;
+    }
+  }
+  return tensor;
 }
 
 }  // namespace trt_pipeline::internal

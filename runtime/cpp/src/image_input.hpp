@@ -1,35 +1,27 @@
-// The pictures that a call begins with, as its caller gives them.
+// The pictures that a call begins with or enlarges, as its caller gives them.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "inpainting.hpp"
+#include "trt_pipeline.h"
 
 namespace trt_pipeline::internal {
 
-// Pictures that the caller owns, all of one size.
-struct GivenImage {
-  const std::uint8_t* pixels = nullptr;  // RGB [count, height, width, 3]; null if there is none
-  std::size_t count = 0;                 // one for all pictures of the call, or one a picture
-  std::int32_t height = 0, width = 0;
-  const std::uint8_t* mask = nullptr;  // [mask_count, height, width]; null if there is none
-  std::size_t mask_count = 0;
-  std::optional<double> strength;
-};
-
-// InvalidInputError unless an argument has one entry for all pictures, or one for each.
-void check_entries(const char* name, std::size_t entries, std::size_t pictures);
-
-// InvalidInputError unless the given pictures and masks are enough for `pictures`, and nothing is
-// given without an image.
-void check_image(const GivenImage& given, std::size_t pictures);
+// InvalidInputError unless the given pictures and masks have a size and are one for all, one a
+// prompt or one a picture, and nothing is given without an image.
+// enlarged: whether the model enlarges the pictures, whose sides must then be multiples of 32, to
+// which diffusers would resize them.
+void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bool enlarged);
 
 // How many of the steps the image makes superfluous, as diffusers counts them; 0 without one.
-// InvalidInputError for a strength outside 0..1 or one that leaves no step.
-std::size_t first_step(const GivenImage& given, std::int64_t num_inference_steps);
+// InvalidInputError for a strength that leaves no step.
+std::size_t first_step(const trt_pipeline_settings& settings);
 
-// One of the given pictures for each of the call's; none without an image.
-std::optional<ImageInput> image_input(const GivenImage& given, std::size_t pictures);
+// One of the given pictures for each of the call's.
+ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictures);
+
+// float32 [B, 3, h, w] in -1..1: the picture that each of the call's enlarges.
+Tensor low_resolution(const trt_pipeline_settings& settings, std::size_t pictures);
 
 }  // namespace trt_pipeline::internal

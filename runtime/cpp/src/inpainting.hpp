@@ -1,4 +1,4 @@
-// Inpainting: what stays of a picture while the rest is painted anew, and the seam between them.
+// Inpainting: what stays of a picture while the rest is repainted, and the seam between them.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace trt_pipeline::internal {
 // The pictures that a call begins with.
 struct ImageInput {
   Tensor pixels;                        // uint8 [B, H, W, 3]
-  std::vector<std::uint8_t> repainted;  // [B, H, W], 1 where painted anew; empty is everywhere
+  std::vector<std::uint8_t> repainted;  // [B, H, W], 1 where repainted; empty is everywhere
 };
 
 // The part of the latents that a step must not change.
@@ -28,7 +28,7 @@ struct KnownLatents {
 // √ᾱ·latents + √(1-ᾱ)·noise.
 Tensor noised(const Tensor& latents, const Tensor& noise, float alpha);
 
-// [B, h, w]: latents stay only where none of their factor × factor pixels is painted anew.
+// [B, h, w]: latents stay only where none of their factor × factor pixels is repainted.
 std::vector<std::uint8_t> kept_latents(const ImageInput& image, std::size_t factor);
 
 // Both pictures [B, H, W, 3] as one: given pixels stay exactly, painted ones meet them. The

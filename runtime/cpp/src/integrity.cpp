@@ -55,7 +55,7 @@ std::string problem_of(std::FILE* stream, const std::string& name, const FileSpe
 FileStream open_regular(const fs::path& path) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) fail(errno);
-  if (!S_ISREG(status.st_mode)) throw FileError(EINVAL, "it is no regular file");
+  if (!S_ISREG(status.st_mode)) throw FileError(EINVAL, "it is not a regular file");
   // Should it be replaced now, a link is not followed, and a pipe's writer not waited for.
   const int descriptor = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0) fail(errno);

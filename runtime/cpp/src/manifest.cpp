@@ -9,8 +9,8 @@
 namespace trt_pipeline::internal {
 namespace {
 
-// Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than any
-// model has, and few enough that a manifest alone cannot ask for all the memory.
+// Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than
+// any model has, and few enough that a manifest alone cannot ask for all the memory.
 constexpr std::int64_t max_size = 1 << 16;
 
 std::string precision_of(const Entry& entry) {
@@ -68,30 +68,49 @@ std::map<std::string, GraphSpec> precisions_of(const Entry& entry) {
   return map_of(entry, graph_of);
 }
 
+// Refuses a number of a named entry that no model has.
+void check_size(const Object& object, const char* name, std::int64_t value, std::int64_t low = 1) {
+  if (value < low || value > max_size) {
+    object.refuse(concat(name, " is ", value, ", expected ", low, " to ", max_size));
+  }
+}
+
 ModelSpec model_of(const Entry& entry) {
   Object object(entry);
-  ModelSpec model{object["name"].string(),
-                  object["pipeline"].string(),
-                  object["latent_channels"].integer(),
-                  object["vae_scale_factor"].integer(),
-                  object["height"].integer(),
-                  object["width"].integer(),
-                  object["scaling_factor"].number()};
+  ModelSpec model{object["name"].string(), object["family"].string(),
+                  object["latent_channels"].integer(), object["vae_scale_factor"].integer()};
+  if (object.has("context_tokens")) model.context_tokens = object["context_tokens"].integer();
+  if (object.has("condition")) {
+    const Entry condition = object["condition"];
+    if (!condition.is_null()) model.condition = condition.one_of({"low_resolution"});
+  }
   object.finish();
-  const std::pair<const char*, std::int64_t> counts[] = {
-      {"latent_channels", model.latent_channels},
-      {"vae_scale_factor", model.vae_scale_factor},
-      {"height", model.height},
-      {"width", model.width}};
-  for (const auto& [name, count] : counts) {
-    if (count < 1 || count > max_size) {
-      object.refuse(concat(name, " is ", count, ", expected 1 to ", max_size));
-    }
-  }
-  if (!(std::isfinite(model.scaling_factor) && model.scaling_factor > 0)) {
-    object.refuse(concat("scaling_factor is ", model.scaling_factor, ", expected more than 0"));
-  }
+  check_size(object, "latent_channels", model.latent_channels);
+  check_size(object, "vae_scale_factor", model.vae_scale_factor);
+  check_size(object, "context_tokens", model.context_tokens, 0);
   return model;
+}
+
+Defaults defaults_of(const Entry& entry) {
+  Object object(entry);
+  Defaults defaults{object["num_inference_steps"].integer(),
+                    object["guidance_scale"].number(),
+                    object["eta"].number(),
+                    object["height"].integer(),
+                    object["width"].integer(),
+                    object["sampler"].string()};
+  object.finish();
+  check_size(object, "num_inference_steps", defaults.num_inference_steps);
+  check_size(object, "height", defaults.height);
+  check_size(object, "width", defaults.width);
+  if (!std::isfinite(defaults.guidance_scale)) {
+    object.refuse(
+        concat("guidance_scale is ", defaults.guidance_scale, ", expected a finite number"));
+  }
+  if (!(defaults.eta >= 0 && defaults.eta <= 1)) {
+    object.refuse(concat("eta is ", defaults.eta, ", expected 0 to 1"));
+  }
+  return defaults;
 }
 
 Range range_of(const Entry& entry) {
@@ -107,7 +126,7 @@ Limits limits_of(const Entry& entry) {
       {"batch", limits.batch}, {"height", limits.height}, {"width", limits.width}};
   for (const auto& [name, range] : ranges) {
     if (range[0] < 1 || range[1] < range[0] || range[1] > max_size) {
-      object.refuse(concat(name, " ", range[0], "..", range[1], " is no range of numbers from 1 to ",
+      object.refuse(concat(name, " is ", range[0], "..", range[1], ", expected a range within 1..",
                            max_size));
     }
   }
@@ -127,16 +146,30 @@ double number_of(const Entry& entry) {
   return entry.number();
 }
 
+std::array<double, 3> factors_of(const Entry& entry) {
+  const auto factors = entry.list_of(3);
+  return {factors[0].number(), factors[1].number(), factors[2].number()};
+}
+
+PredictionSpec prediction_of(const Entry& entry) {
+  Object object(entry);
+  const PredictionSpec prediction{factors_of(object["sample"]), factors_of(object["noise"])};
+  object.finish();
+  std::vector<double> factors(prediction.sample.begin(), prediction.sample.end());
+  factors.insert(factors.end(), prediction.noise.begin(), prediction.noise.end());
+  const bool finite = std::ranges::all_of(factors, [](double one) { return std::isfinite(one); });
+  if (!finite || std::ranges::all_of(factors, [](double one) { return one == 0; })) {
+    object.refuse("its factors must be finite numbers, and not all 0");
+  }
+  return prediction;
+}
+
 ScheduleSpec schedule_of(const Entry& entry) {
   Object object(entry);
-  ScheduleSpec schedule{object["prediction_type"].one_of({"epsilon", "sample", "v_prediction"}),
-                        object["steps_offset"].integer(), object["set_alpha_to_one"].boolean(),
+  ScheduleSpec schedule{prediction_of(object["prediction"]), object["steps_offset"].integer(),
+                        object["set_alpha_to_one"].boolean(),
                         object["timestep_spacing"].one_of({"leading", "linspace", "trailing"}),
                         list_of(object["alphas_cumprod"], number_of)};
-  if (object.has("sampler")) {
-    schedule.sampler = object["sampler"].one_of({"ddim", "euler", "euler_ancestral", "pndm", "lms",
-                                                 "dpmsolver++", "dpmsolver++_karras", "unipc"});
-  }
   object.finish();
   if (!never_rises(schedule.alphas_cumprod)) {
     object.refuse("alphas_cumprod must be numbers between 0 and 1 that never rise");
@@ -154,13 +187,25 @@ std::optional<bool> strip_accents_of(const Entry& entry) {
   return entry.boolean();
 }
 
+std::string string_of(const Entry& entry) {
+  return entry.string();
+}
+
 std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
   if (entry.is_null()) return std::nullopt;
   Object object(entry);
-  TokenizerSpec tokenizer{object["vocab"].string(), object["max_length"].integer(),
-                          object["lowercase"].boolean(), strip_accents_of(object["strip_accents"]),
+  TokenizerSpec tokenizer{object["kind"].one_of({"wordpiece"}),
+                          map_of(object["files"], string_of),
+                          object["max_length"].integer(),
+                          object["lowercase"].boolean(),
+                          strip_accents_of(object["strip_accents"]),
                           object["tokenize_chinese_chars"].boolean()};
   object.finish();
+  if (tokenizer.files.size() != 1 || !tokenizer.files.contains("vocab")) {
+    std::string found;
+    for (const auto& [name, file] : tokenizer.files) enlist(found, brief(Json(name)));
+    object.refuse(concat("its files are ", found.empty() ? "none" : found, ", expected \"vocab\""));
+  }
   if (tokenizer.max_length < 2 || tokenizer.max_length > max_size) {
     object.refuse(concat("max_length is ", tokenizer.max_length, ", expected 2 to ", max_size));
   }
@@ -188,8 +233,8 @@ std::int64_t integer_of(const Entry& entry) {
 
 ShapeRange shape_range_of(const Entry& entry) {
   Object object(entry);
-  ShapeRange range{list_of(object["least"], integer_of), list_of(object["typical"], integer_of),
-                   list_of(object["most"], integer_of)};
+  ShapeRange range{list_of(object["min"], integer_of), list_of(object["opt"], integer_of),
+                   list_of(object["max"], integer_of)};
   object.finish();
   return range;
 }
@@ -236,6 +281,7 @@ PreviewMap preview_of(const Object& object, const Entry& entry, std::int64_t cha
 Manifest parse_entries(const Json& entries) {
   Object object({entries, "the manifest"});
   Manifest manifest{model_of(object["model"]),
+                    defaults_of(object["defaults"]),
                     precision_of(object["precision"]),
                     map_of(object["graphs"], precisions_of),
                     limits_of(object["limits"]),

@@ -34,12 +34,23 @@ struct GraphSpec {
 
 struct ModelSpec {
   std::string name;
-  std::string pipeline;
+  std::string family;  // the exporter's file that describes models of this kind
   std::int64_t latent_channels;
-  std::int64_t vae_scale_factor;  // pixels per latent
-  std::int64_t height;            // native, in pixels
+  std::int64_t vae_scale_factor;    // pixels per latent
+  std::int64_t context_tokens = 0;  // in a row of context_kv; 0 without it
+  // What the denoiser's `condition` is made of; empty without it. low_resolution: the picture to
+  // enlarge, RGB in -1..1, of the latents' height and width.
+  std::string condition = {};
+};
+
+// What a call uses for settings that it leaves out; sizes in pixels.
+struct Defaults {
+  std::int64_t num_inference_steps;
+  double guidance_scale;
+  double eta;
+  std::int64_t height;
   std::int64_t width;
-  double scaling_factor;
+  std::string sampler;
 };
 
 // An inclusive range.
@@ -52,21 +63,29 @@ struct Limits {
   Range width;
 };
 
-// The noise schedule that the model is sampled with; names as diffusers has them.
+// What the denoiser predicts: output = u(ᾱ)·x0 + w(ᾱ)·ε. u and w are linear in 1, √ᾱ and √(1-ᾱ):
+// each entry holds those three factors.
+struct PredictionSpec {
+  std::array<double, 3> sample;  // of u
+  std::array<double, 3> noise;   // of w
+};
+
+// The noise schedule that the model was trained with.
 struct ScheduleSpec {
-  std::string prediction_type;  // epsilon, sample or v_prediction
+  PredictionSpec prediction;
   std::int64_t steps_offset;
   bool set_alpha_to_one;
-  std::string timestep_spacing;  // leading, linspace or trailing
+  std::string timestep_spacing;  // leading, linspace or trailing, as diffusers names them
   std::vector<double> alphas_cumprod;
-  std::string sampler = "ddim";  // the one that samples unless another is asked for
 
   std::int64_t training_steps() const { return static_cast<std::int64_t>(alphas_cumprod.size()); }
 };
 
-// A BERT WordPiece tokenizer.
+// How prompts become token ids.
 struct TokenizerSpec {
-  std::string vocab;
+  std::string kind;  // wordpiece
+  // What a file holds → the file. wordpiece: `vocab`, one token a line.
+  std::map<std::string, std::string> files;
   std::int64_t max_length;
   bool lowercase;
   std::optional<bool> strip_accents;  // none follows lowercase
@@ -78,9 +97,9 @@ struct FileSpec {
   std::string sha256;  // lower-case hexadecimal
 };
 
-// The shapes that an engine takes for one input.
+// The shapes that an engine takes for one input: TensorRT's optimization profile.
 struct ShapeRange {
-  std::vector<std::int64_t> least, typical, most;
+  std::vector<std::int64_t> min, opt, max;
 };
 
 // One TensorRT plan, and all that makes it stale when it changes.
@@ -89,10 +108,11 @@ struct EngineSpec {
   std::string path;
   std::string flavour;  // tensorrt or tensorrt_rtx
   std::string version;
-  std::string compute_capability;  // of an ampere_plus plan the least one
+  std::string compute_capability;  // of an ampere_plus plan the lowest one
   std::string platform;
   std::string precision;  // fp16, bf16, int8 or fp8: of the arithmetic
-  std::string onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
+  std::string
+      onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
   std::string weights_sha256;
   std::map<std::string, ShapeRange> profile;
   std::int64_t optimization_level;
@@ -105,6 +125,7 @@ inline constexpr const char* quantized_graph = "denoiser";
 
 struct Manifest {
   ModelSpec model;
+  Defaults defaults;
   std::string precision;  // in which the weights are stored
   std::map<std::string, std::map<std::string, GraphSpec>> graphs;  // name → precision → graph
   Limits limits;

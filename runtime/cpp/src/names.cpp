@@ -72,7 +72,7 @@ std::string mapped(const std::string& text, int options) {
                    static_cast<utf8proc_ssize_t>(text.size()), &made,
                    static_cast<utf8proc_option_t>(options | UTF8PROC_STABLE));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owned(made, std::free);
-  if (length < 0) throw FormatError(concat("file name ", brief(Json(text)), " is no text"));
+  if (length < 0) throw FormatError(concat("file name ", brief(Json(text)), " is not text"));
   return {reinterpret_cast<const char*>(made), static_cast<std::size_t>(length)};
 }
 

@@ -109,7 +109,7 @@ void add_locations(std::string_view entry, std::vector<std::string>& locations) 
   if (!is_location) return;
   for (const BytesField& field : fields) {
     if (field.number != value_field) continue;
-    if (!decode_utf8(field.content)) throw FormatError("a location is no UTF-8");
+    if (!decode_utf8(field.content)) throw FormatError("a location is not UTF-8");
     locations.emplace_back(field.content);
   }
 }
@@ -157,7 +157,7 @@ std::filesystem::path onnx_file(const Bundle& bundle, const std::string& name,
     }
   } catch (const FormatError& error) {
     throw BundleError(
-        concat(path.string(), " is no ONNX file (", error.what(), "). Export again."));
+        concat(path.string(), " is not an ONNX file (", error.what(), "). Export again."));
   }
   return path;
 }

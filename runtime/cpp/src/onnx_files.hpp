@@ -14,12 +14,12 @@
 namespace trt_pipeline::internal {
 
 // Path of a graph's ONNX file, whose only weight file is the one that the manifest says.
-// BundleError if the bundle has no such graph or the file is no ONNX, IntegrityError if it names
+// BundleError if the bundle has no such graph or the file is not ONNX, IntegrityError if it names
 // another file.
 std::filesystem::path onnx_file(const Bundle& bundle, const std::string& name,
                                 const std::string& precision);
 
-// The files that the tensors of an ONNX model name; FormatError for what is no protobuf.
+// The files that the tensors of an ONNX model name; FormatError for anything but protobuf.
 std::vector<std::string> external_locations(std::string_view model);
 
 }  // namespace trt_pipeline::internal

@@ -115,18 +115,8 @@ ScheduleSpec trained_schedule(const ScheduleSpec& published) {
 
 ScheduleSpec choose_schedule(const ScheduleSpec& published, const std::string& name,
                              const std::string& timestep_spacing) {
-  if (name != "published" && name != "trained") {
-    throw InvalidInputError(
-        concat("schedule must be one of published, trained, got '", name, "'."));
-  }
-  const std::string spacing =
-      timestep_spacing.empty() ? published.timestep_spacing : timestep_spacing;
-  if (spacing != "leading" && spacing != "linspace" && spacing != "trailing") {
-    throw InvalidInputError(concat(
-        "timestep_spacing must be one of leading, linspace, trailing, got '", spacing, "'."));
-  }
   ScheduleSpec schedule = name == "published" ? published : trained_schedule(published);
-  schedule.timestep_spacing = spacing;
+  if (!timestep_spacing.empty()) schedule.timestep_spacing = timestep_spacing;
   return schedule;
 }
 

@@ -68,7 +68,7 @@ PublicKey public_key(const std::string& given) {
   PublicKey key(PEM_read_bio_PUBKEY(source.get(), nullptr, no_password, nullptr), EVP_PKEY_free);
   if (!key || EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_ED25519) {
     throw InvalidInputError(concat(is_text ? "a trusted key" : "the trusted key " + given,
-                                   " is no public Ed25519 key in PEM form."));
+                                   " is not a public Ed25519 key in PEM form."));
   }
   return key;
 }

@@ -15,7 +15,7 @@ namespace trt_pipeline::internal {
 using TrustedKeys = std::vector<std::string>;
 
 // IntegrityError unless the signature of a bundle is that of its manifest by one of the keys.
-// InvalidInputError for what is no key, or for none.
+// InvalidInputError for anything but keys, or for none.
 void check_signature(const std::filesystem::path& folder, std::string_view manifest,
                      const TrustedKeys& trusted_keys);
 

@@ -20,13 +20,21 @@ constexpr std::array<Special, 5> specials = {{{"[PAD]", U"[PAD]"},
                                               {"[SEP]", U"[SEP]"},
                                               {"[MASK]", U"[MASK]"}}};
 
-constexpr std::size_t longest_word = 100;     // characters; a longer word is unknown
-constexpr std::size_t shown_characters = 80;  // characters of cut-off text that a warning shows
+// BERT's largest vocabulary, of 120,000 tokens, takes 1 MB.
+constexpr std::uintmax_t max_vocabulary_bytes = 16 << 20;
+constexpr std::int64_t max_characters = 1 << 17;  // of a text; a text encoder reads some 77 words
+constexpr std::size_t longest_word = 100;         // characters; a longer word is unknown
+constexpr std::size_t shown_characters = 80;      // characters of cut-off text that a warning shows
 
 std::string read_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::file_size(path, error) > max_vocabulary_bytes && !error) {
+    throw BundleError(concat(path.string(), " is larger than ", max_vocabulary_bytes,
+                             " bytes, too large for a vocabulary."));
+  }
   std::ifstream stream(path, std::ios::binary);
   std::string content{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw BundleError(path.string() + " is no vocabulary: it cannot be read.");
+  if (!stream) throw BundleError(path.string() + " cannot be read as a vocabulary.");
   return content;
 }
 
@@ -67,7 +75,7 @@ Tokenizer::Tokenizer(std::string_view content, const std::string& path, const To
 void Tokenizer::read_vocabulary(std::string_view content, const std::string& path) {
   std::size_t wrong = 0;
   if (!decode_utf8(content, &wrong)) {
-    throw BundleError(concat(path, " is no vocabulary: byte ", wrong, " is no UTF-8."));
+    throw BundleError(concat(path, " is not a vocabulary: byte ", wrong, " is not UTF-8."));
   }
   while (!content.empty()) {
     const std::size_t end = std::min(content.find_first_of("\r\n"), content.size());
@@ -80,15 +88,21 @@ void Tokenizer::read_vocabulary(std::string_view content, const std::string& pat
     if (!ids_.contains(special.name)) enlist(missing, special.name);
   }
   if (!missing.empty()) {
-    throw BundleError(concat(path, " lacks ", missing, ": no vocabulary of a BERT tokenizer."));
+    throw BundleError(
+        concat(path, " lacks ", missing, ", which a BERT tokenizer needs. Export again."));
   }
 }
 
 InputIds Tokenizer::encode(std::string_view text, const std::string& name, const Warn& warn) const {
+  const auto given = std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; });
+  if (given > max_characters) {
+    throw InvalidInputError(concat(name, " has ", given, " characters, expected at most ",
+                                   max_characters, ". Shorten it."));
+  }
   std::size_t wrong = 0;
   const auto characters = decode_utf8(text, &wrong);
   if (!characters) {
-    throw InvalidInputError(concat(name, " is no valid UTF-8 at byte ", wrong,
+    throw InvalidInputError(concat(name, " is not valid UTF-8 at byte ", wrong,
                                    ". Read the text with its true encoding."));
   }
   const std::size_t room = max_length_ - 2;

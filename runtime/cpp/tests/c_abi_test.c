@@ -1,4 +1,5 @@
 /* The header is C, and the library keeps its word where a program is older, newer or wrong. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,13 +26,15 @@ int main(void) {
   trt_pipeline_options_default(&options);
   trt_pipeline_settings_default(&settings);
   EXPECT(options.size == sizeof(options));
-  EXPECT(settings.num_inference_steps == 0 && settings.guidance_scale == 1.0);
+  EXPECT(settings.num_inference_steps == 0 && isnan(settings.guidance_scale));
+  EXPECT(settings.prompt == NULL && settings.cache_interval == 1);
+  EXPECT(settings.guidance_interval[0] == 0.0 && settings.guidance_interval[1] == 1.0);
   EXPECT(settings.sampler == NULL && strcmp(settings.schedule, "published") == 0);
   EXPECT(strlen(trt_pipeline_version()) > 0);
 
   EXPECT(trt_pipeline_create("nowhere", &options, &pipe) == TRT_PIPELINE_BUNDLE_ERROR);
   EXPECT(pipe == NULL);
-  EXPECT(strstr(trt_pipeline_error_message(), "nowhere is no bundle") != NULL);
+  EXPECT(strstr(trt_pipeline_error_message(), "nowhere is not a bundle") != NULL);
   EXPECT(trt_pipeline_create(NULL, NULL, &pipe) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_create("nowhere", NULL, NULL) == TRT_PIPELINE_INVALID_INPUT);
   EXPECT(trt_pipeline_generate(NULL, &settings, &pictures) == TRT_PIPELINE_INVALID_INPUT);

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "errors.hpp"
 #include "golden.hpp"
 
 using namespace trt_pipeline::internal;
@@ -48,9 +47,4 @@ TEST_CASE("an interval guides Python's steps") {
     CHECK(guided_steps(expected["interval"], expected["steps"]) ==
           expected["guided"].get<std::vector<bool>>());
   }
-}
-
-TEST_CASE("an interval that ends before it starts is refused") {
-  CHECK_THROWS_WITH_AS(guided_steps({0.8, 0.2}, 5),
-                       "guidance_interval starts at 0.8 and stops at 0.2.", InvalidInputError);
 }

@@ -19,11 +19,11 @@ Tensor counted(Shape shape, float from = 0) {
 
 // Three steps of two samples; each tensor but the time embeddings takes one unit of alignment.
 struct Example {
-  Tensor latents = counted({2, 1, 2, 2}), text = counted({2, 3}), times = counted({3, 5}),
+  Tensor latents = counted({2, 1, 2, 2}), context = counted({2, 3}), times = counted({3, 5}),
          coefficients = counted({3, 8}, 100), noise = counted({3, 2, 1, 2, 2}, 1000);
 
   LoopInputs inputs(bool draws_noise) const {
-    LoopInputs all{latents, {{"text_kv", text}}, times, coefficients, std::nullopt};
+    LoopInputs all{latents, {{"context_kv", context}}, {times, times}, coefficients, std::nullopt};
     if (draws_noise) all.noise = noise;
     return all;
   }
@@ -41,7 +41,10 @@ class HostGraph : public LoopGraph {
  public:
   explicit HostGraph(bool cached = false) : cached_(cached) {}
 
+  std::function<void()> on_run = [] {};
+
   Tensors run(const TensorViews& inputs) override {
+    on_run();
     const TensorView& x = inputs.at("latents");
     Tensor next(DType::float32, x.shape), features(DType::float32, {x.shape[0], 1});
     Shape shape = x.shape;
@@ -80,8 +83,7 @@ class HostGraph : public LoopGraph {
       }
       Graph& graph = step % inputs.interval ? *inputs.cached : *this;
       for (const auto& [name, made] : graph.run(views)) {
-        std::ranges::copy(made.bytes,
-                          block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
+        std::ranges::copy(made.bytes, block.begin() + static_cast<std::ptrdiff_t>(bound.at(name)));
       }
     }
     Tensor result(DType::float32, inputs.latents.shape);
@@ -98,7 +100,7 @@ class HostGraph : public LoopGraph {
 
 TEST_CASE("each step is bound to its own row and to alternating states") {
   const LoopPlan plan(Example().inputs(true));
-  CHECK(plan.bindings(0) == Offsets{{"text_kv", 0},
+  CHECK(plan.bindings(0) == Offsets{{"context_kv", 0},
                                     {"time_embeds", 256},
                                     {"coefficients", 512},
                                     {"noise", 768},
@@ -106,7 +108,7 @@ TEST_CASE("each step is bound to its own row and to alternating states") {
                                     {"history", 2816},
                                     {"next_latents", 3072},
                                     {"next_history", 3328}});
-  CHECK(plan.bindings(1) == Offsets{{"text_kv", 0},
+  CHECK(plan.bindings(1) == Offsets{{"context_kv", 0},
                                     {"time_embeds", 1024},
                                     {"coefficients", 1280},
                                     {"noise", 1536},
@@ -123,6 +125,19 @@ TEST_CASE("without noise of their own all steps share what the constants hold") 
   CHECK(plan.bindings(0).at("noise") == 256);
   CHECK(plan.bindings(2).at("noise") == 256);
   CHECK(plan.rows_offset() == 512);
+}
+
+TEST_CASE("each denoiser row has its own time embedding") {
+  const Example example;
+  const Tensor others = counted({3, 5}, 50);
+  LoopInputs inputs = example.inputs(true);
+  inputs.time_embeds = {example.times, others, example.times};
+  const LoopPlan plan(inputs);
+  const auto rows = plan.pack_rows(inputs);
+  const std::size_t second = plan.bindings(1).at("time_embeds") - plan.rows_offset();
+  CHECK(floats(rows, second, 15) ==
+        std::vector<float>{5, 6, 7, 8, 9, 55, 56, 57, 58, 59, 5, 6, 7, 8, 9});
+  CHECK(step_shapes(inputs).at("time_embeds") == Shape{3, 5});
 }
 
 TEST_CASE("a packed row repeats its step's numbers for each sample") {
@@ -149,7 +164,7 @@ TEST_CASE("features have as many rows and as large a picture as the step's input
   LoopInputs inputs = example.inputs(true);
   const std::vector<TensorSpec> given = {
       {"latents", DType::float32, {"batch", 1, "latent_height", "latent_width"}},
-      {"text_kv", DType::float32, {"rows", 3}}};
+      {"context_kv", DType::float32, {"rows", 3}}};
   const Shape expected = {2, 7, 2, 2};
   GraphSpec denoiser;
   denoiser.inputs = given;
@@ -159,14 +174,23 @@ TEST_CASE("features have as many rows and as large a picture as the step's input
   CHECK(features_of(denoiser, inputs)->bytes() == 2 * 7 * 4 * 2);
 }
 
-TEST_CASE("the whole denoiser runs in every so-manyth step, and where other rows begin") {
-  HostGraph whole, cached(true);
-  const Denoisers denoisers{whole, &cached, 3};
-  const Parts guided, unguided;
-  const auto chosen = denoisers.choice(
-      {&guided, &guided, &guided, &guided, &guided, &unguided, &unguided, &unguided, &unguided});
+TEST_CASE("the whole denoiser runs in every n-th step, and where other rows begin") {
   std::string found;
-  for (const Graph* graph : chosen) found += graph == &whole ? 'w' : 'c';
+  HostGraph whole, cached(true);
+  whole.on_run = [&] { found += 'w'; };
+  cached.on_run = [&] { found += 'c'; };
+  const Tensor times = counted({9, 5});
+  const auto part = [&] {
+    const auto shared = std::make_shared<const Tensor>(times);
+    return std::make_shared<const Part>(Part{0, 1, {}, {shared}});
+  };
+  const Parts guided = {part()}, unguided = {part()};
+  std::vector<const Parts*> parts(9, &guided);
+  std::fill(parts.begin() + 5, parts.end(), &unguided);
+  const SamplerTable table(Doubles(9), Doubles(10), std::vector<Row>(9));
+  SeedNoise noise(7);
+  denoise({whole, &cached, 3}, counted({1, 1, 2, 2}), parts, table, noise, std::nullopt,
+          {[](std::size_t, std::size_t) {}, {}});
   CHECK(found == "wccwcwccw");
 }
 
@@ -176,17 +200,19 @@ TEST_CASE("all steps at once give the bits of a run per step, in parts and with 
     const SamplerTable table({3, 2, 1}, {0.2, 0.4, 0.6, 1},
                              {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, draws_noise);
     const Tensor latents = counted({3, 1, 2, 2}), times = counted({3, 5});
-    const Parts parts = {{0, 2, {}}, {2, 1, {}}};
+    const auto shared = std::make_shared<const Tensor>(times);
+    const Parts parts = {std::make_shared<const Part>(Part{0, 2, {}, {shared, shared}}),
+                         std::make_shared<const Part>(Part{2, 1, {}, {shared}})};
     HostGraph graph, cached(true);
     const Denoisers denoisers{graph, interval > 1 ? &cached : nullptr, interval};
     SeedNoise noise(7), same(7);
     std::vector<std::size_t> heard, expected;
     const auto expect = [&](std::size_t step, std::size_t) { expected.push_back(step); };
     const auto hear = [&](std::size_t step, std::size_t) { heard.push_back(step); };
-    const Tensor apart = denoise(denoisers, latents, {&parts, &parts, &parts}, table, times, noise,
+    const Tensor apart = denoise(denoisers, latents, {&parts, &parts, &parts}, table, noise,
                                  std::nullopt, {expect, {}});
     const Tensor at_once =
-        denoise_at_once(denoisers, latents, parts, table, times, same, hear, [](const std::string&) {});
+        denoise_at_once(denoisers, latents, parts, table, same, hear, [](const std::string&) {});
     CHECK(at_once.bytes == apart.bytes);
     CHECK(heard == expected);
   }

@@ -61,7 +61,7 @@ class Folder : public TemporaryFolder {
 
 }  // namespace
 
-TEST_CASE("a NUL character is no end of a manifest") {
+TEST_CASE("a NUL character does not end a manifest") {
   const std::string whole = text_of(golden("manifest.json")["manifest"]);
   CHECK(reading(whole) == "ok");
   CHECK(reading(whole + '\0' + "more") != "ok");
@@ -75,7 +75,7 @@ TEST_CASE("a manifest is read or refused as in Python") {
   }
 }
 
-TEST_CASE("what is no JSON object is no manifest") {
+TEST_CASE("anything but a JSON object is refused as a manifest") {
   for (const char* text : {"", "{", "[]", "5", "null", "{} {}", "{\"a\": NaN}", "\xef\xbb\xbf{}"}) {
     CHECK(reading(text) == "BundleError");
   }
@@ -94,6 +94,14 @@ TEST_CASE("errors name the entry, its value and what was expected") {
       parse_manifest("somewhere", text_of(manifest)),
       "somewhere/bundle.json does not follow the format: the manifest.limits.height[1] "
       "is \"128\", expected an integer. Export the checkpoint again.");
+}
+
+TEST_CASE("a bundle of format version 1 is refused with the command that exports again") {
+  CHECK_THROWS_WITH_AS(
+      parse_manifest("old", "{\"format_version\": 1}"),
+      "old has format version 1, but this release reads version 2. Export its checkpoint again: "
+      "export-all MODEL --out old",
+      BundleVersionError);
 }
 
 TEST_CASE("a whole bundle passes every check") {
@@ -138,7 +146,7 @@ TEST_CASE("links are refused, in whatever part of the path") {
   CHECK(refused().empty());
   fs::rename(folder.path / "rtx/decoder.plan", folder.path / "elsewhere");
   fs::create_symlink("../elsewhere", folder.path / "rtx/decoder.plan");
-  CHECK(refused().find("rtx/decoder.plan cannot be read (it is no regular file)") !=
+  CHECK(refused().find("rtx/decoder.plan cannot be read (it is not a regular file)") !=
         std::string::npos);
   fs::rename(folder.path / "elsewhere", folder.path / "rtx/decoder.plan");
   fs::create_hard_link(folder.path / "rtx/decoder.plan", folder.path / "second");
@@ -176,7 +184,7 @@ TEST_CASE("every file that is not as listed is named") {
 
 TEST_CASE("a folder without a manifest says how to make one") {
   CHECK_THROWS_WITH_AS(load_bundle("nowhere", TRT_PIPELINE_VERIFY_FULL),
-                       "nowhere is no bundle: it has no bundle.json. "
+                       "nowhere is not a bundle: it has no bundle.json. "
                        "Make one with: export-all MODEL --out nowhere",
                        BundleError);
 }

@@ -170,7 +170,7 @@ TEST_CASE("little strength keeps more of the image, and takes its size") {
   CHECK(mean_distance(bytes(weak), 64) < mean_distance(bytes(strong), 64));
 }
 
-TEST_CASE("known pixels stay exactly, and the others are painted anew") {
+TEST_CASE("known pixels stay exactly, and the others are painted again") {
   Settings settings = from_grey(64, 1);
   for (std::size_t i = 0; i < settings.image.size(); ++i) {
     settings.image[i] = static_cast<std::uint8_t>(i * 7);
@@ -214,23 +214,23 @@ TEST_CASE("images that do not fit are refused") {
   CHECK(message([](Settings& s) { s.image.clear(); }) == "strength is given without image.");
   CHECK(message([](Settings& s) {
           s.image.clear();
-          s.strength.reset();
+          s.strength = NAN;
           s.mask_image.assign(32 * 32, 255);
         }) == "mask_image is given without image.");
   CHECK(message([](Settings& s) { s.strength = 1.5; }) ==
         "strength must be a finite number from 0 to 1, got 1.5.");
   CHECK(message([](Settings& s) { s.strength = 0.05; }) ==
-        "strength 0.05 of 10 steps leaves none; at least 0.1 leaves one.");
+        "strength 0.05 of 10 steps leaves none; use at least 0.1.");
   CHECK(message([](Settings& s) { s.height = 64; }) ==
         "height is 64, but that of image is 32; this library does not resize.");
   CHECK(message([](Settings& s) { s.image.resize(s.image.size() * 2); }) ==
-        "image has 2 entries for 1 images.");
+        "image has 2 entries for 1 pictures; give one for all, or one a picture.");
   CHECK(message([](Settings& s) { s.image.pop_back(); }) ==
         "image has 3071 bytes, expected a multiple of 3072.");
   CHECK(message([](Settings& s) { s.latents.assign(4, 0); }) ==
         "latents and image both say what to begin with; give one.");
   CHECK(message([](Settings& s) { s.vae_tile_size = 100; }) ==
-        "vae_tile_size must be a multiple of 8, got 100.");
+        "vae_tile_size must be a multiple of 8 from 64, got 100.");
 }
 
 TEST_CASE("tiles larger than the picture change nothing, smaller ones little") {
@@ -367,8 +367,28 @@ TEST_CASE("a number of steps that is not given is the model's own") {
     return false;
   };
   CHECK(status_of(settings) == TRT_PIPELINE_CANCELLED);
-  CHECK(made == 50);
-  CHECK(pipeline().info().num_inference_steps == 50);
+  CHECK(made == static_cast<std::size_t>(pipeline().info().num_inference_steps));
+}
+
+TEST_CASE("a scale of 1 takes cached steps as alone, whatever shares its batch") {
+  Settings settings = quick({3, 7});
+  settings.num_inference_steps = 7;
+  settings.cache_interval = 3;
+  settings.guidance_interval = {0, 0.6};
+  settings.guidance_scales = {4, 1};
+  const Pictures both = pipeline().generate({Prompt("a star"), Prompt("a red circle")}, settings);
+  settings.guidance_scales = {1};
+  settings.seeds = {7};
+  const auto alone = bytes(pipeline().generate("a red circle", settings));
+  CHECK(largest_difference(bytes(both, 1), alone) <= 1);
+}
+
+TEST_CASE("the prompt may be a setting like others, but not twice") {
+  Settings settings = quick();
+  settings.prompt = "a red circle";
+  CHECK(bytes(pipeline().generate(settings)) ==
+        bytes(pipeline().generate("a red circle", quick())));
+  CHECK(status_of(settings) == TRT_PIPELINE_INVALID_INPUT);
 }
 
 TEST_CASE("settings outside what is allowed are refused") {
@@ -381,7 +401,7 @@ TEST_CASE("settings outside what is allowed are refused") {
   CHECK(refused([](Settings& s) { s.width = 1 << 20; }));
   CHECK(refused([](Settings& s) { s.num_inference_steps = -1; }));
   CHECK(refused([](Settings& s) { s.num_inference_steps = 100000; }));
-  CHECK(refused([](Settings& s) { s.guidance_scale = std::nan(""); }));
+  CHECK(refused([](Settings& s) { s.guidance_scale = INFINITY; }));
   CHECK(refused([](Settings& s) { s.guidance_scales = {1, 2}; }));
   CHECK(refused([](Settings& s) { s.guidance_interval = {0.9, 0.1}; }));
   CHECK(refused([](Settings& s) { s.eta = 2; }));

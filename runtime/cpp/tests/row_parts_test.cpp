@@ -22,12 +22,13 @@ std::vector<float> numbers(const TensorView& tensor) {
 Tensors step() {
   Tensor rows(DType::int32, {3});
   return {{"rows", rows},
-          {"text_kv", of({3, 1, 1}, {1, 2, 3})},
+          {"context_kv", of({3, 1, 1}, {1, 2, 3})},
           {"guidance", of({1, 3}, {-5, 4, 2})},
           {"coefficients", of({1, 8}, {2, 3, 0.5f, 7, 11, 13, 17, 19})},
           {"latents", of({1, 1, 1, 1}, {10})},
           {"history", of({3, 1, 1, 1, 1}, {1, 2, 3})},
-          {"time_embeds", of({1, 2}, {8, 9})},
+          {"condition", of({3, 1, 1, 1}, {-1, -2, -3})},
+          {"time_embeds", of({3, 2}, {8, 9, 18, 19, 28, 29})},
           {"noise", of({1, 1, 1, 1}, {0.25f})}};
 }
 
@@ -39,10 +40,11 @@ TEST_CASE("parts have equally many rows, each a sample of its own, and repeat th
   const Tensors whole = step();
   const auto parts = row_parts(views(whole), 2);
   REQUIRE(parts.size() == 2);
-  CHECK(numbers(parts[0].inputs().at("text_kv")) == std::vector<float>{1, 2});
-  CHECK(numbers(parts[1].inputs().at("text_kv")) == std::vector<float>{3, 3});
+  CHECK(numbers(parts[0].inputs().at("context_kv")) == std::vector<float>{1, 2});
+  CHECK(numbers(parts[1].inputs().at("context_kv")) == std::vector<float>{3, 3});
   CHECK(numbers(parts[1].inputs().at("latents")) == std::vector<float>{10, 10});
-  CHECK(numbers(parts[1].inputs().at("time_embeds")) == std::vector<float>{8, 9, 8, 9});
+  CHECK(numbers(parts[1].inputs().at("time_embeds")) == std::vector<float>{28, 29, 28, 29});
+  CHECK(numbers(parts[1].inputs().at("condition")) == std::vector<float>{-3, -3});
   const Tensors others = prediction_inputs(parts[1].inputs().at("latents").shape);
   CHECK(numbers(others.at("guidance")) == std::vector<float>{1, 0, 0, 1});
   CHECK(others.at("rows").as<std::int32_t>()[1] == 1);
@@ -60,7 +62,7 @@ TEST_CASE("the shapes of parts are known before their numbers") {
 TEST_CASE("rows that follow each other are not copied") {
   const Tensors whole = step();
   const auto parts = row_parts(views(whole), 2);
-  CHECK(parts[0].inputs().at("text_kv").data == whole.at("text_kv").bytes.data());
+  CHECK(parts[0].inputs().at("context_kv").data == whole.at("context_kv").bytes.data());
 }
 
 TEST_CASE("guidance and the sampler's update follow for all rows at once") {

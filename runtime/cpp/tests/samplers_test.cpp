@@ -10,8 +10,12 @@ using namespace trt_pipeline::internal;
 namespace {
 
 ScheduleSpec schedule_of(const nlohmann::json& entry) {
-  return {entry["prediction_type"],  entry["steps_offset"],   entry["set_alpha_to_one"],
-          entry["timestep_spacing"], entry["alphas_cumprod"], "ddim"};
+  const auto& prediction = entry["prediction"];
+  return {{prediction["sample"], prediction["noise"]},
+          entry["steps_offset"],
+          entry["set_alpha_to_one"],
+          entry["timestep_spacing"],
+          entry["alphas_cumprod"]};
 }
 
 SamplerTable table_of(const nlohmann::json& golden, const nlohmann::json& expected) {

@@ -45,11 +45,11 @@ TEST_CASE("a trusted key may be a file, even a link to one") {
   CHECK(checking(signatures["cases"][0], {folder.path / "link.pem"}) == "ok");
 }
 
-TEST_CASE("what is no public Ed25519 key is refused by name") {
+TEST_CASE("anything but a public Ed25519 key is refused by name") {
   const TemporaryFolder folder;
   const std::string name = folder.path / "key.pem";
   folder.write("key.pem", "no key");
-  const std::string message = "the trusted key " + name + " is no public Ed25519 key in PEM form.";
+  const std::string message = "the trusted key " + name + " is not a public Ed25519 key in PEM form.";
   CHECK_THROWS_WITH_AS(check_signature(folder.path, "", {name}), message.c_str(),
                        InvalidInputError);
   CHECK_THROWS_WITH_AS(check_signature(folder.path, "", {"nowhere.pem"}),

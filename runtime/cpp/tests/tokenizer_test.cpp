@@ -16,13 +16,16 @@ void ignore(const std::string&) {}
 
 TokenizerSpec spec_of(const nlohmann::json& entry) {
   const auto& accents = entry["strip_accents"];
-  return {"vocab.txt", entry["max_length"], entry["lowercase"],
+  return {"wordpiece",
+          {{"vocab", "vocab.txt"}},
+          entry["max_length"],
+          entry["lowercase"],
           accents.is_null() ? std::nullopt : std::optional<bool>(accents.get<bool>()),
           entry["tokenize_chinese_chars"]};
 }
 
 Tokenizer usual() {
-  return {std::filesystem::path(vocabulary), {"vocab.txt", 77, true, std::nullopt, true}};
+  return {std::filesystem::path(vocabulary), {"wordpiece", {}, 77, true, std::nullopt, true}};
 }
 
 std::string utf8(const Characters& characters) {
@@ -89,12 +92,12 @@ TEST_CASE("every character of Unicode is treated as in Python") {
   }
 }
 
-TEST_CASE("what is no UTF-8 is refused where it begins to be wrong") {
+TEST_CASE("bytes that are not UTF-8 are refused where they begin to be wrong") {
   for (const char* text :
        {"ab\xff", "ab\xc3", "ab\xed\xa0\x80", "ab\xf4\x90\x80\x80", "ab\xc0\x80"}) {
     CHECK_THROWS_WITH_AS(
         usual().encode(text, "prompt 0", ignore),
-        "prompt 0 is no valid UTF-8 at byte 2. Read the text with its true encoding.",
+        "prompt 0 is not valid UTF-8 at byte 2. Read the text with its true encoding.",
         InvalidInputError);
   }
 }
@@ -109,11 +112,11 @@ TEST_CASE("given ids are padded, and refused outside the vocabulary") {
 }
 
 TEST_CASE("a vocabulary is read as Python reads lines") {
-  const TokenizerSpec spec{"vocab.txt", 4, true, std::nullopt, true};
+  const TokenizerSpec spec{"wordpiece", {}, 4, true, std::nullopt, true};
   const Tokenizer tokenizer("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\na\na", "vocab.txt", spec);
   CHECK(tokenizer.encode("a b", "prompt", ignore) == InputIds{2, 6, 1, 3});
   CHECK_THROWS_WITH_AS(Tokenizer("[PAD]\n[UNK]\n[CLS]", "vocab.txt", spec),
-                       "vocab.txt lacks [SEP], [MASK]: no vocabulary of a BERT tokenizer.",
+                       "vocab.txt lacks [SEP], [MASK], which a BERT tokenizer needs. Export again.",
                        BundleError);
   CHECK_THROWS_AS(Tokenizer("\xff", "vocab.txt", spec), BundleError);
 }

@@ -92,7 +92,7 @@ def _c_text(text: str) -> str:
 
 
 def page() -> str:
-    """The text of docs/settings.md."""
+    """The text of docs/reference/settings.md."""
     rows = [
         f"| `{setting.name}` | {_type(setting)} | {_default(setting)} "
         f"| {'yes' if setting.scope == 'picture' else ''} | {setting.help} |"

@@ -1,7 +1,8 @@
 """A denoiser's step in parts, which predict the noise of some rows each and can run side by side.
 
-Guidance and the sampler's update, as engines/README.md has them, follow here for all rows at once,
-so that the bits of a picture depend neither on the parts nor on what shares its batch.
+Guidance and the sampler's update, as docs/reference/bundle-format.md has them, follow here for all
+rows at once, so that the bits of a picture depend neither on the parts nor on what shares its
+batch.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Bundle: the folder that export writes and every runtime reads.
 
-The format is specified in engines/README.md. This module reads the manifest and checks the files
-that it lists.
+The format is specified in docs/reference/bundle-format.md. This module reads the manifest and
+checks the files that it lists.
 """
 
 import hashlib

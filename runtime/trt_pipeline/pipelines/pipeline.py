@@ -73,7 +73,11 @@ def trt_pipeline(
     elif trusted_keys is not None:  # it was read without them, which says nothing of who signed it
         bundle = load_bundle(bundle.path, verify, trusted_keys)
     opened, reason = open_backend(bundle, backend, threads)
-    return Pipeline(bundle, opened, reason, safety_checker)
+    try:
+        return Pipeline(bundle, opened, reason, safety_checker)
+    except BaseException:
+        opened.close()
+        raise
 
 
 class Pipeline(Closing):

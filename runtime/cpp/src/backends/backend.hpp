@@ -29,14 +29,15 @@ class Graph {
 
 constexpr std::size_t remembered = 3;  // earlier m0 in the denoiser's `history`
 
-// What all N steps of the denoiser read, for B samples.
+// What all N steps of the denoiser read, for B samples in M rows.
 struct LoopInputs {
-  TensorView latents;               // float32 [B, C, h, w]
-  TensorViews constants;            // the denoiser's inputs that stay the same
-  TensorView time_embeds;           // [N, E]
+  TensorView latents;     // float32 [B, C, h, w]
+  TensorViews constants;  // the denoiser's inputs that stay the same
+  // Of each of the M rows, [N, E]. One for all of them, unless guidance is embedded.
+  std::vector<TensorView> time_embeds;
   TensorView coefficients;          // float32 [N, 8]
   std::optional<TensorView> noise;  // float32 [N, B, C, h, w]; none is zero
-  Graph* cached = nullptr;          // takes all but every interval-th step; null if that is 1
+  Graph* cached = nullptr;          // takes all but every n-th step, n the interval; null if n is 1
   std::size_t interval = 1;
 };
 

@@ -57,7 +57,7 @@ void make_room(const std::filesystem::path& folder) {
   }
 }
 
-// A file that cannot be written is made anew by the next process.
+// A file that cannot be written is made again by the next process.
 void keep(const std::filesystem::path& path, const std::string& content) {
   std::error_code failed;
   std::filesystem::create_directories(path.parent_path(), failed);
@@ -100,7 +100,7 @@ ov::CompiledModel CompiledModels::compiled(const std::string& source, const Opti
       std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(), failed);
       return compiled;
     } catch (const ov::Exception&) {
-      // Another OpenVINO's, or another CPU's: compile anew.
+      // Another OpenVINO's, or another CPU's: compile again.
     }
   }
   ov::CompiledModel compiled = make();

@@ -11,7 +11,9 @@ void insert_moved(const Layout& layout, std::size_t start, Offsets& into) {
   for (const auto& [name, offset] : layout.offsets) into[name] = start + offset;
 }
 
-std::size_t row_bytes(const TensorView& table) { return table.bytes() / table.shape[0]; }
+std::size_t row_bytes(const TensorView& table) {
+  return table.bytes() / table.shape[0];
+}
 
 // Row `step` of a table [N, …], `count` times.
 void repeat_row(const TensorView& table, std::size_t step, std::size_t count, std::byte* to) {
@@ -35,7 +37,7 @@ std::map<std::string, Shape, std::less<>> step_shapes(const LoopInputs& inputs) 
       {"latents", latents},
       {"history", history},
       {"noise", latents},
-      {"time_embeds", {latents[0], inputs.time_embeds.shape[1]}},
+      {"time_embeds", {inputs.time_embeds.size(), inputs.time_embeds.at(0).shape[1]}},
       {"coefficients", {latents[0], inputs.coefficients.shape[1]}}};
   for (const auto& [name, view] : inputs.constants) shapes[name] = view.shape;
   return shapes;
@@ -64,7 +66,7 @@ LoopPlan::LoopPlan(const LoopInputs& inputs, const std::optional<TensorView>& fe
     : steps_(inputs.coefficients.shape[0]) {
   const std::size_t batch = inputs.latents.shape[0], latents = inputs.latents.bytes();
   for (const auto& [name, view] : inputs.constants) constants_.add(name, view.bytes());
-  row_.add("time_embeds", batch * row_bytes(inputs.time_embeds));
+  row_.add("time_embeds", inputs.time_embeds.size() * row_bytes(inputs.time_embeds[0]));
   row_.add("coefficients", batch * row_bytes(inputs.coefficients));
   (inputs.noise ? row_ : constants_).add("noise", latents);
   state_.add("latents", latents);
@@ -93,7 +95,11 @@ std::vector<std::byte> LoopPlan::pack_rows(const LoopInputs& inputs) const {
   std::vector<std::byte> rows(steps_ * row_.size);
   for (std::size_t step = 0; step < steps_; ++step) {
     std::byte* row = rows.data() + step * row_.size;
-    repeat_row(inputs.time_embeds, step, batch, row + row_.offsets.at("time_embeds"));
+    std::byte* times = row + row_.offsets.at("time_embeds");
+    for (const TensorView& table : inputs.time_embeds) {
+      repeat_row(table, step, 1, times);
+      times += row_bytes(table);
+    }
     repeat_row(inputs.coefficients, step, batch, row + row_.offsets.at("coefficients"));
     if (inputs.noise) repeat_row(*inputs.noise, step, 1, row + row_.offsets.at("noise"));
   }

@@ -4,7 +4,7 @@
 //
 //     constants | row 0 | row 1 | … | row N-1 | state 0 | state 1 | features
 //
-// A row has what only its step sees: coefficients, time embedding, and noise if any is drawn. A
+// A row has what only its step sees: coefficients, time embeddings, and noise if any is drawn. A
 // state has the latents and the history. A step reads one state and writes the other. The denoiser
 // writes the features, cached_denoiser reads them.
 #pragma once
@@ -28,14 +28,14 @@ struct Layout {
   Offsets offsets;
   std::size_t size = 0;  // bytes, a multiple of the alignment
 
-  // Give a tensor of so many bytes the next place.
+  // Give a tensor of this many bytes the next place.
   void add(const std::string& name, std::size_t bytes);
 };
 
 // The denoiser's inputs at the first step, by name, which say the shapes of all steps.
 std::map<std::string, Shape, std::less<>> step_shapes(const LoopInputs& inputs);
 
-// What a whole step writes for the cached ones, without data; none in a bundle from before.
+// What a whole step writes for the cached ones, without data; none if the denoiser lacks it.
 std::optional<TensorView> features_of(const GraphSpec& denoiser, const LoopInputs& inputs);
 
 // Offsets are in bytes from the start of the block.
@@ -54,7 +54,8 @@ class LoopPlan {
   std::size_t state_size() const { return state_.size; }
   // Of the latents before a step; those before step N are the result.
   std::size_t latents_offset(std::size_t step) const;
-  // All rows, one after another, each sample with its own copy of what the step sees.
+  // All rows, one after another, each sample with its own copy of what the step sees, and each
+  // denoiser row with its own time embedding.
   std::vector<std::byte> pack_rows(const LoopInputs& inputs) const;
 
  private:

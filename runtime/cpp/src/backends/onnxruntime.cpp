@@ -16,7 +16,7 @@ namespace trt_pipeline::internal {
 namespace {
 
 // Weights of a graph above which a step runs as a whole, and half-precision ones stay as they are
-// stored: the file's own pages, which every run widens anew. Folding constants would widen them
+// stored: the file's own pages, which every run widens again. Folding constants would widen them
 // when the graph is opened, and the arena would keep what was widened.
 constexpr std::int64_t max_small_bytes = 256 << 20;
 

@@ -11,7 +11,9 @@ namespace {
 
 // In which the rows of a step run side by side, where there are as many threads: half the threads
 // wait for each other after every layer, which takes a fifth off a small model's step.
-constexpr std::size_t most_parts = 2;
+constexpr std::size_t max_parts = 2;
+// A step's inputs that have an entry for each row.
+constexpr std::array<const char*, 4> per_row{"context_kv", "condition", "time_embeds", "features"};
 // Coefficients p, q, a, b0, … with which a step's m0 is the predicted noise itself.
 constexpr std::array<float, 8> prediction{0, 1};
 
@@ -37,11 +39,11 @@ RowPart part_of(const TensorViews& step, const std::vector<std::size_t>& numbers
   for (std::size_t number : numbers)
     samples.push_back(static_cast<std::size_t>(all_samples[number]));
   RowPart part;
-  for (const char* name : {"text_kv", "features"}) {
+  for (const char* name : per_row) {
     const auto found = step.find(name);
     if (found != step.end()) part.take(name, found->second, numbers);
   }
-  for (const char* name : {"latents", "time_embeds"}) part.take(name, step.at(name), samples);
+  part.take("latents", step.at("latents"), samples);
   return part;
 }
 
@@ -81,7 +83,7 @@ void RowPart::take(const std::string& name, const TensorView& whole,
 }
 
 std::size_t part_count(std::size_t rows, std::size_t threads) {
-  return std::min({most_parts, threads, rows});
+  return std::min({max_parts, threads, rows});
 }
 
 std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
@@ -98,12 +100,14 @@ std::vector<RowPart> row_parts(const TensorViews& step, std::size_t count) {
 std::map<std::string, Shape> part_shapes(const std::map<std::string, Shape>& step,
                                          std::size_t count) {
   std::map<std::string, Shape> part;
-  for (const char* name : {"text_kv", "features", "latents", "time_embeds"}) {
+  const auto take = [&](const char* name) {
     const auto found = step.find(name);
-    if (found == step.end()) continue;
+    if (found == step.end()) return;
     part[name] = found->second;
     part[name][0] = part_size(step.at("rows")[0], count);
-  }
+  };
+  std::ranges::for_each(per_row, take);
+  take("latents");
   return part;
 }
 

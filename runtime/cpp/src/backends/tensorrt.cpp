@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* flavour = TRT_PIPELINE_TENSORRT_FLAVOUR;
 // Lanes, and loops, kept for each graph; each holds activations on the GPU.
-constexpr std::size_t most_idle = 4;
+constexpr std::size_t max_idle = 4;
 
 // What one call at a time uses, kept for the next call that it fits.
 template <class T>
@@ -43,7 +43,7 @@ class Idle {
   void give_back(std::unique_ptr<T> one) {
     const std::lock_guard lock(mutex_);
     idle_.push_front(std::move(one));
-    if (idle_.size() > most_idle) idle_.pop_back();
+    if (idle_.size() > max_idle) idle_.pop_back();
   }
 
  private:
@@ -118,9 +118,8 @@ class Lane {
   }
 
   void capture() {
-    graph_ = record(stream_.get(), name_, [&] {
-      require(context_->enqueueV3(stream_.get()), "TensorRT failed");
-    });
+    graph_ = record(stream_.get(), name_,
+                    [&] { require(context_->enqueueV3(stream_.get()), "TensorRT failed"); });
   }
 
   Logger& logger_;
@@ -188,7 +187,7 @@ class TensorRtGraph : public LoopGraph {
   void check_first_step(const LoopInputs& inputs) const {
     TensorViews first;
     for (const auto& [input, shape] : step_shapes(inputs)) {
-      const DType dtype = input == "time_embeds" ? inputs.time_embeds.dtype : DType::float32;
+      const DType dtype = input == "time_embeds" ? inputs.time_embeds[0].dtype : DType::float32;
       first.emplace(input, TensorView(dtype, shape, nullptr));
     }
     for (const auto& [input, view] : inputs.constants) first.at(input).dtype = view.dtype;

@@ -6,7 +6,7 @@
 
 namespace trt_pipeline::internal {
 
-SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, double eta, std::size_t start) {
+SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start, double eta) {
   checked_real("eta", eta, 0, 1);
   const Timesteps timesteps = without_first(inference_timesteps(schedule, steps), start);
   const std::int64_t stride = schedule.training_steps() / steps;
@@ -18,7 +18,7 @@ SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, double eta, 
     levels.push_back(alpha);
     const double sigma = eta * std::sqrt((1 - alpha_prev) / (1 - alpha) * (1 - alpha / alpha_prev));
     const double direction = std::sqrt(std::max(1 - alpha_prev - sigma * sigma, 0.0));
-    const auto [p, q] = predicted_noise(schedule.prediction_type, alpha);
+    const auto [p, q] = predicted_noise(schedule.prediction, alpha);
     const double a = std::sqrt(alpha_prev / alpha);
     rows.push_back({p, q, a, {direction - a * std::sqrt(1 - alpha)}, sigma});
   }

@@ -67,7 +67,7 @@ SamplerTable table(const ScheduleSpec& schedule, const Timesteps& timesteps, con
   Doubles levels;
   for (double sigma : sigmas) levels.push_back(signal(sigma) * signal(sigma));
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const auto [p, q] = predicted_sample(schedule.prediction_type, levels[i]);
+    const auto [p, q] = predicted_sample(schedule.prediction, levels[i]);
     const auto& [b0, b1, b2] = weights[i];
     rows.push_back({p, q, decay(sigmas, i), {b0, b1, b2, 0}, 0});
   }

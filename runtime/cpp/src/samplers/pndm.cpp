@@ -22,7 +22,7 @@ Row transfer(const ScheduleSpec& schedule, double alpha, double alpha_prev,
              const StepWeights& weights) {
   const double decay = std::sqrt(alpha_prev / alpha);
   const double drift = std::sqrt(1 - alpha_prev) - decay * std::sqrt(1 - alpha);
-  const auto [p, q] = predicted_noise(schedule.prediction_type, alpha);
+  const auto [p, q] = predicted_noise(schedule.prediction, alpha);
   Row row{0, 1, decay + drift * p, {}, 0};
   for (std::size_t i = 0; i < weights.size(); ++i) row.b[i] = drift * q * weights[i];
   return row;

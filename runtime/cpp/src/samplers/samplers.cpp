@@ -1,38 +1,35 @@
 #include "samplers.hpp"
 
-#include "../errors.hpp"
+#include "../arguments.hpp"
 
 namespace trt_pipeline::internal {
-namespace {
 
-struct Named {
-  const char* name;
-  SamplerTable (*table)(const ScheduleSpec&, std::int64_t, std::size_t);
-};
-constexpr Named without_eta[] = {{"euler", euler},
-                                 {"euler_ancestral", euler_ancestral},
-                                 {"pndm", pndm},
-                                 {"lms", lms},
-                                 {"dpmsolver++", dpmsolver},
-                                 {"dpmsolver++_karras", dpmsolver_karras},
-                                 {"unipc", unipc}};
+std::string sampler_names() {
+  std::string names;
+#define TRT_PIPELINE_SAMPLER(function, name) enlist(names, name);
+#include "trt_pipeline_settings.inc"
+  return names;
+}
 
-}  // namespace
+bool is_sampler(const std::string& name) {
+#define TRT_PIPELINE_SAMPLER(function, known) \
+  if (name == known) return true;
+#include "trt_pipeline_settings.inc"
+  return false;
+}
 
 SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
                            std::int64_t num_inference_steps, double eta, std::size_t start) {
-  if (sampler == "ddim") return ddim(schedule, num_inference_steps, eta, start);
-  std::string known = "ddim";
-  for (const Named& named : without_eta) {
-    known += std::string(", ") + named.name;
-    if (sampler != named.name) continue;
-    if (eta != 0) {
-      throw InvalidInputError(
-          concat("eta must be 0 with sampler ", sampler, ", got ", eta, "; only ddim has an eta."));
-    }
-    return named.table(schedule, num_inference_steps, start);
+  check_choice("sampler", sampler, sampler_names());
+  if (sampler == "ddim") return ddim(schedule, num_inference_steps, start, eta);
+  if (eta != 0) {
+    throw InvalidInputError(
+        concat("eta must be 0 with sampler ", sampler, ", got ", eta, "; only ddim has an eta."));
   }
-  throw InvalidInputError(concat("sampler must be one of ", known, ", got '", sampler, "'."));
+#define TRT_PIPELINE_SAMPLER(function, name) \
+  if (sampler == name) return function(schedule, num_inference_steps, start);
+#include "trt_pipeline_settings.inc"
+  throw InvalidInputError("sampler " + sampler + " has no table.");
 }
 
 }  // namespace trt_pipeline::internal

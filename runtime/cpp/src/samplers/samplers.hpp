@@ -7,16 +7,21 @@
 
 namespace trt_pipeline::internal {
 
+// All samplers' names, with a comma and a blank between two.
+std::string sampler_names();
+
+bool is_sampler(const std::string& name);
+
 // The table of the sampler with that name; each follows the defaults of diffusers' scheduler.
-// start: how many of the first steps to leave out, less than num_inference_steps, as if the rest
-// were all.
+// start: how many of the first steps to leave out, less than num_inference_steps.
 // InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
 SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
                            std::int64_t num_inference_steps, double eta, std::size_t start = 0);
 
 // DDIM, arXiv:2010.02502, eq. 12 and 16; m0 is the predicted noise. eta: 0 is deterministic, 1 is
 // DDPM.
-SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, double eta, std::size_t start);
+SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
+                  double eta = 0);
 
 // PLMS, arXiv:2202.09778, eq. 9 and 12, started without Runge-Kutta; m0 is the model's output. The
 // first step is repeated, so there is a row more than `steps` if that is over 1.

@@ -23,7 +23,7 @@ SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const
   std::vector<Row> rows;
   Doubles levels;
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    const auto [p, q] = predicted_noise(schedule.prediction_type, scale(i) * scale(i));
+    const auto [p, q] = predicted_noise(schedule.prediction, scale(i) * scale(i));
     Row row{p, q, scale(i + 1) / scale(i), changes[i].b, scale(i + 1) * changes[i].s};
     for (double& weight : row.b) weight *= scale(i + 1);
     rows.push_back(row);

@@ -18,18 +18,19 @@ SamplerTable::SamplerTable(const Doubles& times, const Doubles& levels,
   }
 }
 
-Prediction predicted_noise(const std::string& prediction_type, double alpha) {
-  if (prediction_type == "sample") {
-    return {1 / std::sqrt(1 - alpha), -std::sqrt(alpha / (1 - alpha))};
-  }
-  if (prediction_type == "v_prediction") {  // arXiv:2202.00512, appendix D
-    return {std::sqrt(1 - alpha), std::sqrt(alpha)};
-  }
-  return {0, 1};
+// From output = u·x0 + w·ε and x = √ᾱ·x0 + √(1-ᾱ)·ε.
+Prediction predicted_noise(const PredictionSpec& prediction, double alpha) {
+  const double signal = std::sqrt(alpha), noise = std::sqrt(1 - alpha);
+  const auto mixed = [&](const std::array<double, 3>& factors) {
+    return factors[0] + factors[1] * signal + factors[2] * noise;
+  };
+  const double u = mixed(prediction.sample), w = mixed(prediction.noise);
+  const double determinant = signal * w - noise * u;
+  return {(0 - u) / determinant, signal / determinant};
 }
 
-Prediction predicted_sample(const std::string& prediction_type, double alpha) {
-  const auto [p, q] = predicted_noise(prediction_type, alpha);
+Prediction predicted_sample(const PredictionSpec& prediction, double alpha) {
+  const auto [p, q] = predicted_noise(prediction, alpha);
   const double noise = std::sqrt(1 - alpha);
   return {(1 - noise * p) / std::sqrt(alpha), -noise * q / std::sqrt(alpha)};
 }

@@ -41,11 +41,12 @@ std::vector<T> without_first(std::vector<T> list, std::size_t count) {
   return list;
 }
 
-// p and q that turn the model's output into what it predicts: p·x + q·output.
+// p and q that turn the model's output into the noise or the sample that it predicts:
+// p·x + q·output.
 struct Prediction {
   double p, q;
 };
-Prediction predicted_noise(const std::string& prediction_type, double alpha);
-Prediction predicted_sample(const std::string& prediction_type, double alpha);
+Prediction predicted_noise(const PredictionSpec& prediction, double alpha);
+Prediction predicted_sample(const PredictionSpec& prediction, double alpha);
 
 }  // namespace trt_pipeline::internal

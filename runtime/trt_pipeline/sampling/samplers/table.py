@@ -1,9 +1,9 @@
 """The table that every sampler fills.
 
 A step computes m0 = p·x + q·output and x' = a·x + b0·m0 + b1·m1 + b2·m2 + b3·m3 + s·z from the
-latents x, the model's output, the earlier m0 and standard normal noise z. engines/README.md
-specifies the columns (p, q, a, b0, b1, b2, b3, s). The latents are those the model was trained
-on, x = √ᾱ·x0 + √(1-ᾱ)·ε, in every sampler.
+latents x, the model's output, the earlier m0 and standard normal noise z.
+docs/reference/bundle-format.md specifies the columns (p, q, a, b0, b1, b2, b3, s). The latents are
+those the model was trained on, x = √ᾱ·x0 + √(1-ᾱ)·ε, in every sampler.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,223 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "arguments.hpp"
+#include "callbacks.hpp"
+#include "errors.hpp"
+#include "samplers/samplers.hpp"
+#include "settings.hpp"
+
+namespace trt_pipeline::internal {
+namespace {
+
+constexpr std::int64_t max_copies = 10'000;  // of a prompt
+constexpr std::size_t min_tile = 8;          // latents; a smaller one would show little but seams
+
+void check_pointers(const trt_pipeline_settings& settings) {
+  if (settings.seed_count) require(settings.seeds, "seeds");
+  if (settings.latents_count) require(settings.latents, "latents");
+  if (settings.guidance_scale_count) require(settings.guidance_scales, "guidance_scales");
+  if (settings.image_count) require(settings.image, "image");
+  if (settings.mask_image_count) require(settings.mask_image, "mask_image");
+}
+
+void check_enums(const trt_pipeline_settings& settings) {
+  checked_integer("noise", settings.noise, TRT_PIPELINE_NOISE_SEED, TRT_PIPELINE_NOISE_TORCH);
+  checked_integer("output", settings.output, TRT_PIPELINE_OUTPUT_PIXELS,
+                  TRT_PIPELINE_OUTPUT_LATENTS);
+}
+
+// Settings that a bundle's model has no use for, and why.
+std::map<std::string, std::string> refused_by(const Bundle& bundle) {
+  std::map<std::string, std::string> refused;
+  const auto refuse = [&](std::initializer_list<const char*> names, const char* reason) {
+    for (const char* name : names) refused[name] = reason;
+  };
+  if (!takes_prompts(bundle)) {
+    refuse({"prompt", "negative_prompt", "guidance_scale", "guidance_interval"},
+           "this model makes pictures without prompts");
+  }
+  if (embeds_guidance(bundle)) {
+    refuse({"negative_prompt", "guidance_interval"}, "this model has guidance built in");
+  }
+  if (enlarges(bundle)) {
+    refuse({"strength", "mask_image"}, "this model enlarges an image by its own factor");
+  } else if (!begins_with_pictures(bundle)) {
+    refuse({"image", "strength", "mask_image"}, "this bundle has no encoder for pictures");
+  }
+  if (!bundle.manifest.graphs.contains("cached_denoiser")) {
+    refuse({"cache_interval"}, "this bundle has no cached_denoiser");
+  }
+  return refused;
+}
+
+// A setting's value as errors quote it; empty if it was left out.
+std::string asked(const trt_pipeline_settings& settings, const std::string& name) {
+  if (name == "prompt" && settings.prompt_count) return "given";
+  if (name == "negative_prompt" && settings.negative_prompt_count) return "given";
+  if (name == "guidance_scale" && settings.guidance_scale_count) return "given";
+  if (name == "guidance_scale" && settings.guidance_scale == 1) return "";
+  return quoted(settings, name);
+}
+
+void refuse_what_does_not_apply(const Bundle& bundle, const trt_pipeline_settings& settings) {
+  for (const auto& [name, reason] : refused_by(bundle)) {
+    const std::string value = asked(settings, name);
+    if (!value.empty()) {
+      throw InvalidInputError(concat(name, " is ", value, ", but ", reason, "."));
+    }
+  }
+}
+
+std::vector<double> scales_of(const Bundle& bundle, const trt_pipeline_settings& settings,
+                              std::size_t pictures) {
+  if (!takes_prompts(bundle)) return std::vector<double>(pictures, 1.0);
+  if (!settings.guidance_scale_count) {
+    return std::vector<double>(pictures, settings.guidance_scale);
+  }
+  check_one_a_picture("guidance_scales", settings.guidance_scale_count, pictures);
+  trt_pipeline_settings one = default_settings();
+  std::vector<double> scales;
+  for (std::size_t i = 0; i < pictures; ++i) {
+    one.guidance_scale = checked_real("guidance_scale", settings.guidance_scales[i]);
+    check_settings(one);
+    scales.push_back(one.guidance_scale);
+  }
+  return scales;
+}
+
+std::size_t side_of(const char* name, std::int32_t asked, std::int32_t of_image,
+                    const Range& limits, std::int64_t factor) {
+  if (of_image && asked && asked != of_image) {
+    throw InvalidInputError(concat(name, " is ", asked, ", but that of image is ", of_image,
+                                   "; this library does not resize."));
+  }
+  const std::int32_t pixels = of_image ? of_image : asked;
+  if (pixels % factor || pixels < limits[0] || pixels > limits[1]) {
+    throw InvalidInputError(concat(name, " must be a multiple of ", factor, " from ", limits[0],
+                                   " to ", limits[1], ", got ", pixels, "."));
+  }
+  return static_cast<std::size_t>(pixels / factor);
+}
+
+Shape shape_of(const Bundle& bundle, const trt_pipeline_settings& settings, std::size_t count) {
+  const ModelSpec& model = bundle.manifest.model;
+  const Limits& limits = bundle.manifest.limits;
+  const bool enlarged = enlarges(bundle);
+  const auto scale = static_cast<std::int32_t>(enlarged ? model.vae_scale_factor : 1);
+  const bool pictured = settings.image != nullptr;
+  return {count, static_cast<std::size_t>(model.latent_channels),
+          side_of("height", settings.height, pictured ? settings.image_height * scale : 0,
+                  limits.height, model.vae_scale_factor),
+          side_of("width", settings.width, pictured ? settings.image_width * scale : 0,
+                  limits.width, model.vae_scale_factor)};
+}
+
+struct Source {
+  std::unique_ptr<NoiseStream> stream;
+  std::vector<std::uint64_t> seeds;
+};
+
+template <class Stream>
+std::unique_ptr<NoiseStream> per_sample(const std::vector<std::uint64_t>& seeds) {
+  std::vector<std::unique_ptr<NoiseStream>> streams;
+  for (std::uint64_t seed : seeds) streams.push_back(std::make_unique<Stream>(seed));
+  return std::make_unique<PerSample>(std::move(streams));
+}
+
+Source noise_of(const trt_pipeline_settings& settings, std::size_t pictures) {
+  const std::vector<std::uint64_t> given(settings.seeds, settings.seeds + settings.seed_count);
+  if (settings.noise == TRT_PIPELINE_NOISE_SEED) {
+    auto seeds = image_seeds(given, pictures);
+    return {per_sample<SeedNoise>(seeds), std::move(seeds)};
+  }
+  if (given.size() == 1) return {std::make_unique<TorchGenerator>(given[0]), {}};
+  if (given.size() != pictures) {
+    throw InvalidInputError(concat("seeds has ", given.size(), " entries for ", pictures,
+                                   " pictures; torch's noise needs one, or one a picture."));
+  }
+  return {per_sample<TorchGenerator>(given), {}};
+}
+
+// The starting noise of the caller.
+std::optional<Tensor> latents_of(const trt_pipeline_settings& settings, const Shape& shape) {
+  if (!settings.latents) return std::nullopt;
+  if (settings.image) {
+    throw InvalidInputError("latents and image both say what to begin with; give one.");
+  }
+  Tensor latents(DType::float32, shape);
+  const auto numbers = latents.as<float>();
+  if (settings.latents_count != numbers.size()) {
+    throw InvalidInputError(concat("latents hold ", settings.latents_count, " numbers, expected ",
+                                   numbers.size(), " for the shape ", describe(shape), "."));
+  }
+  std::copy_n(settings.latents, numbers.size(), numbers.begin());
+  check_finite(latents);
+  return latents;
+}
+
+// The side of the decoder's tiles in latents; 0 decodes at once.
+std::size_t tile_of(std::int32_t vae_tile_size, std::size_t factor) {
+  if (!vae_tile_size) return 0;
+  const auto pixels = static_cast<std::size_t>(vae_tile_size);
+  if (pixels % factor || pixels < min_tile * factor) {
+    throw InvalidInputError(concat("vae_tile_size must be a multiple of ", factor, " from ",
+                                   min_tile * factor, ", got ", pixels, "."));
+  }
+  return pixels / factor;
+}
+
+}  // namespace
+
+Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipeline_settings& given,
+             const Warn& warn) {
+  const Manifest& manifest = bundle.manifest;
+  check_pointers(given);
+  check_enums(given);
+  check_settings(given);
+  refuse_what_does_not_apply(bundle, given);
+  const auto copies = static_cast<std::size_t>(
+      checked_integer("num_images_per_prompt", given.num_images_per_prompt, 1, max_copies));
+  Prompts prompts;
+  if (tokenizer) prompts = read_prompts(given, *tokenizer, warn);
+  const std::size_t images = enlarges(bundle) ? std::max<std::size_t>(given.image_count, 1) : 1;
+  const std::size_t count = tokenizer ? prompts.mixtures.size() : copies * images;
+  check_image(given, count, enlarges(bundle));
+
+  const trt_pipeline_settings settings = completed(given, manifest.defaults);
+  const Shape shape = shape_of(bundle, settings, count);
+  const std::size_t start = enlarges(bundle) ? 0 : first_step(settings);
+  SamplerTable table =
+      sampler_table(settings.sampler,
+                    choose_schedule(manifest.schedule, settings.schedule,
+                                    settings.timestep_spacing ? settings.timestep_spacing : ""),
+                    settings.num_inference_steps, settings.eta, start);
+  auto guided = guided_steps({settings.guidance_interval[0], settings.guidance_interval[1]},
+                             table.timesteps.size());
+  auto [noise, seeds] = noise_of(settings, count);
+  std::optional<ImageInput> image;
+  std::optional<Tensor> condition;
+  if (enlarges(bundle)) condition = low_resolution(settings, count);
+  if (!enlarges(bundle) && settings.image) image = image_input(settings, count);
+  const bool from_noise = !image || (!image->repainted.empty() && start == 0);
+  return {.settings = settings,
+          .shape = shape,
+          .table = std::move(table),
+          .guided = std::move(guided),
+          .prompts = std::move(prompts),
+          .scales = scales_of(bundle, settings, count),
+          .noise = std::move(noise),
+          .seeds = std::move(seeds),
+          .image = std::move(image),
+          .from_noise = from_noise,
+          .latents = latents_of(settings, shape),
+          .condition = std::move(condition),
+          .tile = tile_of(settings.vae_tile_size,
+                          static_cast<std::size_t>(manifest.model.vae_scale_factor)),
+          .listeners = listeners_of(settings, manifest.preview)};
+}
+
+}  // namespace trt_pipeline::internal
