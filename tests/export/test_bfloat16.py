@@ -54,7 +54,7 @@ def test_every_heavy_layer_of_a_network_is_bfloat16(
     builder = trt.Builder(log)
     network = parse(trt, builder, log, graph, path)
     check_precision(trt, graph, network, "bf16")
-    half = {"text_kv", "time_embeds", "features"}
+    half = {"context_kv", "time_embeds", "features"}
     ends = [network.get_input(n) for n in range(network.num_inputs)]
     ends += [network.get_output(n) for n in range(network.num_outputs)]
     assert {end.name for end in ends if end.dtype == trt.float16} == half & {e.name for e in ends}

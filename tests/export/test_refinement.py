@@ -59,7 +59,7 @@ def test_a_reading_of_a_drawn_scene_redraws_it() -> None:
 def test_a_form_without_a_name_cannot_be_redrawn() -> None:
     picture = np.full((64, 64, 3), 250, np.uint8)
     picture[30:33, 4:60] = (215, 35, 40)
-    with pytest.raises(ValueError, match="no known shape"):
+    with pytest.raises(ValueError, match="not a known shape"):
         redrawn(read_scene(picture))
 
 
@@ -89,11 +89,11 @@ def test_the_prediction_moves_towards_right_pictures_and_away_from_wrong_ones(ri
     unet = copy.deepcopy(former)
     pictures = paintings([right] * 4)
 
-    def loss_of(unet: UNet2DConditionModel, shown: Paintings) -> Tensor:
+    def loss_of(unet: UNet2DConditionModel, paintings: Paintings) -> Tensor:
         no_text = torch.zeros(1, 77, TINY.text_width)
         generator = torch.Generator().manual_seed(0)
         alphas_cumprod = build_scheduler().alphas_cumprod
-        return refinement_loss(unet, former, shown, no_text, alphas_cumprod, generator)
+        return refinement_loss(unet, former, paintings, no_text, alphas_cumprod, generator)
 
     optimizer = torch.optim.SGD(unet.parameters(), lr=1e-4)
     loss = loss_of(unet, pictures)

@@ -82,8 +82,8 @@ def test_held_out_pairs_leave_every_color_and_shape_in_seven_others() -> None:
 def test_training_scenes_show_every_pair_but_those_held_out() -> None:
     rng = np.random.default_rng(0)
     scenes = [random_scene(rng) for _ in range(2000)]
-    shown = {(shape.color, shape.name) for scene in scenes for shape in scene.shapes}
-    assert shown == set(ALL_PAIRS) - HELD_OUT
+    pairs = {(shape.color, shape.name) for scene in scenes for shape in scene.shapes}
+    assert pairs == set(ALL_PAIRS) - HELD_OUT
 
 
 def test_related_shapes_lie_as_said_and_do_not_touch() -> None:

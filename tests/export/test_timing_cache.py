@@ -40,7 +40,7 @@ def test_the_next_build_reads_what_the_last_one_kept(builder: Any, kept: Path) -
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 20, b"x" * 200])
-def test_damaged_timings_are_taken_anew(builder: Any, kept: Path, damage: bytes) -> None:
+def test_damaged_timings_are_taken_again(builder: Any, kept: Path, damage: bytes) -> None:
     whole = kept.read_bytes()
     kept.write_bytes(damage)
     cache = TimingCache(kept)

@@ -103,9 +103,9 @@ def test_workers_draw_the_same_batches_in_the_same_order() -> None:
 
 
 def test_about_an_eighth_of_the_captions_is_dropped() -> None:
-    shown = with_dropout(["a red circle"] * 4000, torch.Generator().manual_seed(0))
-    assert set(shown) == {"a red circle", ""}
-    assert 430 < shown.count("") < 530
+    texts = with_dropout(["a red circle"] * 4000, torch.Generator().manual_seed(0))
+    assert set(texts) == {"a red circle", ""}
+    assert 430 < texts.count("") < 530
 
 
 @pytest.mark.parametrize("muon", [False, True])

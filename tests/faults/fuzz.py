@@ -5,7 +5,7 @@
 
 What is read: manifest, vocabulary, safetensors, picture, settings (in a picture that is whole),
 onnx, or arguments (of trt-pipeline, one a line). Options are libFuzzer's
-(https://llvm.org/docs/LibFuzzer.html). An error that is none of the project's ends the run, as do
+(https://llvm.org/docs/LibFuzzer.html). An error that is not the project's ends the run, as do
 too much time or memory; the input that did it is then in a file crash-…, timeout-… or oom-….
 """
 
@@ -36,16 +36,16 @@ with atheris.instrument_imports(include=["trt_pipeline"]):
     from trt_pipeline.command_line.cli import cli
     from trt_pipeline.pictures.metadata import (
         SETTINGS_CHUNK,
-        Settings,
         read_settings,
         settings_json,
     )
-    from trt_pipeline.pipelines.tokenizer import Tokenizer
+    from trt_pipeline.settings import Settings
+    from trt_pipeline.text.tokenizer import Tokenizer
 
 LIMITS = ("-timeout=5", "-rss_limit_mb=2048", "-max_len=4096", "-len_control=0")
 """Seconds and MiB that an input may take, and its bytes, from the start."""
-TOKENIZER = TokenizerSpec("vocab.txt", 77, True, None, True)
-SETTINGS = Settings("a red circle", 3, 2, 4.0, 0.5, 1, 1, "tiny")
+TOKENIZER = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
+SETTINGS = Settings(prompt="a red circle", seed=3, num_inference_steps=2, height=1, width=1)
 HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 """Of a safetensors file."""
 
@@ -57,7 +57,7 @@ def read_manifest(data: bytes) -> None:
 
 def read_vocabulary(data: bytes) -> None:
     """vocab.txt."""
-    Tokenizer(written("vocab.txt", data), TOKENIZER).encode(["a red circle"])
+    Tokenizer(written("vocab.txt", data).parent, TOKENIZER).encode(["a red circle"])
 
 
 def read_safetensors(data: bytes) -> None:
@@ -120,7 +120,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
 
 
 def seeds() -> dict[str, bytes]:
-    """For every reader, one input that it takes."""
+    """Reader → an input that it accepts."""
     tiny = write_tiny_bundle(Path("tiny"))
     short = replace(tiny.schedule, alphas_cumprod=(0.9, 0.5))
     text = settings_json(SETTINGS, "png")

@@ -24,7 +24,7 @@ from trt_pipeline.bundle.onnx_files import external_locations
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.pictures.metadata import SETTINGS_CHUNK, read_settings
-from trt_pipeline.pipelines.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
 LONG = 100_000
 COMMON: dict[str, Any] = {
@@ -98,7 +98,7 @@ def test_any_vocabulary_is_read_or_refused(bundle: Bundle, tmp_path: Path, conte
     path = tmp_path / "vocab.txt"
     path.write_bytes("\n".join(VOCABULARY).encode() + b"\n" + content)
     assert bundle.tokenizer
-    only_ours(Tokenizer, path, bundle.tokenizer)
+    only_ours(Tokenizer, tmp_path, bundle.tokenizer)
     path.write_bytes(content)
     only_ours(read_vocabulary, path)
 
@@ -154,7 +154,7 @@ def test_any_bytes_are_an_onnx_file_or_refused(content: bytes) -> None:
 
 
 ARGUMENTS = st.sampled_from(
-    ["generate", "verify", "inspect", "unpack", "--seed", "--steps", "-o", "--bundle", "--key"]
+    ["generate", "verify", "inspect", "unpack", "--seed", "--num-inference-steps", "-o", "--bundle", "--key"]
 ) | st.text(st.characters(blacklist_characters="\0"), max_size=6)
 
 

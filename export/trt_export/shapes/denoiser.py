@@ -11,7 +11,7 @@ from trt_export.shapes.stage import StagePlan, Surroundings, TrainingState, batc
 from trt_pipeline.text.tokenizer import Tokenizer
 
 CAPTION_DROPOUT = 0.12
-"""Part of the scenes that are shown without their caption, for classifier-free guidance."""
+"""Part of the scenes that come without their caption, for classifier-free guidance."""
 NOISES_PER_SCENE = 4
 """Noisy copies of a scene in one step: they share the cost of drawing, encoding and reading it."""
 
@@ -47,8 +47,8 @@ def denoising_losses(
     for step, images, captions in batches(plan, around, state.step):
         number = around.batch_number(step)
         generator = torch.Generator(around.device).manual_seed(number)
-        shown = with_dropout(captions, torch.Generator().manual_seed(number))
-        states = bert(input_ids(tokenizer, shown).to(around.device))[0]
+        texts = with_dropout(captions, torch.Generator().manual_seed(number))
+        states = bert(input_ids(tokenizer, texts).to(around.device))[0]
         latents = encode(vae, images)
         yield step, denoising_loss(unet, latents, states, alphas_cumprod, generator)
 

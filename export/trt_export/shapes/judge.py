@@ -15,14 +15,14 @@ def judge(scene: Scene, reading: Reading) -> dict[str, bool]:
     if not verdict["number of shapes"]:
         return verdict | {"right": False}
     seen = _matched(scene.shapes, reading.shapes)
-    for number, (wanted, shown) in enumerate(zip(scene.shapes, seen, strict=True), start=1):
-        verdict[f"color of shape {number}"] = wanted.color == shown.color
-        verdict[f"form of shape {number}"] = wanted.name == shown.name
+    for number, (wanted, found) in enumerate(zip(scene.shapes, seen, strict=True), start=1):
+        verdict[f"color of shape {number}"] = wanted.color == found.color
+        verdict[f"form of shape {number}"] = wanted.name == found.name
     if scene.relation:
         verdict["relation"] = is_related(seen[0], seen[1], scene.relation)
     right = all(verdict.values())
     verdict["sizes"] = all(
-        wanted.size == shown.size for wanted, shown in zip(scene.shapes, seen, strict=True)
+        wanted.size == found.size for wanted, found in zip(scene.shapes, seen, strict=True)
     )
     if scene.position:
         verdict["position"] = is_placed(seen[0], scene.position)
@@ -31,14 +31,14 @@ def judge(scene: Scene, reading: Reading) -> dict[str, bool]:
     return verdict | {"right": right}
 
 
-def _matched(wanted: Sequence[Shape], shown: Sequence[SeenShape]) -> tuple[SeenShape, ...]:
-    """The shown shapes in the order of the wanted ones that agrees with them most."""
+def _matched(wanted: Sequence[Shape], found: Sequence[SeenShape]) -> tuple[SeenShape, ...]:
+    """The shapes that were found, in the order that agrees best with the wanted shapes."""
 
     def agreement(order: Sequence[SeenShape]) -> int:
         pairs = zip(wanted, order, strict=True)
         return sum((a.color == b.color) + (a.name == b.name) for a, b in pairs)
 
-    return max((tuple(shown), tuple(reversed(shown))), key=agreement)
+    return max((tuple(found), tuple(reversed(found))), key=agreement)
 
 
 def is_related(first: SeenShape, second: SeenShape, relation: str) -> bool:

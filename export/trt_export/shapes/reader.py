@@ -33,7 +33,7 @@ MIN_SHARE = 0.2
 MAX_COLOR_DISTANCE = 70
 """Euclidean RGB distance within which a pixel counts as plainly of a palette colour."""
 MIN_OVERLAP = 0.6
-"""Intersection over union below which a component is no known shape."""
+"""Intersection over union below which a component is not a known shape."""
 
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
@@ -82,7 +82,7 @@ def redrawn(reading: Reading) -> NDArray[np.float32]:
     image = background_pixels(reading.background)
     for shape in reading.shapes:
         if shape.name is None:
-            raise ValueError("a form that is no known shape cannot be drawn.")
+            raise ValueError("a form that is not a known shape cannot be drawn.")
         mask = _template(shape.name, shape.x, shape.y, shape.radius)[..., None]
         image = image * (1 - mask) + np.array(COLORS[shape.color], np.float32) * mask
     return image

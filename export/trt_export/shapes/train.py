@@ -234,15 +234,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str, least: int = 0) -> int:
+def _count(text: str, minimum: int = 0) -> int:
     number = int(text)
-    if number < least:
-        raise argparse.ArgumentTypeError(f"{text} is below {least}")
+    if number < minimum:
+        raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
     return number
 
 
 def _positive(text: str) -> int:
-    return _count(text, least=1)
+    return _count(text, minimum=1)
 
 
 if __name__ == "__main__":

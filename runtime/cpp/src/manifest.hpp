@@ -1,4 +1,4 @@
-// Manifest: what the entries of bundle.json say, as engines/README.md specifies them.
+// Manifest: what the entries of bundle.json say, as docs/reference/bundle-format.md specifies them.
 #pragma once
 
 #include <array>

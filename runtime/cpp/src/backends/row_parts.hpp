@@ -1,6 +1,6 @@
 // A denoiser's step in parts, which predict the noise of some rows each and can run side by side.
 //
-// Guidance and the sampler's update, as engines/README.md has them, follow here for all rows at
+// Guidance and the sampler's update, as docs/reference/bundle-format.md has them, follow here for all rows at
 // once, so that the bits of a picture depend neither on the parts nor on what shares its batch.
 #pragma once
 
