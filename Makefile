@@ -24,7 +24,7 @@ demo: setup
 		--seed 0 --guidance-scale 1.5 --eta 0.5 --output pictures
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --capture=no --ignore=tests/cpp

@@ -13,6 +13,7 @@ from tests.checkpoints import (
     make_super_resolution,
     make_unconditional,
 )
+from tests.shared import once
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
 from trt_export.quantization.bundles import quantize_bundle
@@ -30,25 +31,30 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def plain_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("plain") / "checkpoint", PLAIN)
+    return once(tmp_path_factory, "plain", lambda at: make_checkpoint(at / "checkpoint", PLAIN))
 
 
 @pytest.fixture(scope="session")
 def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("other") / "checkpoint", OTHER)
+    return once(tmp_path_factory, "other", lambda at: make_checkpoint(at / "checkpoint", OTHER))
 
 
 @pytest.fixture(scope="session")
-def resumed_export(plain_checkpoint: Path) -> ExportReport:
+def resumed_export(
+    plain_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ExportReport:
     """A float32 export that was interrupted before it traced the denoiser, then run again."""
 
     def interrupt(stage: str) -> None:
         if stage == "trace denoiser":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        _export(plain_checkpoint, ExportOptions("fp32"), interrupt)
-    return _export(plain_checkpoint, ExportOptions("fp32"))
+    def export(_: Path) -> ExportReport:
+        with pytest.raises(KeyboardInterrupt):
+            _export(plain_checkpoint, ExportOptions("fp32"), interrupt)
+        return _export(plain_checkpoint, ExportOptions("fp32"))
+
+    return once(tmp_path_factory, "resumed", export)
 
 
 @pytest.fixture(scope="session")
@@ -58,39 +64,62 @@ def plain_bundle(resumed_export: ExportReport) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_bundle(other_checkpoint: Path) -> Path:
+def other_bundle(other_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OTHER, stored as float16, for up to three pictures a call."""
-    return _export(other_checkpoint, ExportOptions("fp16", max_batch=3)).bundle.path
+    options = ExportOptions("fp16", max_batch=3)
+    return once(
+        tmp_path_factory,
+        "other-bundle",
+        lambda _: _export(other_checkpoint, options).bundle.path,
+    )
 
 
 @pytest.fixture(scope="session")
 def unconditional_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_unconditional(tmp_path_factory.mktemp("unconditional") / "checkpoint")
+    return once(tmp_path_factory, "unconditional", lambda at: make_unconditional(at / "checkpoint"))
 
 
 @pytest.fixture(scope="session")
-def unconditional_bundle(unconditional_checkpoint: Path) -> Path:
+def unconditional_bundle(
+    unconditional_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A model without prompts, stored as float32."""
-    return _export(unconditional_checkpoint, ExportOptions("fp32")).bundle.path
+    return once(
+        tmp_path_factory,
+        "unconditional-bundle",
+        lambda _: _export(unconditional_checkpoint, ExportOptions("fp32")).bundle.path,
+    )
 
 
 @pytest.fixture(scope="session")
 def super_resolution_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_super_resolution(tmp_path_factory.mktemp("super_resolution") / "checkpoint")
+    return once(
+        tmp_path_factory, "super-resolution", lambda at: make_super_resolution(at / "checkpoint")
+    )
 
 
 @pytest.fixture(scope="session")
-def super_resolution_bundle(super_resolution_checkpoint: Path) -> Path:
+def super_resolution_bundle(
+    super_resolution_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A model that enlarges pictures, stored as float32."""
-    return _export(super_resolution_checkpoint, ExportOptions("fp32")).bundle.path
+    return once(
+        tmp_path_factory,
+        "super-resolution-bundle",
+        lambda _: _export(super_resolution_checkpoint, ExportOptions("fp32")).bundle.path,
+    )
 
 
 @pytest.fixture(scope="session")
 def quantized_bundle(other_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OTHER with an int8 denoiser, calibrated with CALIBRATION_PROMPTS."""
-    folder = Path(shutil.copytree(other_bundle, tmp_path_factory.mktemp("quantized") / "bundle"))
-    assert quantize_bundle(folder, CALIBRATION_PROMPTS).quantized
-    return folder
+
+    def quantize(folder: Path) -> Path:
+        bundle = Path(shutil.copytree(other_bundle, folder / "bundle"))
+        assert quantize_bundle(bundle, CALIBRATION_PROMPTS).quantized
+        return bundle
+
+    return once(tmp_path_factory, "quantized", quantize)
 
 
 def _export(

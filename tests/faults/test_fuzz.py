@@ -154,7 +154,17 @@ def test_any_bytes_are_an_onnx_file_or_refused(content: bytes) -> None:
 
 
 ARGUMENTS = st.sampled_from(
-    ["generate", "verify", "inspect", "unpack", "--seed", "--num-inference-steps", "-o", "--bundle", "--key"]
+    [
+        "generate",
+        "verify",
+        "inspect",
+        "unpack",
+        "--seed",
+        "--num-inference-steps",
+        "-o",
+        "--bundle",
+        "--key",
+    ]
 ) | st.text(st.characters(blacklist_characters="\0"), max_size=6)
 
 
