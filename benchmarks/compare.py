@@ -2,9 +2,9 @@
 
     python benchmarks/compare.py OLD.json NEW.json
 
-A time has changed if each run's median lies outside all that the other run measured; what a run
-measured only once has no spread, and is shown without a verdict. Exit status 1 if something became
-slower or is missing, 2 if a file is no report, so that a script can tell.
+A time has changed if each run's median lies outside all that the other run measured. What a run
+measured only once has no spread, and is printed without a verdict. Exit status 1 if something
+became slower or is missing, 2 if a file is not a report, so that a script can tell.
 """
 
 import argparse

@@ -20,9 +20,9 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux' fcntl.h and fs.h."""
 
 
-def own(path: Path) -> None:
-    """Make sure that what is about to be written aside reaches no other file: what lies there is
-    removed if it is a link or one of several names. PermissionError if it is another user's."""
+def claim(path: Path) -> None:
+    """Make sure that writing to a path changes no other file: a link, or one of several names of a
+    file, is removed from there. PermissionError if it belongs to another user."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def write_all_synced(folder: Path, contents: Mapping[str, bytes | memoryview]) -
     """Likewise for files of a folder that belong together: nothing but renames comes between."""
     for name, content in contents.items():
         aside = folder / f".{name}.new"
-        own(aside)
+        claim(aside)
         with naming(folder / name, aside), aside.open("wb") as stream:
             stream.write(content)
             stream.flush()

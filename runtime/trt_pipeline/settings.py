@@ -52,17 +52,17 @@ class Settings:
     seed: int | None = setting(
         None,
         "Where the noise begins; the pictures of a call take the numbers that follow. "
-        "Random by default.",
+        "By default, random.",
         scope="picture",
         bounds=(0, MAX_SEED),
     )
     num_inference_steps: int | None = setting(
-        None, "Steps of the sampler. The bundle's own by default.", bounds=(1, 10**6)
+        None, "Steps of the sampler. By default, as many as the bundle says.", bounds=(1, 10**6)
     )
     guidance_scale: float | None = setting(
         None,
         "How strongly the prompt counts; 1 is without guidance and costs half. "
-        "The bundle's own by default.",
+        "By default, the bundle's.",
         scope="picture",
         bounds=(-1e6, 1e6),
     )
@@ -72,12 +72,11 @@ class Settings:
         bounds=(0, 1),
     )
     sampler: str | None = setting(
-        None, "How the steps are taken. The bundle's own by default.", choices=tuple(SAMPLERS)
+        None, "How the steps are taken. By default, the bundle's.", choices=tuple(SAMPLERS)
     )
     eta: float | None = setting(
         None,
-        "0 is deterministic DDIM, 1 is DDPM; for the sampler ddim only. "
-        "The bundle's own by default.",
+        "0 is deterministic DDIM, 1 is DDPM; for the sampler ddim only. By default, the bundle's.",
         bounds=(0, 1),
     )
     schedule: str = setting(
@@ -88,14 +87,14 @@ class Settings:
     timestep_spacing: str | None = setting(
         None,
         "Which training timesteps are visited (arXiv:2305.08891, table 2). "
-        "The bundle's own by default.",
+        "By default, the bundle's.",
         choices=TIMESTEP_SPACINGS,
     )
     height: int | None = setting(
-        None, "Pixels. The bundle's own, or the image's, by default.", bounds=(1, MAX_SIDE)
+        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
     )
     width: int | None = setting(
-        None, "Pixels. The bundle's own, or the image's, by default.", bounds=(1, MAX_SIDE)
+        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
     )
     image: str | None = setting(
         None,
@@ -111,13 +110,13 @@ class Settings:
     )
     strength: float | None = setting(
         None,
-        "The part of the steps that the image goes through: 0.8, or 1 with a mask, by default.",
+        "The part of the steps that the image goes through. By default 0.8, or 1 with a mask.",
         bounds=(0, 1),
     )
     vae_tile_size: int | None = setting(
         None,
         "Decode in tiles of this many pixels, to bound the memory of large pictures. "
-        "All at once by default.",
+        "By default, all at once.",
         bounds=(1, MAX_SIDE),
     )
     cache_interval: int = setting(

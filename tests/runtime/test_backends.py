@@ -318,7 +318,7 @@ def test_a_bundle_without_an_8_bit_denoiser_is_refused(bundle: Bundle) -> None:
         open_backend(bundle, "openvino_int8", 1)
 
 
-def test_a_kept_model_that_openvino_refuses_is_compiled_anew(
+def test_a_kept_model_that_openvino_refuses_is_compiled_again(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trt_pipeline.durable import exchange, keep, kept, naming, own, require_room, write_synced
+from trt_pipeline.durable import claim, exchange, keep, kept, naming, require_room, write_synced
 
 
 def test_two_folders_swap_their_names(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_file_of_another_user_is_not_written_on(
     (tmp_path / "growing").touch()
     monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "growing").stat().st_uid + 1)
     with pytest.raises(PermissionError, match="it belongs to another user"):
-        own(tmp_path / "growing")
+        claim(tmp_path / "growing")
 
 
 def test_more_than_the_disk_holds_is_refused_at_once(tmp_path: Path) -> None:

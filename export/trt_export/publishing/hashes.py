@@ -13,7 +13,7 @@ from typing import Any
 from trt_pipeline.bundle import Bundle, file_sha256
 from trt_pipeline.bundle.integrity import open_regular
 from trt_pipeline.bundle.names import MANIFEST
-from trt_pipeline.durable import own
+from trt_pipeline.durable import claim
 from trt_pipeline.errors import IntegrityError
 
 CACHE = ".hashes.json"
@@ -70,7 +70,7 @@ class Hashes:
         """Remember the hashes that were used, unless they are there or the folder is read-only."""
         if Hashes.remembered(folder).known != self.used:
             with contextlib.suppress(OSError):
-                own(folder / CACHE)
+                claim(folder / CACHE)
                 (folder / CACHE).write_text(json.dumps(self.used))
 
 

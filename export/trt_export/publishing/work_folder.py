@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trt_pipeline.durable import exchange, own, sync, sync_tree, write_synced
+from trt_pipeline.durable import claim, exchange, sync, sync_tree, write_synced
 
 RECORDS = "stages"
 KEY = "key"
@@ -26,7 +26,7 @@ class WorkFolder:
         path = _partial(target)
         if _retired(target).exists() and not target.exists():
             _retired(target).rename(target)  # a run was killed between the renames of publish
-        own(path)
+        claim(path)
         found = path / RECORDS / KEY
         if not (found.is_file() and found.read_text() == key):
             shutil.rmtree(path, ignore_errors=True)

@@ -19,7 +19,7 @@ from trt_pipeline.bundle import load_bundle, manifest_bytes
 from trt_pipeline.bundle.integrity import open_regular
 from trt_pipeline.bundle.names import MANIFEST
 from trt_pipeline.bundle.signatures import read_signature
-from trt_pipeline.durable import naming, own, require_room, sync
+from trt_pipeline.durable import claim, naming, require_room, sync
 from trt_pipeline.errors import IntegrityError, InvalidInputError
 from trt_pipeline.locking import one_at_a_time
 
@@ -39,7 +39,7 @@ def pack(folder: Path, archive: Path, watch: Watch = lambda *_: None) -> bool:
             _refuse_another(archive, members)
             return False
         growing = archive.with_name(f".{archive.name}.packed")
-        own(growing)
+        claim(growing)
         with naming(archive, growing):
             require_room(growing, size)
             try:

@@ -21,7 +21,7 @@ from trt_pipeline.bundle import parse_json, parse_manifest
 from trt_pipeline.bundle.integrity import file_problem
 from trt_pipeline.bundle.names import MANIFEST
 from trt_pipeline.bundle.signatures import TrustedKey, check_signed
-from trt_pipeline.durable import naming, own, require_room, sync, sync_tree
+from trt_pipeline.durable import claim, naming, require_room, sync, sync_tree
 from trt_pipeline.errors import IntegrityError, InvalidInputError
 from trt_pipeline.locking import one_at_a_time
 
@@ -47,7 +47,7 @@ def unpack(
                 _refuse_another(folder, members)
                 return False
             growing = folder.with_name(f".{folder.name}.unpacked")
-            own(growing)
+            claim(growing)
             _remove_others(growing, {member.name for member in members})
             try:
                 with naming(folder, growing):

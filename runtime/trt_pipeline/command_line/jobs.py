@@ -70,7 +70,7 @@ def prompt_jobs(
 
 
 def checked_jobs(bundle: Bundle, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs, with the bundle's own where their settings leave something out; runs no graph.
+    """The jobs, with the bundle's defaults where they leave a setting out; runs no graph.
 
     InvalidInputError for a job that the bundle cannot do.
     """

@@ -64,7 +64,7 @@ class Call:
     """A call that the bundle can do: B pictures."""
 
     settings: Settings
-    """Those that all pictures share, with the bundle's own where the request has none."""
+    """Those that all pictures share, with the bundle's defaults where the request has none."""
     pictures: Sequence[Picture]
     shape: tuple[int, int, int]
     """Of each picture's latents, [C, h, w]."""
@@ -106,8 +106,8 @@ def check(bundle: Bundle, request: Request) -> Call:
     return Call(
         settings=settings,
         pictures=[
-            Picture(*shown, *drawn, *seen)
-            for shown, drawn, seen in zip(
+            Picture(*wanted, *drawn, *given)
+            for wanted, drawn, given in zip(
                 zip(mixtures, negatives, scales, strict=True),
                 zip(noise, seeds, starts, strict=True),
                 images,
@@ -163,7 +163,7 @@ def _shared(request: Request) -> Settings:
 
 
 def _with_defaults(bundle: Bundle, settings: Settings) -> Settings:
-    """The bundle's own where there is no value. Its eta is its own sampler's."""
+    """The bundle's defaults where there is no value. Its eta is for its sampler only."""
     own = bundle.defaults
     sampler = settings.sampler or own.sampler
     eta = own.eta if sampler == own.sampler else 0.0

@@ -36,7 +36,7 @@ def sized(
 
 
 def _size(bundle: Bundle, settings: Settings, images: "Sequence[Image]") -> tuple[int, int]:
-    """Height and width in pixels: those asked for, the image's, or the bundle's own."""
+    """Height and width in pixels: those asked for, the image's, or the bundle's."""
     factor, limits = bundle.model.vae_scale_factor, bundle.limits
     native, whose = (bundle.defaults.height, bundle.defaults.width), ""
     if images and (settings.height is None or settings.width is None):
