@@ -123,7 +123,7 @@ def _read(parser: argparse.ArgumentParser, path: Path) -> Report:
     try:
         return read_report(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        parser.error(f"{path} is no report of a benchmark: {type(error).__name__}: {error}")
+        parser.error(f"{path} is not a report of a benchmark: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

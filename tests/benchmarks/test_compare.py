@@ -76,4 +76,4 @@ def test_a_file_that_is_no_report_is_a_usage_error(
     monkeypatch.setattr(sys, "argv", ["compare.py", str(genuine), str(other)])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert f"{other} is no report of a benchmark" in capsys.readouterr().err
+    assert f"{other} is not a report of a benchmark" in capsys.readouterr().err

@@ -17,7 +17,7 @@ TEST_CASE("latents give Python's previews, to 1 of 255") {
   }
 }
 
-TEST_CASE("latents that are no numbers have a preview all the same") {
+TEST_CASE("latents that are NaN have a preview all the same") {
   Tensor latents(DType::float32, {1, 1, 1, 1});
   latents.as<float>()[0] = NAN;
   CHECK(preview_pixels(latents, {{1, 0}, {1, 0}, {1, 0}}).bytes.size() == 3);
