@@ -9,7 +9,7 @@ PROMPTS := "a red circle" "a yellow star on a striped background" \
            "a large blue square above a small green triangle" \
            "a small purple ring to the left of a large orange cross"
 
-.PHONY: setup demo test test-slow test-cpp test-cpp-sanitized test-install format-check lint types format clean
+.PHONY: setup demo test test-schedules test-slow test-cpp test-cpp-sanitized test-install format-check lint types format clean
 
 setup: $(READY)
 
@@ -25,6 +25,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-schedules: setup
+	$(BIN)/python -m pytest -m slow -k 1000 tests/runtime/test_samples.py
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --capture=no --ignore=tests/cpp
