@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ TEXT_CACHE_BYTES = 256 * 2**20
 """Keys and values of the prompts used last; 7.7 MB each for ldm-text2im-large-256 in float32."""
 TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
+
+
+MadeRows: TypeAlias = dict[tuple[tuple[tuple[str, float], ...], int], Rows]
+"""Texts with their weights, and which image → the rows that were made of them."""
 
 
 class Encoder:
@@ -42,8 +46,9 @@ class Encoder:
         if not all(call.guided):
             self._prepare(call, [len(picture.mixture) for picture in call.pictures])
         latents = self._encoded(call)
+        made: MadeRows = {}
         return [
-            self._sample(call, picture, self._rows(call, picture, texts), clean)
+            self._sample(call, picture, self._rows(call, picture, texts, made), clean)
             for picture, texts, clean in zip(call.pictures, weighted, latents, strict=True)
         ]
 
@@ -61,15 +66,21 @@ class Encoder:
         for name in ("denoiser", "decoder") if decodes else ("denoiser",):
             self._graphs.prepare(name, sizes)
 
-    def _rows(self, call: Call, picture: Picture, guided: Mixture) -> list[Rows]:
-        """The rows of each step."""
-        inside = self._made_rows(picture, guided)
+    def _rows(self, call: Call, picture: Picture, guided: Mixture, made: MadeRows) -> list[Rows]:
+        """The rows of each step. made: of the call so far, as alike pictures share them."""
+        inside = self._rows_of(picture, guided, made)
         outside = inside
         if not all(call.guided) and picture.scale != 1:
-            outside = self._made_rows(picture, self._weighted_texts(picture, False))
+            outside = self._rows_of(picture, self._weighted_texts(picture, False), made)
         return [inside if step else outside for step in call.guided]
 
-    def _made_rows(self, picture: Picture, weighted: Mixture) -> Rows:
+    def _rows_of(self, picture: Picture, weighted: Mixture, made: MadeRows) -> Rows:
+        key = tuple(weighted), id(picture.image)
+        if key not in made:
+            made[key] = self._make_rows(picture, weighted)
+        return made[key]
+
+    def _make_rows(self, picture: Picture, weighted: Mixture) -> Rows:
         texts = [text for text, _ in weighted]
         tensors: dict[str, NDArray[Any]] = {}
         if takes_prompts(self._bundle):
