@@ -2,6 +2,7 @@
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 from typing import TypeGuard, TypeVar
 
@@ -20,8 +21,10 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 def quoted(value: object) -> str:
     """A value as errors quote it: short, even where Python refuses to write an integer out."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     try:
-        return f"{value!r:.80}"
+        return " ".join(f"{value!r:.80}".split())
     except ValueError:
         return "an integer of thousands of digits"
 

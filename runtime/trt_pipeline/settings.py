@@ -152,10 +152,10 @@ class Setting:
     def checked(self, value: Any, where: str = "") -> Any:
         """The value, as the type that the table says; InvalidInputError names what is allowed.
 
-        None is taken where it is the default. where: what to write before the name.
+        None is the default. where: what to write before the name.
         """
-        if value is None and self.default is None:
-            return None
+        if value is None:
+            return self.default
         name, (low, high) = f"{where}{self.name}", self.bounds
         match self.kind:
             case "integer":

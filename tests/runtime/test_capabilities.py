@@ -1,5 +1,6 @@
 """What a bundle can do follows from its graphs' inputs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from trt_pipeline.bundle.capabilities import (
     enlarges,
     takes_prompts,
 )
-from trt_pipeline.bundle.manifest import GRAPHS, TensorSpec
+from trt_pipeline.bundle.manifest import GRAPHS, GraphPrecision, GraphSpec, TensorSpec
 
 from .test_bundle import edit
 from .tiny_bundle import (
@@ -31,6 +32,11 @@ def with_input(bundle: Bundle, graph: str, name: str) -> Bundle:
         for precision, spec in bundle.graphs[graph].items()
     }
     return replace(bundle, graphs={**bundle.graphs, graph: forms})
+
+
+def with_forms(bundle: Bundle, forms: Mapping[GraphPrecision, GraphSpec]) -> Bundle:
+    """The bundle with these forms of its denoiser."""
+    return replace(bundle, graphs={**bundle.graphs, "denoiser": forms})
 
 
 def without(bundle: Bundle, graph: str) -> Bundle:
@@ -115,3 +121,26 @@ def test_version_1_is_refused_with_the_command_that_exports_again(own_bundle: Bu
     )
     with pytest.raises(BundleVersionError, match=message):
         load_bundle(edit(own_bundle, format_version=1))
+
+
+def test_an_unknown_graph_is_refused_by_name(bundle: Bundle) -> None:
+    other = replace(bundle, graphs={**bundle.graphs, "upscaler": bundle.graphs["decoder"]})
+    with pytest.raises(BundleError, match="does not know the graph 'upscaler'"):
+        check_graphs(other)
+
+
+def test_an_output_that_is_missing_or_named_twice_is_refused(bundle: Bundle) -> None:
+    spec = bundle.graphs["denoiser"]["fp32"]
+    for outputs, message in (
+        (spec.outputs[1:], "denoiser lacks the output next_latents"),
+        ((*spec.outputs, spec.outputs[0]), "denoiser names an output twice"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            check_graphs(with_forms(bundle, {"fp32": replace(spec, outputs=outputs)}))
+
+
+def test_an_input_that_only_one_form_of_a_graph_has_is_refused(bundle: Bundle) -> None:
+    spec = bundle.graphs["denoiser"]["fp32"]
+    style = replace(spec, inputs=(*spec.inputs, TensorSpec("style", "float32", ("rows",))))
+    with pytest.raises(BundleError, match="does not know the input 'style' of denoiser"):
+        check_graphs(with_forms(bundle, {"fp16": spec, "fp32": style}))

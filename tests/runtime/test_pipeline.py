@@ -23,7 +23,7 @@ from trt_pipeline.bundle.manifest import Limits
 from trt_pipeline.pipelines.encoding import Encoder
 from trt_pipeline.sampling.samplers import SAMPLERS, ddim
 
-from .tiny_bundle import EMBEDDING, write_tiny_bundle
+from .tiny_bundle import EMBEDDING, write_tiny_bundle, write_unconditional_bundle
 
 QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 6, "progress_bar": False}
 NOISY: dict[str, Any] = {**QUICK, "eta": 0.5}
@@ -361,3 +361,17 @@ def test_numbers_beyond_float32_are_an_error_and_no_black_picture(pipe: Pipeline
     huge = np.full((1, 4, 8, 8), 3e38)
     with pytest.raises(BackendError, match="the latents overflowed to infinity or NaN"):
         pipe("red", latents=huge, seed=0, **{**QUICK, "guidance_scale": 1e6})
+
+
+def test_a_call_makes_at_most_ten_thousand_pictures(pipe: Pipeline) -> None:
+    with pytest.raises(InvalidInputError, match="the number of pictures must be an integer from 1"):
+        pipe(["red", "blue"], num_images_per_prompt=10_000)
+
+
+def test_an_array_is_quoted_on_one_line(tmp_path: Path) -> None:
+    bundle, message = (
+        write_unconditional_bundle(tmp_path / "u"),
+        r"^image is array\([^\n]*no encoder",
+    )
+    with trt_pipeline(bundle) as pipe, pytest.raises(InvalidInputError, match=message):
+        pipe(image=np.zeros((32, 32, 3), np.uint8))

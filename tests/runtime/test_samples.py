@@ -11,7 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline import Bundle, InvalidInputError, Pipeline, Sample, TorchGenerator, trt_pipeline
+from trt_pipeline import (
+    BackendError,
+    Bundle,
+    InvalidInputError,
+    Pipeline,
+    Sample,
+    TorchGenerator,
+    trt_pipeline,
+)
 from trt_pipeline.sampling.samplers import SAMPLERS
 
 PROMPTS = ("red", "a blue circle", "circles", [("red", 0.75), ("blue", 0.25)])
@@ -224,3 +232,16 @@ def test_a_start_is_checked_as_a_call(pipe: Pipeline) -> None:
         pipe.start(**{**RED, "eta": 2})
     with pytest.raises(TypeError, match="did you mean num_inference_steps"):
         pipe.start("red", steps=2)  # type: ignore[call-arg]
+
+
+def test_a_closed_pipeline_takes_no_step(bundle: Bundle) -> None:
+    with trt_pipeline(bundle, threads=1) as pipe:
+        samples = pipe.start("red", num_inference_steps=2)
+    with pytest.raises(BackendError, match="the pipeline is closed"):
+        pipe.step(samples)
+
+
+def test_pictures_of_one_prompt_share_their_rows(pipe: Pipeline) -> None:
+    one, other, third = pipe.start(["red", "red", "blue"], guidance_scale=6)
+    assert one.rows[0] is other.rows[0]
+    assert one.rows[0] is not third.rows[0]

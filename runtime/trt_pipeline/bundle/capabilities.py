@@ -24,7 +24,17 @@ INPUTS: Mapping[str, set[str]] = {
     "decoder": {"latents"},
     "encoder": {"image"},
 }
-"""Graph → every input that this release can give it."""
+"""Graph → every input that this release can give it; likewise its outputs."""
+OUTPUTS: Mapping[str, set[str]] = {
+    "text_encoder": {"context_kv"},
+    "time_embedding": {"time_embeds"},
+    "denoiser": {"next_latents", "next_history", "features"},
+    "cached_denoiser": {"next_latents", "next_history"},
+    "decoder": {"image"},
+    "encoder": {"latents_mean", "latents_std"},
+}
+OPTIONAL = {"context_kv", "condition", "guidance_scale", "features"}
+"""Inputs and outputs that a family may lack."""
 ALWAYS = ("time_embedding", "denoiser", "decoder")
 """Graphs that every bundle has."""
 
@@ -50,14 +60,17 @@ def begins_with_pictures(bundle: Bundle) -> bool:
 
 
 def check_graphs(bundle: Bundle) -> None:
-    """BundleError for a graph input that this release does not know, or a part that is missing."""
-    for graph, known in INPUTS.items():
-        unknown = sorted(bundle.inputs(graph).keys() - known)
-        if unknown:
+    """BundleError for a graph, or a graph's input or output, that this release does not know or
+    that is missing."""
+    for graph, forms in bundle.graphs.items():
+        if graph not in INPUTS:
             raise BundleError(
-                f"{bundle.path}: this release does not know the input {unknown[0]!r:.80} of "
-                f"{graph}. Use a newer release."
+                f"{bundle.path}: this release does not know the graph {graph!r:.80}. "
+                "Use a newer release."
             )
+        for form in forms.values():
+            _check_names(bundle, graph, "input", [spec.name for spec in form.inputs])
+            _check_names(bundle, graph, "output", [spec.name for spec in form.outputs])
     missing = [graph for graph in ALWAYS if graph not in bundle.graphs]
     if takes_prompts(bundle):
         missing += [] if "text_encoder" in bundle.graphs else ["text_encoder"]
@@ -66,3 +79,18 @@ def check_graphs(bundle: Bundle) -> None:
         missing += ["condition"]
     if missing:
         raise BundleError(f"{bundle.path} lacks its {missing[0]}. Export the checkpoint again.")
+
+
+def _check_names(bundle: Bundle, graph: str, kind: str, names: list[str]) -> None:
+    """BundleError unless a graph's inputs or outputs are known, there, and named once each."""
+    known = (INPUTS if kind == "input" else OUTPUTS)[graph]
+    unknown = [name for name in names if name not in known]
+    missing = sorted(known - OPTIONAL - {*names})
+    if unknown:
+        raise BundleError(
+            f"{bundle.path}: this release does not know the {kind} {unknown[0]!r:.80} of "
+            f"{graph}. Use a newer release."
+        )
+    if missing or len({*names}) < len(names):
+        problem = f"lacks the {kind} {missing[0]}" if missing else f"names an {kind} twice"
+        raise BundleError(f"{bundle.path}: {graph} {problem}. Export the checkpoint again.")

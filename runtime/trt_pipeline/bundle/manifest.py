@@ -133,6 +133,8 @@ class Limits:
             low, high = getattr(self, name)
             if not 1 <= low <= high <= MAX_SIZE:
                 raise ValueError(f"{name} is {low}..{high}, expected a range within 1..{MAX_SIZE}")
+        if self.batch[0] != 1:
+            raise ValueError(f"batch begins at {self.batch[0]}, expected 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def read_prompt_file(path: Path, needs_prompt: bool = True) -> list[PromptLine]:
     if not lines:
         raise InvalidInputError(f"{path} holds no prompts.")
     for line in lines:
-        if needs_prompt and "prompt" not in line.entries:
+        if needs_prompt and line.entries.get("prompt") is None:
             raise InvalidInputError(f"{line.origin}: it has no prompt.")
     return lines
 
@@ -107,8 +107,9 @@ def _entries(text: str) -> Mapping[str, Any]:
 
 
 def _count(line: PromptLine, count: int) -> int:
+    given = line.entries.get("count")
     name = f"{line.origin}: count"
-    return arguments.integer(name, line.entries.get("count", count), 1, MAX_COUNT)
+    return arguments.integer(name, count if given is None else given, 1, MAX_COUNT)
 
 
 def _seeds(line: PromptLine, count: int) -> tuple[int, ...]:
@@ -121,7 +122,11 @@ def _seeds(line: PromptLine, count: int) -> tuple[int, ...]:
 def _settings(
     line: PromptLine, folder: Path, base: Settings, sources: Sources
 ) -> tuple[Settings, Sources]:
-    own = {name: value for name, value in line.entries.items() if name != "count"}
+    own = {
+        name: SETTINGS[name].default if value is None else value
+        for name, value in line.entries.items()
+        if name != "count"
+    }
     try:
         settings = decode(Settings, {**asdict(base), **own}, "settings")
         files = {name: own[name] for name in ("image", "mask_image") if name in own}

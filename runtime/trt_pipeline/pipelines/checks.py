@@ -32,7 +32,7 @@ STRENGTH = 0.8
 MIN_TILE = 8
 """Smallest side of a tile in latents; a smaller one would show little but its seams."""
 MAX_IMAGES = 10_000
-"""Pictures of a prompt."""
+"""Pictures of a prompt, and of a call."""
 OF_PROMPTS = ("prompt", "negative_prompt", "guidance_scale", "guidance_interval")
 OF_GUIDANCE_ROWS = ("negative_prompt", "guidance_interval")
 OF_IMAGES = ("image", "strength", "mask_image")
@@ -92,7 +92,7 @@ def check(bundle: Bundle, request: Request) -> Call:
         "num_images_per_prompt", request.num_images_per_prompt, 1, MAX_IMAGES
     )
     mixtures = _mixtures(bundle, request, copies)
-    count = len(mixtures)
+    count = arguments.integer("the number of pictures", len(mixtures), 1, MAX_IMAGES)
     opened = opened_images(request, count, copies)
     shape, settings = sized(bundle, settings, [image for image, _ in opened])
     skipped = _skipped_steps(settings, bool(opened) and not enlarges(bundle), request)

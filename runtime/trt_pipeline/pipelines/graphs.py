@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from trt_pipeline.backends import Backend, CompiledGraph, Graph
 from trt_pipeline.bundle import Bundle, verify_files
 from trt_pipeline.bundle.capabilities import ALWAYS, check_graphs, takes_prompts
+from trt_pipeline.errors import BackendError
 from trt_pipeline.pictures.tiling import decode_in_tiles
 
 
@@ -64,4 +65,11 @@ class Graphs:
 
     def _decode(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = self.run("decoder", latents=latents)["image"]
+        factor = self.bundle.model.vae_scale_factor
+        expected = (len(latents), latents.shape[2] * factor, latents.shape[3] * factor, 3)
+        if pixels.shape != expected:
+            raise BackendError(
+                f"decoder: image has shape {pixels.shape}, expected {expected}. "
+                "Export the checkpoint again."
+            )
         return pixels

@@ -160,6 +160,7 @@ class Pipeline(Closing):
         if len(set(samples)) < len(samples):
             raise InvalidInputError("a sample is given twice, but takes one step at a time.")
         _check_sizes(samples)
+        self._backend.graph("denoiser")  # BackendError once the pipeline is closed
         for place in self._graphs.split(len(samples)):
             self._stepper.step(samples[place])
 

@@ -31,7 +31,7 @@ class Rows:
     """Inputs that stay the same over the steps, each [R, ...]: context_kv, condition."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True, repr=False)
 class Sample:
     """One picture on its way from noise to pixels; steps take it further until it is `done`."""
 
