@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include "errors.hpp"
 
@@ -42,6 +43,31 @@ Names inputs_of(const Bundle& bundle, const std::string& graph) {
   return names;
 }
 
+// BundleError for a name that two of these tensors share.
+void check_distinct(const Bundle& bundle, const std::string& graph, const char* kind,
+                    const std::vector<TensorSpec>& tensors) {
+  Names names;
+  for (const TensorSpec& tensor : tensors) {
+    if (names.insert(tensor.name).second) continue;
+    throw BundleError(concat(bundle.path.string(), ": ", graph, " names an ", kind,
+                             " twice. Export the checkpoint again."));
+  }
+}
+
+// BundleError for a graph that this library does not know, or one with a name twice.
+void check_names(const Bundle& bundle) {
+  for (const auto& [graph, forms] : bundle.manifest.graphs) {
+    if (!known_inputs().contains(graph)) {
+      throw BundleError(concat(bundle.path.string(), ": this release does not know the graph ",
+                               brief(Json(graph)), ". Use a newer release."));
+    }
+    for (const auto& [precision, spec] : forms) {
+      check_distinct(bundle, graph, "input", spec.inputs);
+      check_distinct(bundle, graph, "output", spec.outputs);
+    }
+  }
+}
+
 // The name of a part that is missing; empty if none is.
 std::string missing_part(const Bundle& bundle) {
   for (const char* graph : {"time_embedding", "denoiser", "decoder"}) {
@@ -72,6 +98,7 @@ bool begins_with_pictures(const Bundle& bundle) {
 }
 
 void check_graphs(const Bundle& bundle) {
+  check_names(bundle);
   for (const auto& [graph, known] : known_inputs()) {
     for (const std::string& input : inputs_of(bundle, graph)) {
       if (known.contains(input)) continue;

@@ -75,3 +75,17 @@ TEST_CASE("a part that is missing is named") {
   CHECK(missing([](Manifest& m) { m.model.condition = "low_resolution"; }) ==
         "somewhere lacks its condition. Export the checkpoint again.");
 }
+
+TEST_CASE("a graph that is not known, or that names an input twice, is refused") {
+  Bundle bundle = plain();
+  bundle.manifest.graphs["upscaler"] = with({"image"});
+  CHECK_THROWS_WITH_AS(check_graphs(bundle),
+                       "somewhere: this release does not know the graph \"upscaler\". Use a newer "
+                       "release.",
+                       BundleError);
+  bundle = plain();
+  bundle.manifest.graphs["decoder"] = with({"latents", "latents"});
+  CHECK_THROWS_WITH_AS(check_graphs(bundle),
+                       "somewhere: decoder names an input twice. Export the checkpoint again.",
+                       BundleError);
+}
