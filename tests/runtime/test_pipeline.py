@@ -1,6 +1,7 @@
 import inspect
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -375,3 +376,12 @@ def test_an_array_is_quoted_on_one_line(tmp_path: Path) -> None:
     )
     with trt_pipeline(bundle) as pipe, pytest.raises(InvalidInputError, match=message):
         pipe(image=np.zeros((32, 32, 3), np.uint8))
+
+
+def test_a_decoder_of_another_factor_is_an_error(bundle: Bundle) -> None:
+    other = replace(bundle, model=replace(bundle.model, vae_scale_factor=4))
+    with (
+        trt_pipeline(other, threads=1) as pipe,
+        pytest.raises(BackendError, match="decoder: image"),
+    ):
+        pipe("red", num_inference_steps=1)
