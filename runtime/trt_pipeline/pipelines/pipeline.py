@@ -134,15 +134,17 @@ class Pipeline(Closing):
         return self._streamed(self._check(request))
 
     def _streamed(self, call: Call) -> "Iterator[Step | PipelineOutput]":
-        samples = self._encode(call)
-        yield from self._steps(call, samples, call.progress_bar or False)
+        samples, times = self._encode(call), call.table.timesteps
+        for index in self._steps(call, samples, call.progress_bar or False):
+            latents = _latents(samples)
+            yield Step(index, len(times), times[index].item(), latents, self.bundle.preview)
         yield self._decode(call, samples)
 
     @takes_arguments(Request)
     def start(self, request: Request) -> list[Sample]:
         """Take the arguments of a call; a sample for each of its pictures, before its first step.
 
-        progress_bar, callback_on_step_end, cancel and output_type are for whoever takes the steps.
+        progress_bar, callback_on_step_end, cancel and output_type have no effect here.
         """
         return self._encode(self._check(request))
 
@@ -170,8 +172,7 @@ class Pipeline(Closing):
         InvalidInputError if there are none, or one is not done, or they differ in size or tiles.
         """
         _check_done(samples)
-        pixels = self._pixels(samples)
-        unsafe = self._blacken_unsafe(pixels)
+        pixels, unsafe = self._checked_pixels(samples)
         return PipelineOutput(to_pil(pixels), _seeds(samples), unsafe)
 
     @property
@@ -220,16 +221,16 @@ class Pipeline(Closing):
             for _ in self._steps(call, samples, bar):
                 pass
 
-    def _steps(self, call: Call, samples: Sequence[Sample], bar: ProgressBar) -> Iterator[Step]:
+    def _steps(self, call: Call, samples: Sequence[Sample], bar: ProgressBar) -> Iterator[int]:
+        """The number of each step, from 0, once it is taken."""
         times = call.table.timesteps
         denoisers = [(self._new_denoiser(), place) for place in self._graphs.split(len(samples))]
         for index in _tracked(range(len(times)), bar):
             for denoiser, place in denoisers:
                 denoiser.step(samples[place])
-            timestep = times[index].item()
             if call.callback:
-                self._call_back(call, samples, index, timestep)
-            yield Step(index, len(times), timestep, _latents(samples), self.bundle.preview)
+                self._call_back(call, samples, index, times[index].item())
+            yield index
             _stop_if_cancelled(call, f"after step {index + 1} of {len(times)}")
 
     def _call_back(
@@ -253,8 +254,7 @@ class Pipeline(Closing):
             return self.finish(samples)
         if call.output_type == "latent":
             return PipelineOutput(_finite_latents(samples), _seeds(samples))
-        pixels = self._pixels(samples)
-        unsafe = self._blacken_unsafe(pixels)
+        pixels, unsafe = self._checked_pixels(samples)
         return PipelineOutput(np.divide(pixels, 255, dtype=np.float32), _seeds(samples), unsafe)
 
     def _pixels(self, samples: Sequence[Sample]) -> NDArray[np.uint8]:
@@ -268,13 +268,16 @@ class Pipeline(Closing):
                 pixels[number] = paste(pixels[number], sample.given, sample.repainted)
         return pixels
 
-    def _blacken_unsafe(self, pixels: NDArray[np.uint8]) -> tuple[bool, ...] | None:
-        """What the safety checker says of each picture, if there is one."""
+    def _checked_pixels(
+        self, samples: Sequence[Sample]
+    ) -> tuple[NDArray[np.uint8], tuple[bool, ...] | None]:
+        """Pixels, black where the safety checker refuses a picture, and what it says of each."""
+        pixels = self._pixels(samples)
         if self._safety_checker is None:
-            return None
+            return pixels, None
         verdicts = _verdicts(self._safety_checker, to_pil(pixels))
         pixels[np.array(verdicts)] = 0
-        return verdicts
+        return pixels, verdicts
 
 
 def _verdicts(safety_checker: SafetyChecker, images: "list[Image]") -> tuple[bool, ...]:
@@ -298,7 +301,7 @@ def _check_done(samples: Sequence[Sample]) -> None:
     for sample in samples:
         if not sample.done:
             raise InvalidInputError(
-                f"a sample took {sample.index} of {len(sample.rows)} steps; it finishes after all."
+                f"a sample took {sample.index} of {len(sample.rows)} steps; take the others first."
             )
     _check_sizes(samples)
 

@@ -98,11 +98,8 @@ class Denoiser:
         self._joined: Joined | None = None
 
     def step(self, samples: Sequence[Sample]) -> None:
-        """Take each sample one step further, all in one call of the denoiser.
-
-        Where some take a cached step and others a whole one, in one call for each kind. All have
-        latents of one size.
-        """
+        """Take each sample one step further, in one call of the denoiser, or in two where some take
+        a cached step and others a whole one. All have latents of one size."""
         whole = [sample for sample in samples if sample.runs_whole]
         between = [sample for sample in samples if not sample.runs_whole]
         if whole:
