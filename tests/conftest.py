@@ -66,12 +66,7 @@ def plain_bundle(resumed_export: ExportReport) -> Path:
 @pytest.fixture(scope="session")
 def other_bundle(other_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OTHER, stored as float16, for up to three pictures a call."""
-    options = ExportOptions("fp16", max_batch=3)
-    return once(
-        tmp_path_factory,
-        "other-bundle",
-        lambda _: _export(other_checkpoint, options).bundle.path,
-    )
+    return _shared_bundle(tmp_path_factory, other_checkpoint, ExportOptions("fp16", max_batch=3))
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +79,7 @@ def unconditional_bundle(
     unconditional_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A model without prompts, stored as float32."""
-    return once(
-        tmp_path_factory,
-        "unconditional-bundle",
-        lambda _: _export(unconditional_checkpoint, ExportOptions("fp32")).bundle.path,
-    )
+    return _shared_bundle(tmp_path_factory, unconditional_checkpoint, ExportOptions("fp32"))
 
 
 @pytest.fixture(scope="session")
@@ -103,11 +94,7 @@ def super_resolution_bundle(
     super_resolution_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A model that enlarges pictures, stored as float32."""
-    return once(
-        tmp_path_factory,
-        "super-resolution-bundle",
-        lambda _: _export(super_resolution_checkpoint, ExportOptions("fp32")).bundle.path,
-    )
+    return _shared_bundle(tmp_path_factory, super_resolution_checkpoint, ExportOptions("fp32"))
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +107,13 @@ def quantized_bundle(other_bundle: Path, tmp_path_factory: pytest.TempPathFactor
         return bundle
 
     return once(tmp_path_factory, "quantized", quantize)
+
+
+def _shared_bundle(
+    factory: pytest.TempPathFactory, checkpoint: Path, options: ExportOptions
+) -> Path:
+    name = f"{checkpoint.parent.name}-bundle"
+    return once(factory, name, lambda _: _export(checkpoint, options).bundle.path)
 
 
 def _export(
