@@ -7,6 +7,7 @@ does; calls that fail go on failing, as they do on a full or a dying disk.
 import builtins
 import errno
 import io
+import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
@@ -18,7 +19,15 @@ FAILED, UNEXPECTED, KILLED = 1, 70, 137
 """Exit statuses."""
 CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "sendfile", "unlink")
 
+CLEAN = multiprocessing.get_context("forkserver")
+"""Where processes come from: the tests' own runs threads of ONNX Runtime and of PyTorch, and a process
+forked off it can crash."""
+CLEAN.set_forkserver_preload(
+    ["tests.faults.scenes", "trt_export.onnx_graphs.tracing", "trt_export.quantization.bundles"]
+)
+
 Work = Callable[[], object]
+"""A function of a module, or a partial of one: it is pickled."""
 
 
 @dataclass
@@ -59,9 +68,14 @@ def outcomes(
 
 
 def _in_a_child(work: Work, fault: Fault) -> int:
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    child = CLEAN.Process(target=_strike, args=(work, fault))
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def _strike(work: Work, fault: Fault) -> None:
     try:
         install(fault)
         work()
