@@ -20,8 +20,8 @@ FAILED, UNEXPECTED, KILLED = 1, 70, 137
 CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "sendfile", "unlink")
 
 CLEAN = multiprocessing.get_context("forkserver")
-"""Where processes come from: the tests' own runs threads of ONNX Runtime and of PyTorch, and a process
-forked off it can crash."""
+"""Where processes come from: what is forked off a process with threads of ONNX Runtime or of
+PyTorch, such as the tests' own, can crash."""
 CLEAN.set_forkserver_preload(
     ["tests.faults.scenes", "trt_export.onnx_graphs.tracing", "trt_export.quantization.bundles"]
 )
