@@ -37,19 +37,12 @@ from trt_pipeline.command_line.console import debug_option, progress, run
 from trt_pipeline.flavours import load_flavour
 
 
-class PixelRange(click.ParamType[tuple[int, int]]):
-    """LOW:HIGH, or one number for both."""
-
-    name = "LOW:HIGH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Fails as click asks for unless value is one or two numbers."""
-        low, _, high = str(value).partition(":")
-        if not (low.isdecimal() and (high or low).isdecimal()):
-            self.fail(f"{value!r} is not LOW:HIGH in pixels.", param, ctx)
-        return int(low), int(high or low)
+def pixel_range(value: str) -> tuple[int, int]:
+    """LOW:HIGH, or one number for both; BadParameter for anything else."""
+    low, _, high = value.partition(":")
+    if not (low.isdecimal() and (high or low).isdecimal()):
+        raise click.BadParameter(f"{value!r} is not LOW:HIGH in pixels.")
+    return int(low), int(high or low)
 
 
 @click.command(name="export-all", context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,8 +107,18 @@ class PixelRange(click.ParamType[tuple[int, int]]):
     metavar="X.Y",
     help="GPU to build engines for, such as 8.9; repeat for more.  [default: this machine's]",
 )
-@click.option("--heights", type=PixelRange(), help="Of engines.  [default: the native height]")
-@click.option("--widths", type=PixelRange(), help="Of engines.  [default: the native width]")
+@click.option(
+    "--heights",
+    type=pixel_range,
+    metavar="LOW:HIGH",
+    help="Of engines.  [default: the native height]",
+)
+@click.option(
+    "--widths",
+    type=pixel_range,
+    metavar="LOW:HIGH",
+    help="Of engines.  [default: the native width]",
+)
 @click.option(
     "--static", is_flag=True, help="Engines for one picture of native size, with guidance, only."
 )

@@ -17,13 +17,20 @@ from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.version import package_version
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    invoke_without_command=True,
+)
 @click.version_option(package_version(), prog_name="trt-pipeline")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Make pictures from prompts with an exported bundle.
 
     Exit status: 0 done, 1 failure, 2 usage or bad input, 130 interrupted.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(console.USAGE)
 
 
 cli.add_command(generate)

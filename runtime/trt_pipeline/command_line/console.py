@@ -47,9 +47,6 @@ def run(command: click.Command, argv: Sequence[str] | None = None) -> int:
             return status if isinstance(status, int) else 0
         except (KeyboardInterrupt, click.Abort):
             return _fail("interrupted", INTERRUPTED)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            return USAGE
         except click.ClickException as error:
             return _fail(error.format_message(), error.exit_code)
         except Exception as error:
