@@ -1,0 +1,74 @@
+"""Checkpoints of the Hugging Face hub: what is downloaded of them, and no more."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from trt_export.checkpoint.model_index import INDEX, family_of, folder_of
+from trt_export.checkpoint.text_files import read_object
+from trt_export.checkpoint.weight_files import read_index
+from trt_export.checkpoint.weight_names import choose
+from trt_pipeline.errors import CheckpointError
+
+
+def from_hub(model: str, variant: str | None, download: bool) -> Path:
+    """The folder that holds a model of the hub; CheckpointError if it cannot be had.
+
+    variant: of the weight files. download: whether it may be downloaded now.
+    """
+    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.startswith((".", "/"))
+    if not looks_like_id or model.endswith((".ckpt", ".safetensors")):
+        raise CheckpointError(
+            f"{model} is neither a folder nor a file here, and not a hub id. "
+            "Give a diffusers folder, a .ckpt file, or an id such as CompVis/ldm-text2im-large-256."
+        )
+    from huggingface_hub import hf_hub_download
+
+    try:
+        index = Path(hf_hub_download(model, INDEX, local_files_only=not download))
+        if download:
+            _download(model, index.parent, variant)
+    except (OSError, ValueError) as error:
+        if not download:
+            raise CheckpointError(
+                f"{model} is not downloaded yet; without --dry-run, it would be."
+            ) from error
+        raise CheckpointError(
+            f"{model} is not a folder here and cannot be downloaded from the hub: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return index.parent
+
+
+def _download(model: str, snapshot: Path, variant: str | None) -> None:
+    """Complete a snapshot, whose folder the hub's client names by its revision."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        listing = HfApi().list_repo_files(model, revision=snapshot.name)
+    except Exception as error:  # the errors of requests, httpx or httpx2, by the client's version
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        warnings.warn(f"{model}: taken as downloaded before ({reason:.200}).", stacklevel=3)
+        return
+    needed = list(_needed(model, snapshot, listing, variant))
+    snapshot_download(model, revision=snapshot.name, allow_patterns=needed)
+
+
+def _needed(model: str, snapshot: Path, listing: list[str], variant: str | None) -> Iterator[str]:
+    """The files that an export reads, by their names in the repository."""
+    from huggingface_hub import hf_hub_download
+
+    index = read_object(snapshot / INDEX)
+    yield from (INDEX, "README.md")
+    for part in family_of(snapshot).parts.values():
+        folder = folder_of(part, index)
+        if not part.weights:
+            yield from (f"{folder}/*.json", f"{folder}/*.txt")
+            continue
+        files = [one.removeprefix(f"{folder}/") for one in listing if one.startswith(f"{folder}/")]
+        name = choose(f"{model}/{folder}", files, part.weights, variant).name
+        yield from (f"{folder}/{part.config}", f"{folder}/{name}")
+        if name.endswith(".json"):
+            path = Path(hf_hub_download(model, f"{folder}/{name}", revision=snapshot.name))
+            yield from {f"{folder}/{shard.name}" for shard in read_index(path).values()}
