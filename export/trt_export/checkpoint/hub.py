@@ -8,7 +8,7 @@ from pathlib import Path
 from trt_export.checkpoint.model_index import INDEX, family_of, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import read_index
-from trt_export.checkpoint.weight_names import choose
+from trt_export.checkpoint.weight_names import check_taken, choose
 from trt_pipeline.errors import CheckpointError
 
 
@@ -36,7 +36,7 @@ def from_hub(model: str, variant: str | None, download: bool) -> Path:
             ) from error
         raise CheckpointError(
             f"{model} is not a folder here and cannot be downloaded from the hub: "
-            f"{str(error).splitlines()[0]}"
+            f"{_first_line(error)}"
         ) from error
     return index.parent
 
@@ -48,8 +48,8 @@ def _download(model: str, snapshot: Path, variant: str | None) -> None:
     try:
         listing = HfApi().list_repo_files(model, revision=snapshot.name)
     except Exception as error:  # the errors of requests, httpx or httpx2, by the client's version
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        warnings.warn(f"{model}: taken as downloaded before ({reason:.200}).", stacklevel=3)
+        reason = _first_line(error)
+        warnings.warn(f"{model}: taken as downloaded before ({reason:.200}).", stacklevel=4)
         return
     needed = list(_needed(model, snapshot, listing, variant))
     snapshot_download(model, revision=snapshot.name, allow_patterns=needed)
@@ -57,18 +57,32 @@ def _download(model: str, snapshot: Path, variant: str | None) -> None:
 
 def _needed(model: str, snapshot: Path, listing: list[str], variant: str | None) -> Iterator[str]:
     """The files that an export reads, by their names in the repository."""
+    index, family = read_object(snapshot / INDEX), family_of(snapshot)
+    chosen = {}
+    for part in family.parts.values():
+        folder = folder_of(part, index)
+        if part.weights:
+            files = [one.removeprefix(f"{folder}/") for one in listing if one.startswith(folder)]
+            chosen[folder] = choose(f"{model}/{folder}", files, part.weights, variant)
+            yield f"{folder}/{part.config}"
+        else:
+            yield from (f"{folder}/*.json", f"{folder}/*.txt")
+    check_taken(model, variant, {choice.variant for choice in chosen.values()})
+    yield from (INDEX, "README.md")
+    for folder, choice in chosen.items():
+        yield from _weights(model, snapshot, f"{folder}/{choice.name}")
+
+
+def _weights(model: str, snapshot: Path, name: str) -> Iterator[str]:
+    """A file of weights, or an index and the shards that it names."""
     from huggingface_hub import hf_hub_download
 
-    index = read_object(snapshot / INDEX)
-    yield from (INDEX, "README.md")
-    for part in family_of(snapshot).parts.values():
-        folder = folder_of(part, index)
-        if not part.weights:
-            yield from (f"{folder}/*.json", f"{folder}/*.txt")
-            continue
-        files = [one.removeprefix(f"{folder}/") for one in listing if one.startswith(f"{folder}/")]
-        name = choose(f"{model}/{folder}", files, part.weights, variant).name
-        yield from (f"{folder}/{part.config}", f"{folder}/{name}")
-        if name.endswith(".json"):
-            path = Path(hf_hub_download(model, f"{folder}/{name}", revision=snapshot.name))
-            yield from {f"{folder}/{shard.name}" for shard in read_index(path).values()}
+    yield name
+    if name.endswith(".json"):
+        path = Path(hf_hub_download(model, name, revision=snapshot.name))
+        folder = name.rpartition("/")[0]
+        yield from {f"{folder}/{shard.name}" for shard in read_index(path).values()}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

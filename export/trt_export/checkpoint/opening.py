@@ -1,12 +1,14 @@
 """Opening a checkpoint: a folder, a file, a hub id, or the one that ships with this package."""
 
 import re
+import warnings
 from pathlib import Path
 
 from trt_export.checkpoint.compvis import open_file
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.hub import from_hub
 from trt_export.checkpoint.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.weight_names import check_taken
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 EMBEDDED = Path(__file__).parents[1] / "shapes" / "checkpoint"
@@ -57,7 +59,19 @@ def open_folder(path: Path, name: str, variant: str | None = None) -> Checkpoint
     family = family_of(path)
     check_index(path, family)
     checkpoint = Checkpoint(path, name, family, variant=variant)
-    if variant and all(part.variant is None for part in checkpoint.weights.values()):
-        raise CheckpointError(f"{path} has no weights of the variant {variant}.")
+    _check_variant(checkpoint)
     check_files(checkpoint)
     return checkpoint
+
+
+def _check_variant(checkpoint: Checkpoint) -> None:
+    """Warn of parts whose weights are of another variant than the one asked for; CheckpointError
+    if no part has that."""
+    asked, path = checkpoint.variant, checkpoint.path
+    taken = {checkpoint.folder_of(role): part.variant for role, part in checkpoint.weights.items()}
+    check_taken(str(path), asked, taken.values())
+    wanted = f"weights of the variant {asked}" if asked else "plain weights"
+    for variant in {*taken.values()} - {asked}:
+        folders = " and ".join(folder for folder, one in taken.items() if one == variant)
+        instead = f"the variant {variant}" if variant else "the plain ones"
+        warnings.warn(f"{path}: no {wanted} in {folders}; taking {instead}.", stacklevel=4)

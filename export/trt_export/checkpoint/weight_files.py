@@ -1,7 +1,6 @@
 """Weight files of a part, and a first check without reading the weights or importing torch."""
 
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,19 +44,9 @@ class WeightFiles:
 
 
 def find_weights(folder: Path, names: Sequence[str], variant: str | None) -> WeightFiles:
-    """The weights that the reference would load; CheckpointError if there are none.
-
-    Warns if they are not of the variant that was asked for, or of one that was not.
-    """
+    """The weights that the reference would load; CheckpointError if there are none."""
     listing = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     choice = choose(str(folder), listing, names, variant)
-    if choice.variant != variant:
-        message = (
-            f"{folder} has only weights of the variant {choice.variant}; they are taken."
-            if choice.variant
-            else f"{folder} has no weights of the variant {variant}; its plain ones are taken."
-        )
-        warnings.warn(message, stacklevel=2)
     path = folder / choice.name
     if path.suffix != ".json":
         return WeightFiles((path,), variant=choice.variant)

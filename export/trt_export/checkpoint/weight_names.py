@@ -41,6 +41,15 @@ def choose(
     raise CheckpointError(_missing(where, names, variant, variants))
 
 
+def check_taken(where: str, asked: str | None, taken: Collection[str | None]) -> None:
+    """CheckpointError if no part of a checkpoint has the variant that was asked for.
+
+    taken: the variants of its parts.
+    """
+    if asked and asked not in taken:
+        raise CheckpointError(f"{where} has no weights of the variant {asked}.")
+
+
 def with_variant(name: str, variant: str | None) -> tuple[str, ...]:
     """The names of a plain file's variant: today's, then that of older indexes."""
     if variant is None:
