@@ -57,7 +57,7 @@ class Hub(BaseHTTPRequestHandler):
             ).encode()
         elif path.startswith("/api/models/acme/faces"):
             body = dumps(information(self.repository)).encode()
-        elif "/resolve/" in path and file.is_file():
+        elif path.startswith("/acme/faces/resolve/") and file.is_file():
             body = file.read_bytes()
         else:
             self.send_response(404)
@@ -118,16 +118,19 @@ def hub(repository: Path) -> Iterator[str]:
     server.server_close()
 
 
-def opened(hub: str, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What a process prints that opens the hub's model."""
+def opened(
+    hub: str | None, cache: Path, *arguments: str, model: str = "acme/faces"
+) -> subprocess.CompletedProcess[str]:
+    """What a process prints that opens a model of the hub; None stands for no network."""
+    reached = {"HF_ENDPOINT": hub} if hub else {"HF_HUB_OFFLINE": "1"}
     environment = os.environ | {
-        "HF_ENDPOINT": hub,
+        **reached,
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    asked = [sys.executable, "-c", OPEN, "acme/faces", *arguments]
+    asked = [sys.executable, "-c", OPEN, model, *arguments]
     return subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -163,15 +166,16 @@ def test_a_variant_is_downloaded_alone_with_its_shards(hub: str, tmp_path: Path)
 
 def test_what_was_downloaded_is_opened_without_a_network(hub: str, tmp_path: Path) -> None:
     first = opened(hub, tmp_path)
-    nowhere = "http://127.0.0.1:9"
-    again = opened(nowhere, tmp_path)
+    again = opened(None, tmp_path)
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
     assert "acme/faces: taken as downloaded before" in again.stderr
 
 
-def test_without_a_download_the_model_must_be_there(hub: str, tmp_path: Path) -> None:
-    found = opened(hub, tmp_path, "fp16", "dry")
-    assert "acme/faces is not downloaded yet; without --dry-run, it would be." in found.stderr
+def test_without_a_download_the_weights_must_be_there(hub: str, tmp_path: Path) -> None:
+    missing = "acme/faces is not downloaded yet; without --dry-run, it would be."
+    assert missing in opened(hub, tmp_path, "fp16", "dry").stderr
+    assert opened(hub, tmp_path).returncode == 0
+    assert missing in opened(hub, tmp_path, "fp16", "dry").stderr
     assert opened(hub, tmp_path, "fp16").returncode == 0
     assert opened(hub, tmp_path, "fp16", "dry").returncode == 0
 
@@ -180,3 +184,13 @@ def test_a_variant_that_the_hub_does_not_have_is_named(hub: str, tmp_path: Path)
     found = opened(hub, tmp_path, "bf16")
     assert "acme/faces has no weights of the variant bf16." in found.stderr
     assert downloaded(tmp_path) == ["model_index.json"]
+
+
+def test_a_repository_without_an_index_is_not_a_checkpoint(hub: str, tmp_path: Path) -> None:
+    found = opened(hub, tmp_path, model="acme/other")
+    assert "acme/other is not a diffusers checkpoint: it has no model_index.json." in found.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_said_to_be(tmp_path: Path) -> None:
+    found = opened(None, tmp_path)
+    assert "acme/faces is not a folder here and cannot be downloaded from the hub: " in found.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 from trt_export.checkpoint.model_index import INDEX, family_of, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import read_index
-from trt_export.checkpoint.weight_names import check_taken, choose
+from trt_export.checkpoint.weight_names import Choice, check_taken, choose
 from trt_pipeline.errors import CheckpointError
 
 
@@ -23,22 +23,45 @@ def from_hub(model: str, variant: str | None, download: bool) -> Path:
             f"{model} is neither a folder nor a file here, and not a hub id. "
             "Give a diffusers folder, a .ckpt file, or an id such as CompVis/ldm-text2im-large-256."
         )
-    from huggingface_hub import hf_hub_download
-
     try:
-        index = Path(hf_hub_download(model, INDEX, local_files_only=not download))
-        if download:
-            _download(model, index.parent, variant)
+        return _complete(model, variant) if download else _cached(model, variant)
     except (OSError, ValueError) as error:
-        if not download:
-            raise CheckpointError(
-                f"{model} is not downloaded yet; without --dry-run, it would be."
-            ) from error
         raise CheckpointError(
             f"{model} is not a folder here and cannot be downloaded from the hub: "
             f"{_first_line(error)}"
         ) from error
-    return index.parent
+
+
+def _cached(model: str, variant: str | None) -> Path:
+    """What was downloaded before; CheckpointError if weights are not among it."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        snapshot = Path(hf_hub_download(model, INDEX, local_files_only=True)).parent
+        listing = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*")]
+        _choices(model, snapshot, listing, variant)
+    except (OSError, ValueError, CheckpointError) as error:
+        raise CheckpointError(
+            f"{model} is not downloaded yet; without --dry-run, it would be."
+        ) from error
+    return snapshot
+
+
+def _complete(model: str, variant: str | None) -> Path:
+    """The newest snapshot, with every file that an export reads."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        snapshot = Path(hf_hub_download(model, INDEX)).parent
+    except LocalEntryNotFoundError:  # no network, and nothing in the cache
+        raise
+    except EntryNotFoundError as error:
+        raise CheckpointError(
+            f"{model} is not a diffusers checkpoint: it has no {INDEX}."
+        ) from error
+    _download(model, snapshot, variant)
+    return snapshot
 
 
 def _download(model: str, snapshot: Path, variant: str | None) -> None:
@@ -57,20 +80,28 @@ def _download(model: str, snapshot: Path, variant: str | None) -> None:
 
 def _needed(model: str, snapshot: Path, listing: list[str], variant: str | None) -> Iterator[str]:
     """The files that an export reads, by their names in the repository."""
-    index, family = read_object(snapshot / INDEX), family_of(snapshot)
-    chosen = {}
-    for part in family.parts.values():
-        folder = folder_of(part, index)
-        if part.weights:
-            files = [one.removeprefix(f"{folder}/") for one in listing if one.startswith(folder)]
-            chosen[folder] = choose(f"{model}/{folder}", files, part.weights, variant)
-            yield f"{folder}/{part.config}"
-        else:
-            yield from (f"{folder}/*.json", f"{folder}/*.txt")
-    check_taken(model, variant, {choice.variant for choice in chosen.values()})
+    index = read_object(snapshot / INDEX)
     yield from (INDEX, "README.md")
-    for folder, choice in chosen.items():
+    for part in family_of(snapshot).parts.values():
+        folder = folder_of(part, index)
+        names = [part.config] if part.weights else ["*.json", "*.txt"]
+        yield from (f"{folder}/{name}" for name in names)
+    for folder, choice in _choices(model, snapshot, listing, variant).items():
         yield from _weights(model, snapshot, f"{folder}/{choice.name}")
+
+
+def _choices(
+    model: str, snapshot: Path, listing: list[str], variant: str | None
+) -> dict[str, Choice]:
+    """Folder of a part → its weights; CheckpointError if one has none."""
+    chosen, index = {}, read_object(snapshot / INDEX)
+    for part in family_of(snapshot).parts.values():
+        folder = folder_of(part, index)
+        names = [one.removeprefix(f"{folder}/") for one in listing if one.startswith(f"{folder}/")]
+        if part.weights:
+            chosen[folder] = choose(f"{model}/{folder}", names, part.weights, variant)
+    check_taken(model, variant, {choice.variant for choice in chosen.values()})
+    return chosen
 
 
 def _weights(model: str, snapshot: Path, name: str) -> Iterator[str]:

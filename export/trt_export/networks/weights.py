@@ -140,13 +140,18 @@ def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
     if files.index:
         _check_names(expected, _current(files.placed), files.index)
     for path in files.paths:
-        state = read_weights(path)
-        files.check_shard(path, state)
-        weights = _current(checkpoint.weights_of(role, state))
+        weights = _read_part(checkpoint, role, path)
         if not files.index:
             _check_names(expected, weights, path)
         loaded.update(_as_float32(weights, expected, path))
+        del weights  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
+
+
+def _read_part(checkpoint: Checkpoint, role: Role, path: Path) -> dict[str, Tensor]:
+    state = read_weights(path)
+    checkpoint.weights[role].check_shard(path, state)
+    return _current(checkpoint.weights_of(role, state))
 
 
 def _as_float32(
