@@ -63,6 +63,11 @@ def pixel_range(value: str) -> tuple[int, int]:
     help="Vocabulary of a checkpoint file.  [default: vocab.txt beside it, or BERT's]",
 )
 @click.option(
+    "--variant",
+    help="Weight files to take, such as fp16 for model.fp16.safetensors.  [default: the plain "
+    "ones, or the only variant]",
+)
+@click.option(
     "--precision",
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
@@ -163,6 +168,7 @@ def command(
     out: Path | None,
     config: Path | None,
     vocab: Path | None,
+    variant: str | None,
     precision: str,
     max_batch: int,
     max_size: int | None,
@@ -184,7 +190,9 @@ def command(
     engines = _engine_options(flavour, precision, engine_options)
     quantize |= bool(engines and engines.eight_bits)
     signer = Signer.from_file(sign) if sign else UNSIGNED
-    checkpoint = open_checkpoint(model, config=config, vocab=vocab, download=not dry_run)
+    checkpoint = open_checkpoint(
+        model, config=config, vocab=vocab, variant=variant, download=not dry_run
+    )
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:
         raise click.UsageError("--calibration-prompts needs --quantize, or int8 or fp8 engines.")

@@ -250,6 +250,8 @@ def test_a_missing_moving_average_is_named(file: Path) -> None:
     ("name", "value", "message"),
     [
         ("unet_config.params.dims", 3, "unet_config.params: dims is 3; only 2 can be exported"),
+        ("frobnicate", 1, "model.params has an unknown entry 'frobnicate'"),
+        ("cond_stage_forward", "encode_twice", "cond_stage_forward is 'encode_twice'; only None"),
         ("unet_config.params.frobnicate", 1, "has an unknown entry 'frobnicate'"),
         ("unet_config.params.channel_mult", "1,2", "channel_mult is '1,2', expected a list"),
         ("unet_config.params.use_spatial_transformer", False, "use_spatial_transformer is False"),

@@ -157,6 +157,15 @@ def test_an_index_of_absurd_depth_is_refused(checkpoint: Path) -> None:
         open_checkpoint(str(checkpoint))
 
 
+def test_a_configuration_that_is_nested_out_of_measure_is_refused(checkpoint: Path) -> None:
+    deep: object = None
+    for _ in range(33):
+        deep = [deep]
+    edit_json(checkpoint / "model_index.json", deep=deep)
+    with pytest.raises(CheckpointError, match="nests its entries more than 32 deep; refused"):
+        open_checkpoint(str(checkpoint))
+
+
 def test_a_model_card_of_gigabytes_is_read_in_part(checkpoint: Path) -> None:
     card = checkpoint / "README.md"
     card.write_text("---\nlicense: mit\n---\n")

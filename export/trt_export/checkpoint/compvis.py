@@ -12,6 +12,7 @@ from typing import Any
 from trt_export.checkpoint.compvis_config import LatentDiffusion, read_config
 from trt_export.checkpoint.compvis_weights import weights_of
 from trt_export.checkpoint.folder import Checkpoint, check_files
+from trt_export.checkpoint.weight_files import WeightFiles
 from trt_export.families import Role
 from trt_pipeline.errors import CheckpointError
 
@@ -30,8 +31,8 @@ class CompVisCheckpoint(Checkpoint):
     """What the YAML says."""
 
     @cached_property
-    def weights(self) -> Mapping[Role, Path]:
-        return dict.fromkeys(self.original.networks, self.path)
+    def weights(self) -> Mapping[Role, WeightFiles]:
+        return dict.fromkeys(self.original.networks, WeightFiles((self.path,)))
 
     @cached_property
     def vocabulary(self) -> Mapping[str, Path]:
@@ -53,6 +54,10 @@ class CompVisCheckpoint(Checkpoint):
     def class_of(self, role: Role) -> str:
         """The class that the layout has for a part."""
         return "DDIMScheduler" if role == "scheduler" else self.family.parts[role].classes[0]
+
+    def folder_of(self, role: Role) -> str:
+        """Where the layout has a part."""
+        return self.family.parts[role].folder
 
     def config(self, role: Role) -> dict[str, Any]:
         """A part's configuration as diffusers would have it."""

@@ -5,7 +5,7 @@ exported is refused by name, and so is an entry that these classes lack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -164,6 +164,28 @@ IGNORED: Mapping[type[Network], set[str]] = {
     Text: {"device", "embedding_dropout", "use_tokenizer"},
 }
 """Settings of training, and those that a spatial transformer ignores."""
+TRAINING = {
+    "ckpt_path",
+    "cond_stage_key",
+    "cond_stage_trainable",
+    "first_stage_key",
+    "ignore_keys",
+    "image_size",
+    "l_simple_weight",
+    "learn_logvar",
+    "load_only_unet",
+    "log_every_t",
+    "logvar_init",
+    "loss_type",
+    "monitor",
+    "num_timesteps_cond",
+    "original_elbo_weight",
+    "scheduler_config",
+    "use_positional_encodings",
+}
+"""Settings of LatentDiffusion that only training reads."""
+UNREAD_BY_DDIM = {"channels", "clip_denoised", "concat_mode", "cosine_s", "v_posterior"}
+"""Settings of LatentDiffusion for other samplers, other conditions and other schedules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +201,8 @@ class LatentDiffusion:
     given_betas: Any = None
     parameterization: Literal["eps"] = "eps"
     scale_factor: float = 1.0
+    cond_stage_forward: str | None = None
+    """A method that makes another context than the text encoder's usual one."""
     scale_by_std: bool = False
     """Whether the scale factor is stored among the weights instead."""
     use_ema: bool = True
@@ -186,7 +210,7 @@ class LatentDiffusion:
 
     def __post_init__(self) -> None:
         """ValueError for what cannot be exported."""
-        _require(self, given_betas=None, scale_by_std=False)
+        _require(self, given_betas=None, scale_by_std=False, cond_stage_forward=None)
 
     def as_diffusers(self, role: Role) -> dict[str, Any]:
         """A part's configuration as diffusers would have it."""
@@ -270,10 +294,11 @@ def _latent_diffusion(content: object) -> LatentDiffusion:
     params = _params(_entry(content, "model", "it"), ("LatentDiffusion",), "model")
     family = _family_of(params)
     sections = family.single_file.networks if family.single_file else {}
-    known = {field.name for field in fields(LatentDiffusion)} - {"family", "networks"}
+    elsewhere = {section.name for section in sections.values()} | {"conditioning_key"}
+    harmless = TRAINING | UNREAD_BY_DDIM | elsewhere
     return decode(
         LatentDiffusion,
-        {name: value for name, value in params.items() if name in known},
+        {name: value for name, value in params.items() if name not in harmless},
         WHERE,
         family=family,
         networks={role: _network(params, section) for role, section in sections.items()},

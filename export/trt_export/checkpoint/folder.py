@@ -5,20 +5,21 @@ Nothing here imports torch: an export that has nothing to do must find that out 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import check_weight_file
+from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
 from trt_export.families import Family, Role
 from trt_pipeline.errors import CheckpointError
 
-INDEX = "model_index.json"
-"""Names the pipeline's class and those of its parts."""
 MAX_TEXT_BYTES = 16 * 2**20
 """Largest vocabulary that is read."""
+ADAPTER = "adapter_config.json"
+"""Where the peft package is installed, transformers loads the adapter that it describes."""
 MAX_CARD_HEADER = 2**16
 """Characters."""
 
@@ -30,6 +31,8 @@ class Checkpoint:
     path: Path
     name: str
     family: Family
+    variant: str | None = field(default=None, kw_only=True)
+    """Of its weight files, such as fp16; None for the plain ones."""
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
@@ -38,14 +41,18 @@ class Checkpoint:
 
     def class_of(self, role: Role) -> str:
         """Class name of a part."""
-        entry = self.index.get(self.family.parts[role].folder)
+        entry = self.index.get(self.folder_of(role))
         return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
+    def folder_of(self, role: Role) -> str:
+        """Where a part lies."""
+        return folder_of(self.family.parts[role], self.index)
+
     @cached_property
-    def weights(self) -> Mapping[Role, Path]:
-        """Part → its weight file."""
+    def weights(self) -> Mapping[Role, WeightFiles]:
+        """Part → its weight files."""
         return {
-            role: self._first(part.folder, part.weights)
+            role: find_weights(self.path / self.folder_of(role), part.weights, self.variant)
             for role, part in self.family.parts.items()
             if part.weights
         }
@@ -54,7 +61,7 @@ class Checkpoint:
     def configs(self) -> Mapping[Role, Path]:
         """Part → its configuration file."""
         parts = self.family.parts
-        return {role: self.path / part.folder / part.config for role, part in parts.items()}
+        return {role: self.path / self.folder_of(role) / parts[role].config for role in parts}
 
     @cached_property
     def vocabulary(self) -> Mapping[str, Path]:
@@ -68,7 +75,8 @@ class Checkpoint:
     @cached_property
     def files(self) -> Mapping[str, Path]:
         """Every file that an export reads, under the name that provenance has for it."""
-        parts = [*self.configs.values(), *self.weights.values(), *self.vocabulary.values()]
+        weights = [file for part in self.weights.values() for file in part.files]
+        parts = [*self.configs.values(), *weights, *self.vocabulary.values()]
         found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
 
@@ -77,7 +85,7 @@ class Checkpoint:
         return read_object(self.configs[role])
 
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A part's weights, under diffusers' names, from the content of its weight file."""
+        """A part's weights, under diffusers' names, from the content of a weight file."""
         del role
         return state
 
@@ -110,11 +118,17 @@ class Checkpoint:
 def check_files(checkpoint: Checkpoint) -> None:
     """CheckpointError for a file that is missing, or at a glance not what it should be: before
     gigabytes are hashed."""
-    weights = set(checkpoint.weights.values())
+    weights = {path for part in checkpoint.weights.values() for path in part.paths}
     for file in checkpoint.files.values():
         if not file.is_file():
             raise CheckpointError(f"{file} is missing. Download the checkpoint again.")
-        if file in weights:
-            check_weight_file(file)
-        elif file.stat().st_size > MAX_TEXT_BYTES:
+        if file not in weights and file.stat().st_size > MAX_TEXT_BYTES:
             raise CheckpointError(f"{file} is larger than {MAX_TEXT_BYTES} bytes; refused.")
+    for part in checkpoint.weights.values():
+        check_weights(part)
+        adapter = part.paths[0].with_name(ADAPTER)
+        if adapter.exists():
+            raise CheckpointError(
+                f"{adapter}: transformers would change the weights by this adapter. Merge it into "
+                "them, or remove it."
+            )

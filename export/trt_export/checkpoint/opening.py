@@ -1,12 +1,14 @@
 """Opening a checkpoint: a folder, a file, a hub id, or the one that ships with this package."""
 
 import re
+import warnings
 from pathlib import Path
 
 from trt_export.checkpoint.compvis import open_file
-from trt_export.checkpoint.folder import INDEX, Checkpoint, check_files
-from trt_export.checkpoint.text_files import read_object
-from trt_export.families import Family, families
+from trt_export.checkpoint.folder import Checkpoint, check_files
+from trt_export.checkpoint.hub import from_hub
+from trt_export.checkpoint.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.weight_names import check_taken
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 EMBEDDED = Path(__file__).parents[1] / "shapes" / "checkpoint"
@@ -17,80 +19,59 @@ def open_checkpoint(
     *,
     config: Path | None = None,
     vocab: Path | None = None,
+    variant: str | None = None,
     download: bool = True,
 ) -> Checkpoint:
     """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
     CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
 
     config, vocab: of a file; None looks beside it, then takes those of the published model.
+    variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
+    files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.
     Raises CheckpointError if it cannot be exported, InvalidInputError for a config or a vocab
-    beside anything but a file.
+    beside anything but a file, and for a variant of one.
     """
+    if variant is not None and not re.fullmatch(r"[\w-]+", variant):
+        raise InvalidInputError(f"--variant {variant!r:.80}: expected a word such as fp16.")
     if model is not None and Path(model).is_file():
+        if variant:
+            raise InvalidInputError(
+                f"--variant {variant} is for a folder or a hub id; {model} is a file, which has "
+                "no variants."
+            )
         return open_file(Path(model), config, vocab)
     if config or vocab:
         raise InvalidInputError(
             f"--config and --vocab are for a checkpoint file, and {model} is not a file."
         )
     if model is None:
-        return open_folder(EMBEDDED, "shapes")
+        return open_folder(EMBEDDED, "shapes", variant)
     if Path(model).is_dir():
-        return open_folder(Path(model), Path(model).resolve().name)
-    return open_folder(_from_hub(model, download), model.rsplit("/", 1)[-1])
+        return open_folder(Path(model), Path(model).resolve().name, variant)
+    return open_folder(from_hub(model, variant, download), model.rsplit("/", 1)[-1], variant)
 
 
-def open_folder(path: Path, name: str) -> Checkpoint:
+def open_folder(path: Path, name: str, variant: str | None = None) -> Checkpoint:
     """A folder in diffusers' layout; CheckpointError if it cannot be exported."""
     if not (path / INDEX).is_file():
         raise CheckpointError(f"{path} is not a diffusers checkpoint: it has no {INDEX}.")
-    checkpoint = Checkpoint(path, name, _family_of(path))
-    _check_classes(checkpoint)
+    family = family_of(path)
+    check_index(path, family)
+    checkpoint = Checkpoint(path, name, family, variant=variant)
+    _check_variant(checkpoint)
     check_files(checkpoint)
     return checkpoint
 
 
-def _family_of(path: Path) -> Family:
-    pipeline = str(read_object(path / INDEX).get("_class_name"))
-    known = {family.pipeline: family for family in families().values() if family.pipeline}
-    if pipeline not in known:
-        raise CheckpointError(
-            f"{path} is a {pipeline}; only {', '.join(map(str, known))} can be exported."
-        )
-    return known[pipeline]
-
-
-def _check_classes(checkpoint: Checkpoint) -> None:
-    for role, part in checkpoint.family.parts.items():
-        name = checkpoint.class_of(role)
-        if part.classes and name not in part.classes:
-            raise CheckpointError(
-                f"{checkpoint.path}: {part.folder} is a {name}; "
-                f"only {' or '.join(part.classes)} can be exported."
-            )
-
-
-def _from_hub(model: str, download: bool) -> Path:
-    looks_like_id = re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not model.startswith((".", "/"))
-    if not looks_like_id or model.endswith((".ckpt", ".safetensors")):
-        raise CheckpointError(
-            f"{model} is neither a folder nor a file here, and not a hub id. "
-            "Give a diffusers folder, a .ckpt file, or an id such as CompVis/ldm-text2im-large-256."
-        )
-    from huggingface_hub import snapshot_download
-
-    folders = {part.folder for family in families().values() for part in family.parts.values()}
-    patterns = [INDEX, "README.md", *(f"{folder}/*" for folder in sorted(folders))]
-    try:
-        return Path(
-            snapshot_download(model, allow_patterns=patterns, local_files_only=not download)
-        )
-    except (OSError, ValueError) as error:
-        if not download:
-            raise CheckpointError(
-                f"{model} is not downloaded yet; without --dry-run, it would be."
-            ) from error
-        raise CheckpointError(
-            f"{model} is not a folder here and cannot be downloaded from the hub: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+def _check_variant(checkpoint: Checkpoint) -> None:
+    """Warn of parts whose weights are of another variant than the one asked for; CheckpointError
+    if no part has that."""
+    asked, path = checkpoint.variant, checkpoint.path
+    taken = {checkpoint.folder_of(role): part.variant for role, part in checkpoint.weights.items()}
+    check_taken(str(path), asked, taken.values())
+    wanted = f"weights of the variant {asked}" if asked else "plain weights"
+    for variant in {*taken.values()} - {asked}:
+        folders = " and ".join(folder for folder, one in taken.items() if one == variant)
+        instead = f"the variant {variant}" if variant else "the plain ones"
+        warnings.warn(f"{path}: no {wanted} in {folders}; taking {instead}.", stacklevel=4)

@@ -8,6 +8,7 @@ from trt_pipeline.errors import CheckpointError
 
 MAX_CONFIG_BYTES = 2**20
 MAX_CONFIG_ENTRIES = 256
+MAX_CONFIG_DEPTH = 32
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -34,4 +35,20 @@ def read_object(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has {len(content)} entries, expected at most {MAX_CONFIG_ENTRIES}."
         )
+    if _is_deep(content):
+        raise CheckpointError(
+            f"{path} nests its entries more than {MAX_CONFIG_DEPTH} deep; refused."
+        )
     return content
+
+
+def _is_deep(content: Any) -> bool:
+    level = [content]
+    for _ in range(MAX_CONFIG_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: Any) -> list[Any]:
+    inner = value.values() if isinstance(value, dict) else value
+    return list(inner) if isinstance(value, dict | list) else []

@@ -47,7 +47,8 @@ def make_twin(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32
         weights = make(source.config(role)).state_dict()
         state = {name: t.detach().to(dtype) for name, t in weights.items()}
         part = FAMILY.parts[role]
-        save_file(state, partial / part.folder / part.weights[0], metadata={"format": "pt"})
+        name = next(name for name in part.weights if name.endswith(".safetensors"))
+        save_file(state, partial / part.folder / name, metadata={"format": "pt"})
     partial.rename(folder)
 
 

@@ -23,10 +23,20 @@ class Part:
     classes: tuple[str, ...]
     """Names that model_index.json may give its class; none where every known class will do."""
     weights: tuple[str, ...] = ()
-    """Names of its weight file, the preferred one first; none for a part without weights."""
+    """Names of its weight file or of the index of its shards, in the order in which the reference
+    looks for them; none for a part without weights."""
     config: str = "config.json"
     files: Mapping[str, str] = field(default_factory=dict)
     """What other files hold → their names."""
+    library: str = "diffusers"
+    """Where model_index.json has its class from."""
+    other_folders: tuple[str, ...] = ()
+    """Further names under which repositories keep it."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Every name that it may have."""
+        return (self.folder, *self.other_folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +93,20 @@ class Family:
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
 
 
-TORCH_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-"""Weight files of diffusers' classes: safetensors holds no code, so it comes first."""
+DIFFUSERS_WEIGHTS = (
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin.index.json",
+)
+"""Weight files of diffusers' classes, which prefer shards; pickles come last."""
+TRANSFORMERS_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Weight files of transformers' classes, which prefer one file."""
 SCHEDULER = Part("scheduler", classes=(), config="scheduler_config.json")
 
 

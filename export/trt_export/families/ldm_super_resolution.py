@@ -1,12 +1,17 @@
 """LDMSuperResolutionPipeline, as CompVis/ldm-super-resolution-4x-openimages."""
 
-from trt_export.families import SCHEDULER, TORCH_WEIGHTS, Family, Part
+from trt_export.families import DIFFUSERS_WEIGHTS, SCHEDULER, Family, Part
 
 FAMILY = Family(
     pipeline="LDMSuperResolutionPipeline",
     parts={
-        "unet": Part("unet", classes=("UNet2DModel",), weights=TORCH_WEIGHTS),
-        "vae": Part("vqvae", classes=("VQModel", "AutoencoderKL"), weights=TORCH_WEIGHTS),
+        "unet": Part("unet", classes=("UNet2DModel",), weights=DIFFUSERS_WEIGHTS),
+        "vae": Part(
+            "vqvae",
+            classes=("VQModel", "AutoencoderKL"),
+            weights=DIFFUSERS_WEIGHTS,
+            other_folders=("vae",),
+        ),
         "scheduler": SCHEDULER,
     },
     condition="low_resolution",

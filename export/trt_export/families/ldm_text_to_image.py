@@ -1,21 +1,36 @@
 """LDMTextToImagePipeline, as CompVis/ldm-text2im-large-256."""
 
-from trt_export.families import SCHEDULER, TORCH_WEIGHTS, Family, Part
+from trt_export.families import (
+    DIFFUSERS_WEIGHTS,
+    SCHEDULER,
+    TRANSFORMERS_WEIGHTS,
+    Family,
+    Part,
+)
 
 FAMILY = Family(
     pipeline="LDMTextToImagePipeline",
     parts={
         "text_encoder": Part(
-            "bert", classes=("LDMBertModel",), weights=("model.safetensors", "pytorch_model.bin")
+            "bert",
+            classes=("LDMBertModel",),
+            weights=TRANSFORMERS_WEIGHTS,
+            library="latent_diffusion",
         ),
-        "unet": Part("unet", classes=("UNet2DConditionModel",), weights=TORCH_WEIGHTS),
-        "vae": Part("vqvae", classes=("AutoencoderKL",), weights=TORCH_WEIGHTS),
+        "unet": Part("unet", classes=("UNet2DConditionModel",), weights=DIFFUSERS_WEIGHTS),
+        "vae": Part(
+            "vqvae",
+            classes=("AutoencoderKL",),
+            weights=DIFFUSERS_WEIGHTS,
+            other_folders=("vae",),
+        ),
         "scheduler": SCHEDULER,
         "tokenizer": Part(
             "tokenizer",
             classes=("BertTokenizer", "BertTokenizerFast"),
             config="tokenizer_config.json",
             files={"vocab": "vocab.txt"},
+            library="transformers",
         ),
     },
     image_to_image=True,

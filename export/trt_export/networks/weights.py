@@ -3,23 +3,27 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
+from trt_export.checkpoint.config_keys import check_keys
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.precision import round_weights
 from trt_export.networks.unets import UNet
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
+
+T = TypeVar("T")
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights that are exported."""
@@ -53,12 +57,12 @@ def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
     CheckpointError names what does not fit.
     """
     loaded = {}
-    for role, path in checkpoint.weights.items():
+    for role in checkpoint.weights:
         part = build_empty(checkpoint, role)
-        _assign(part.module, checkpoint.weights_of(role, read_weights(path)), path)
+        _load(part.module, checkpoint, role)
         part.module.eval()
         if precision == "fp16":
-            round_weights(checkpoint.family.parts[role].folder, part.module)
+            round_weights(checkpoint.folder_of(role), part.module)
         loaded[role] = part
     return Networks(**loaded)
 
@@ -73,6 +77,7 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
     try:
         check_bounds(config)
+        check_keys(checkpoint.class_of(role), config)
         with torch.device("meta"):
             return kind(kind.build(config))
     except (
@@ -128,22 +133,41 @@ def _refused_part(error: Exception) -> str:
     return found[0] if found else type(error).__name__
 
 
-def _assign(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Give every parameter its weight, as float32."""
+def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
+    """Give every parameter its weight, as float32; one shard is in memory at a time."""
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    weights = {_current_name(name): t for name, t in state.items() if not UNUSED.match(name)}
-    _check_names(expected, weights, path)
-    for name, shape in expected.items():
-        if weights[name].shape != shape:
+    files, loaded = checkpoint.weights[role], dict[str, Tensor]()
+    if files.index:
+        _check_names(expected, _current(files.placed), files.index)
+    for path in files.paths:
+        weights = _read_part(checkpoint, role, path)
+        if not files.index:
+            _check_names(expected, weights, path)
+        loaded.update(_as_float32(weights, expected, path))
+        del weights  # before the next shard is read
+    module.load_state_dict(loaded, strict=False, assign=True)
+
+
+def _read_part(checkpoint: Checkpoint, role: Role, path: Path) -> dict[str, Tensor]:
+    state = read_weights(path)
+    checkpoint.weights[role].check_shard(path, state)
+    return _current(checkpoint.weights_of(role, state))
+
+
+def _as_float32(
+    weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: Path
+) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in weights.items():
+        if weight.shape != expected[name]:
             raise CheckpointError(
-                f"{path}: {name} has shape {tuple(weights[name].shape)}, but its configuration "
-                f"asks for {tuple(shape)}."
+                f"{path}: {name} has shape {tuple(weight.shape)}, but its configuration asks for "
+                f"{tuple(expected[name])}."
             )
-        _check_stored(weights[name], name, path)
-        weights[name] = weights[name].float()
-        if not bool(weights[name].isfinite().all()):
+        _check_stored(weight, name, path)
+        numbers = weight.float()
+        if not bool(numbers.isfinite().all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers.")
-    module.load_state_dict(weights, strict=False, assign=True)
+        yield name, numbers
 
 
 def _check_stored(weight: Tensor, name: str, path: Path) -> None:
@@ -158,14 +182,15 @@ def _check_stored(weight: Tensor, name: str, path: Path) -> None:
 
 
 def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
-    missing, unknown = sorted(expected.keys() - found), sorted(found.keys() - expected)
-    if missing or unknown:
-        listed = [f"{len(missing)} missing (first: {missing[0]})"] if missing else []
-        listed += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
+    if differing := differences(expected, found):
         raise CheckpointError(
-            f"{path} does not fit its configuration: of {len(expected)} weights, "
-            f"{' and '.join(listed)}."
+            f"{path} does not fit its configuration: of {len(expected)} weights, {differing}."
         )
+
+
+def _current(named: Mapping[str, T]) -> dict[str, T]:
+    """The same under today's names, without what is not used."""
+    return {_current_name(name): one for name, one in named.items() if not UNUSED.match(name)}
 
 
 def _current_name(name: str) -> str:

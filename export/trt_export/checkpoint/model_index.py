@@ -1,0 +1,80 @@
+"""model_index.json: the pipeline's class, and the library and class of each of its parts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trt_export.checkpoint.text_files import read_object
+from trt_export.families import Family, Part, families
+from trt_pipeline.errors import CheckpointError
+
+INDEX = "model_index.json"
+HARMLESS = {
+    "force_zeros_for_empty_prompt": "Stable Diffusion XL reads it",
+    "requires_safety_checker": "Stable Diffusion warns with it",
+}
+"""Entry that is not a part → why it changes no picture."""
+
+
+def family_of(path: Path) -> Family:
+    """The family whose pipeline a folder's model_index.json names; CheckpointError for others."""
+    pipeline = str(read_object(path / INDEX).get("_class_name"))
+    known = {family.pipeline: family for family in families().values() if family.pipeline}
+    if pipeline not in known:
+        raise CheckpointError(
+            f"{path} is a {pipeline:.80}; only {', '.join(map(str, known))} can be exported."
+        )
+    return known[pipeline]
+
+
+def folder_of(part: Part, index: Mapping[str, Any]) -> str:
+    """The name that model_index.json has for a part; its usual one if there is none."""
+    return next((name for name in part.folders if not _is_null(index.get(name))), part.folder)
+
+
+def check_index(path: Path, family: Family) -> None:
+    """CheckpointError for a part that is missing or not the one expected, and for an entry that
+    the family does not have."""
+    index = read_object(path / INDEX)
+    for part in family.parts.values():
+        _check_part(path, part, index)
+    for name, entry in index.items():
+        _check_known(path, family, name, entry)
+
+
+def _check_part(path: Path, part: Part, index: Mapping[str, Any]) -> None:
+    named = [name for name in part.folders if not _is_null(index.get(name))]
+    if len(named) != 1:
+        names = " and ".join(named) or f"no {' or '.join(part.folders)}"
+        raise CheckpointError(f"{path / INDEX} names {names}, expected one part of that kind.")
+    name, entry = named[0], index[named[0]]
+    if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(e, str) for e in entry)):
+        raise CheckpointError(
+            f"{path / INDEX}: {name} is {entry!r:.80}, expected a library and a class."
+        )
+    library, kind = entry
+    if part.classes and kind not in part.classes:
+        raise CheckpointError(
+            f"{path}: {name} is a {kind:.80}; only {' or '.join(part.classes)} can be exported."
+        )
+    if library != part.library or (path / name / f"{library}.py").exists():
+        raise CheckpointError(
+            f"{path / INDEX}: the {kind:.80} of {name} comes from {library:.80}, expected "
+            f"{part.library}. Code that comes with a checkpoint is never run."
+        )
+
+
+def _check_known(path: Path, family: Family, name: str, entry: Any) -> None:
+    """diffusers ignores entries that are private, null or not its pipeline's."""
+    is_part = any(name in part.folders for part in family.parts.values())
+    if is_part or name in HARMLESS or name.startswith("_") or _is_null(entry):
+        return
+    raise CheckpointError(
+        f"{path / INDEX}: {name:.80} is {entry!r:.80}, but a {family.pipeline} has no such part. "
+        "Remove the entry if pictures do not need it."
+    )
+
+
+def _is_null(entry: Any) -> bool:
+    """Whether a part is left out; pipelines write [null, null] for it."""
+    return entry is None or (isinstance(entry, list) and not any(entry))
