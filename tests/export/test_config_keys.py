@@ -26,7 +26,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint.config_keys import HARMLESS, check_keys, settings_of
+from trt_export.checkpoint.config_keys import HARMLESS, known_settings, settings_of
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.schedulers import SCHEDULERS
 from trt_export.networks.description import describe
@@ -101,7 +101,7 @@ def edit(checkpoint: Path, part: str, **changes: Any) -> None:
 
 @pytest.mark.parametrize("name", CELEBAHQ)
 def test_published_configurations_are_known(name: str) -> None:
-    check_keys(name, CELEBAHQ[name])
+    known_settings(name, CELEBAHQ[name])
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_key_that_may_change_pictures_is_refused(
     name: str, setting: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_keys(name, setting)
+        known_settings(name, setting)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,12 @@ def test_a_key_that_may_change_pictures_is_refused(
     ],
 )
 def test_a_key_that_changes_nothing_is_harmless(name: str, setting: dict[str, Any]) -> None:
-    check_keys(name, setting)
+    known_settings(name, setting)
+
+
+def test_a_class_is_given_its_settings_only() -> None:
+    config = {"d_model": 8, "hidden_size": 8, "num_labels": 10**9, "_name_or_path": "mine"}
+    assert known_settings("LDMBertModel", config) == {"d_model": 8, "hidden_size": 8}
 
 
 def test_other_names_of_a_text_encoder_s_settings_are_honoured() -> None:
@@ -198,7 +203,7 @@ def test_a_moving_average_that_was_saved_as_a_model_is_known(tmp_path: Path) -> 
     EMAModel(unet.parameters(), model_cls=UNet2DModel, model_config=unet.config).save_pretrained(
         tmp_path
     )
-    check_keys("UNet2DModel", json.loads((tmp_path / "config.json").read_text()))
+    known_settings("UNet2DModel", json.loads((tmp_path / "config.json").read_text()))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers
@@ -210,7 +215,7 @@ def test_what_today_s_libraries_write_is_known(name: str, tmp_path: Path) -> Non
         kind = getattr(diffusers, name)
         given = {"UNet2DModel": UNET, "UNet2DConditionModel": CONDITIONAL}.get(name, {})
         kind(**given).save_config(tmp_path)
-    check_keys(name, json.loads(next(tmp_path.glob("*.json")).read_text()))
+    known_settings(name, json.loads(next(tmp_path.glob("*.json")).read_text()))
 
 
 SMALL: dict[str, Any] = {"block_out_channels": (8,), "norm_num_groups": 4, "layers_per_block": 1}

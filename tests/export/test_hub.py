@@ -15,7 +15,7 @@ import pytest
 import torch
 from diffusers import LDMPipeline
 
-from tests.checkpoints import make_unconditional
+from tests.checkpoints import edit_json, make_unconditional
 
 REVISION = "0" * 39 + "1"
 OPEN = """
@@ -182,7 +182,21 @@ def test_without_a_download_the_weights_must_be_there(hub: str, tmp_path: Path) 
 
 def test_a_variant_that_the_hub_does_not_have_is_named(hub: str, tmp_path: Path) -> None:
     found = opened(hub, tmp_path, "bf16")
-    assert "acme/faces has no weights of the variant bf16." in found.stderr
+    assert "CheckpointError: acme/faces has no weights of the variant bf16." in found.stderr
+    assert downloaded(tmp_path) == ["model_index.json"]
+
+
+def test_a_part_that_is_refused_is_not_downloaded(
+    hub: str, repository: Path, tmp_path: Path
+) -> None:
+    index = repository / "model_index.json"
+    before = index.read_text()
+    edit_json(index, unet=["mine", "UNet2DModel"])
+    try:
+        found = opened(hub, tmp_path)
+    finally:
+        index.write_text(before)
+    assert "the UNet2DModel of unet comes from mine, expected diffusers" in found.stderr
     assert downloaded(tmp_path) == ["model_index.json"]
 
 

@@ -165,8 +165,9 @@ CONFIG_CLASSES: Mapping[str, Any] = {"LDMBertModel": LDMBertConfig}
 """Model of transformers → the class of its configuration."""
 
 
-def check_keys(name: str, config: Mapping[str, Any]) -> None:
-    """ValueError for a key of a class's configuration that may change pictures unseen."""
+def known_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a class reads of its configuration; ValueError for a key that may change pictures
+    unseen."""
     is_scheduler = name not in HARMLESS
     harmless, settings = (SCHEDULER if is_scheduler else HARMLESS[name]), settings_of(name)
     for key, value in config.items():
@@ -180,6 +181,7 @@ def check_keys(name: str, config: Mapping[str, Any]) -> None:
                 f"{diffusers.__version__} and may change pictures. Remove it if it does not, or "
                 "upgrade diffusers"
             )
+    return {key: value for key, value in config.items() if key in settings}
 
 
 def settings_of(name: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from trt_export.checkpoint.model_index import INDEX, family_of, folder_of
+from trt_export.checkpoint.model_index import INDEX, check_index, family_of, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import read_index
 from trt_export.checkpoint.weight_names import Choice, check_taken, choose
@@ -60,6 +60,7 @@ def _complete(model: str, variant: str | None) -> Path:
         raise CheckpointError(
             f"{model} is not a diffusers checkpoint: it has no {INDEX}."
         ) from error
+    check_index(snapshot, family_of(snapshot))
     _download(model, snapshot, variant)
     return snapshot
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trt_export.checkpoint.config_bounds import check_bounds
-from trt_export.checkpoint.config_keys import check_keys
+from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
 from trt_pipeline.bundle.decoding import decode
@@ -21,7 +21,7 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
     try:
         check_bounds(config)
         sampler = choose_sampler(scheduler, config)
-        check_keys(scheduler, config)
+        known_settings(scheduler, config)
         alphas_cumprod = _training_alphas(scheduler, config)
         return _schedule(complete_settings(scheduler, config), alphas_cumprod), sampler
     except ValueError as error:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
-from trt_export.checkpoint.config_keys import check_keys
+from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
@@ -77,9 +77,9 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
     try:
         check_bounds(config)
-        check_keys(checkpoint.class_of(role), config)
+        settings = known_settings(checkpoint.class_of(role), config)
         with torch.device("meta"):
-            return kind(kind.build(config))
+            return kind(kind.build(settings))
     except (
         TypeError,
         ValueError,
