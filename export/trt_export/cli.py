@@ -60,7 +60,7 @@ def pixel_range(value: str) -> tuple[int, int]:
 @click.option(
     "--vocab",
     type=click.Path(path_type=Path),
-    help="Vocabulary of a checkpoint file.  [default: vocab.txt beside it, or BERT's]",
+    help="vocab.txt or tokenizer.json for a file.  [default: vocab.txt beside it, or BERT's]",
 )
 @click.option(
     "--variant",

@@ -6,7 +6,6 @@ record on disk, so that a run that was killed goes on with the stage it was in.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -227,8 +226,8 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    for content, file in description.tokenizer.files.items() if description.tokenizer else ():
-        _copy(checkpoint.vocabulary[content], work.path / file)
+    if description.tokenizer:
+        description.tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
@@ -237,7 +236,7 @@ def _export(
         graphs=graphs,
         limits=limits,
         schedule=description.schedule,
-        tokenizer=description.tokenizer,
+        tokenizer=description.tokenizer.spec if description.tokenizer else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),
@@ -283,11 +282,6 @@ def limits_of(description: "Description", options: ExportOptions) -> Limits:
             f"{defaults.width}x{defaults.height} pixels."
         )
     return Limits(batch=(1, options.max_batch), height=(low, high), width=(low, high))
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _describe_files(folder: Path) -> dict[str, FileSpec]:

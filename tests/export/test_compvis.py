@@ -348,11 +348,11 @@ def test_a_width_that_does_not_fit_is_refused_with_its_yaml(file: Path) -> None:
 def test_a_yaml_and_a_vocabulary_are_looked_for_beside_the_file(file: Path) -> None:
     found = open_checkpoint(str(file))
     assert list(found.files) == ["small.ckpt", "config/config.yaml", "tokenizer/vocab.txt"]
-    assert (found.name, found.vocabulary["vocab"]) == ("small", PUBLISHED_VOCAB)
+    assert (found.name, found.tokenizer_files["vocab.txt"]) == ("small", PUBLISHED_VOCAB)
     file.with_name("vocab.txt").write_text("[PAD]\n")
     write_config(file.with_name("small.yaml"))
     found = open_checkpoint(str(file))
-    assert found.vocabulary["vocab"] == file.with_name("vocab.txt")
+    assert found.tokenizer_files["vocab.txt"] == file.with_name("vocab.txt")
     assert found.configs["unet"] == file.with_name("small.yaml")
 
 

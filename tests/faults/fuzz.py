@@ -27,10 +27,9 @@ from PIL.PngImagePlugin import PngInfo
 atheris: Any = import_module("atheris")
 
 with atheris.instrument_imports(include=["trt_pipeline"]):
-    from tests.runtime.tiny_bundle import write_tiny_bundle
+    from tests.runtime.tiny_bundle import wordpiece, write_tiny_bundle
     from trt_pipeline import TrtPipelineError
     from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest
-    from trt_pipeline.bundle.manifest import TokenizerSpec
     from trt_pipeline.bundle.onnx_files import external_locations
     from trt_pipeline.command_line import console
     from trt_pipeline.command_line.cli import cli
@@ -44,7 +43,6 @@ with atheris.instrument_imports(include=["trt_pipeline"]):
 
 LIMITS = ("-timeout=5", "-rss_limit_mb=2048", "-max_len=4096", "-len_control=0")
 """Seconds and MiB that an input may take, and its bytes, from the start."""
-TOKENIZER = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
 SETTINGS = Settings(prompt="a red circle", seed=3, num_inference_steps=2, height=1, width=1)
 HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 """Of a safetensors file."""
@@ -57,7 +55,7 @@ def read_manifest(data: bytes) -> None:
 
 def read_vocabulary(data: bytes) -> None:
     """vocab.txt."""
-    Tokenizer(written("vocab.txt", data).parent, TOKENIZER).encode(["a red circle"])
+    Tokenizer(written("vocab.txt", data).parent, wordpiece()).encode(["a red circle"])
 
 
 def read_safetensors(data: bytes) -> None:

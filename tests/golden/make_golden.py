@@ -5,6 +5,7 @@
 Only a change of what the runtimes are meant to give should ever change a file.
 """
 
+import ast
 import copy
 import hashlib
 import json
@@ -15,17 +16,20 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from numpy.typing import NDArray
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import AddedToken as EngineToken
+from tokenizers import Tokenizer as Engine
+from tokenizers import models, normalizers, pre_tokenizers
 
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
 from trt_pipeline.bundle.manifest import (
     PREDICTION_TYPES,
+    AddedToken,
     Defaults,
     EngineKey,
     EngineSpec,
@@ -58,6 +62,7 @@ VOCABULARY = HERE / "vocab.txt"
 PLANES = range(17)
 """Unicode's planes of 65536 code points."""
 
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = """
 a an the red blue green circle star cafe naive uber strasse 北 京 の 한 국 above below !  , . - ' "
 ( ) [ ] { } | / \\ @ # $ % & * + = < > ? ; : _ ` ~ « » ¿ ¡ – — … ½ € ™ ∑ ##s ##ing ##ed ##le ##cle
@@ -96,6 +101,15 @@ TEXTS = (
     "x" * 101,
     "a red circle above the blue star " * 12,
     "unaffable " * 60 + "end",
+    "a <cat-toy>, <CAT-TOY><Cat-toy>red <cat-toyed> <cat>",
+    "<Dog>cafe<Dog>  <dog> <DOG>",
+    "sks sKs asks sks1 _sks sks! (sks)北sks\u0301 sks\u200bsks",
+    "naïve! NAIVE!NAÏVE! nai\u0308ve! naive",
+    "北京 北 京a北京b",
+    "a <l> red \t<l>\u3000<r>  blue<r>\u00a0 star <b> <b>\n<b> of",
+    "red blank blue  blank  blank a blank",
+    "é É e\u0301 red RED bred reds redredred",
+    "a<cat-toy> " * 50 + "<Dog> and the end",
 )
 
 SEEDS = (0, 1, 12345, 2**32, 2**63 + 5, 2**64 - 1)
@@ -104,48 +118,100 @@ TORCH_SEEDS = (0, 1, 12345, 2**32 + 1, 2**64 - 1)
 
 def vocabulary() -> str:
     """A small vocabulary that shows what became of a text, one token a line."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [prefix + letter for prefix, letter in product(("", "##"), LETTERS)]
-    return "\n".join(dict.fromkeys([*special, *WORDS.split(), *pieces])) + "\n"
+    return "\n".join(dict.fromkeys([*SPECIAL, *WORDS.split(), *pieces])) + "\n"
 
 
 def tokenizer_cases() -> Iterator[dict[str, Any]]:
-    """Texts and their ids under every choice of rules."""
-    for lowercase, accents, chinese in product((True, False), (None, True, False), (True, False)):
-        spec = wordpiece(lowercase, accents, chinese)
+    """Tokenizers as a manifest has them, with the ids of the texts and the warnings about them."""
+    for spec in tokenizers():
         tokenizer = Tokenizer(HERE, spec)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ids = tokenizer.encode(TEXTS)
+            rows = tokenizer.encode(TEXTS)
         yield {
-            "lowercase": lowercase,
-            "strip_accents": accents,
-            "tokenize_chinese_chars": chinese,
-            "max_length": spec.max_length,
+            "tokenizer": asdict(spec),
             # Padding, id 0, is left out.
-            "input_ids": [np.trim_zeros(row, "b").tolist() for row in ids],
+            "input_ids": [np.trim_zeros(row).tolist() for row in rows],
+            "cut_off": [cut_off(tokenizer, text) for text in TEXTS],
         }
 
 
-def wordpiece(
-    lowercase: bool = True, accents: bool | None = None, chinese: bool = True, folder: str = ""
-) -> TokenizerSpec:
-    """A tokenizer whose vocabulary lies in a folder of the bundle."""
-    return TokenizerSpec(
-        "wordpiece", {"vocab": f"{folder}vocab.txt"}, 77, lowercase, accents, chinese
+def tokenizers() -> Iterator[TokenizerSpec]:
+    """Every choice of rules, then added tokens, and sides and a length of their own."""
+    for lowercase, accents, chinese in product((True, False), (None, True, False), (True, False)):
+        yield wordpiece(lowercase=lowercase, strip_accents=accents, tokenize_chinese_chars=chinese)
+    yield wordpiece(clean_text=False)
+    yield wordpiece(added_tokens=added_tokens())
+    yield wordpiece(added_tokens=added_tokens(), lowercase=False, tokenize_chinese_chars=False)
+    yield wordpiece(
+        added_tokens=added_tokens(),
+        padding_side="left",
+        truncation_side="left",
+        max_length=20,
+        start_id=5,
+        end_id=6,
     )
 
 
-def cut_off() -> list[str | None]:
-    """What the warning about each text says, under the usual rules."""
-    tokenizer = Tokenizer(HERE, wordpiece())
-    texts: list[str | None] = []
-    for text in TEXTS:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            tokenizer.encode([text])
-        texts.append(str(caught[0].message) if caught else None)
-    return texts
+def added_tokens() -> tuple[AddedToken, ...]:
+    """Tokens of every flag; some are in the vocabulary, the others follow it."""
+    flags: dict[str, set[str]] = {
+        **{token: set() for token in SPECIAL},
+        "red": {"single_word"},
+        "<cat-toy>": {"normalized"},
+        "<cat": {"normalized"},
+        "<Dog>": set(),
+        "sks": {"normalized", "single_word"},
+        "NAÏVE!": {"normalized"},
+        "北京": {"normalized"},
+        "<l>": {"lstrip"},
+        "<r>": {"rstrip"},
+        "<b>": {"lstrip", "rstrip", "normalized"},
+        " blank ": {"normalized"},
+        "É": set(),
+    }
+    known = vocabulary().splitlines()
+    new = [content for content in flags if content not in known]
+    ids = {content: [*known, *new].index(content) for content in flags}
+    names = ("single_word", "lstrip", "rstrip", "normalized")
+    return tuple(
+        AddedToken(content, ids[content], *(name in flags[content] for name in names))
+        for content in sorted(flags, key=ids.__getitem__)
+    )
+
+
+def wordpiece(folder: str = "", **changes: Any) -> TokenizerSpec:
+    """BERT's usual tokenizer, whose vocabulary lies in a folder of the bundle."""
+    usual = {
+        "kind": "wordpiece",
+        "files": {"vocab": f"{folder}vocab.txt"},
+        "max_length": 77,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "start_id": 2,
+        "end_id": 3,
+        "pad_id": 0,
+        "unk_id": 1,
+        "clean_text": True,
+        "lowercase": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+        "added_tokens": tuple(
+            AddedToken(content, number, False, False, False, False)
+            for number, content in enumerate(SPECIAL)
+        ),
+    }
+    return TokenizerSpec(**{**usual, **changes})
+
+
+def cut_off(tokenizer: Tokenizer, text: str) -> str | None:
+    """What the warning about a text quotes, if there is one; C++ quotes it without escapes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tokenizer.encode([text])
+    quoted = str(caught[0].message).partition("cut off: ")[2] if caught else "None"
+    return cast(str | None, ast.literal_eval(quoted))
 
 
 def character_digests() -> dict[str, list[str]]:
@@ -158,12 +224,15 @@ def character_digests() -> dict[str, list[str]]:
         return normalize
 
     split = pre_tokenizers.BertPreTokenizer()
+    engine = Engine(models.WordPiece({"x": 0}, unk_token="x"))
+    engine.add_tokens([EngineToken("token", single_word=True)])
     rules: dict[str, Callable[[str], str]] = {
         "clean": bert(clean_text=True),
         "chinese": bert(handle_chinese_chars=True),
         "strip_accents": bert(strip_accents=True),
         "lower_case": bert(lowercase=True),
         "words": lambda c: str(len(split.pre_tokenize_str(f"a{c}b"))),
+        "in_word": lambda c: "0" if 1 in engine.encode(f"token{c}").ids else "1",
     }
     return {name: [_digest(rule, plane) for plane in PLANES] for name, rule in rules.items()}
 
@@ -569,6 +638,28 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("tokenizer", "max_length"), 1),
     (("tokenizer", "max_length"), 2),
     (("tokenizer", "max_length"), 2**33),
+    (("tokenizer", "padding_side"), "left"),
+    (("tokenizer", "padding_side"), "middle"),
+    (("tokenizer", "truncation_side"), "left"),
+    (("tokenizer", "truncation_side"), None),
+    (("tokenizer", "start_id"), -1),
+    (("tokenizer", "end_id"), 2**31 - 1),
+    (("tokenizer", "end_id"), 2**31),
+    (("tokenizer", "pad_id"), "0"),
+    (("tokenizer", "unk_id"), None),
+    (("tokenizer", "clean_text"), 1),
+    (("tokenizer", "added_tokens"), []),
+    (("tokenizer", "added_tokens"), None),
+    (("tokenizer", "added_tokens", 0, "content"), ""),
+    (("tokenizer", "added_tokens", 0, "content"), 128 * "ö"),
+    (("tokenizer", "added_tokens", 0, "content"), 129 * "ö"),
+    (("tokenizer", "added_tokens", 0, "content"), "[UNK]"),
+    (("tokenizer", "added_tokens", 0, "id"), -1),
+    (("tokenizer", "added_tokens", 0, "id"), 1),
+    (("tokenizer", "added_tokens", 4, "id"), 2**31),
+    (("tokenizer", "added_tokens", 4, "id"), 2**40),
+    (("tokenizer", "added_tokens", 0, "lstrip"), None),
+    (("tokenizer", "added_tokens", 0, "special"), True),
     (("tokenizer", "kind"), "bpe"),
     (("tokenizer", "kind"), None),
     (("tokenizer", "files"), {}),
@@ -629,6 +720,9 @@ REMOVALS: tuple[tuple[str | int, ...], ...] = (
     ("model", "condition"),
     ("defaults", "eta"),
     ("schedule", "prediction", "noise"),
+    ("tokenizer", "start_id"),
+    ("tokenizer", "added_tokens"),
+    ("tokenizer", "added_tokens", 0, "rstrip"),
     ("tokenizer", "strip_accents"),
     ("tokenizer", "files", "vocab"),
     FILE,
@@ -773,7 +867,7 @@ def _checked(text: str, signature: bytes | None, trusted_keys: list[str]) -> str
 
 def contents() -> dict[str, str]:
     """File name → text of every golden file."""
-    tokens = {"texts": TEXTS, "cut_off": cut_off(), "cases": list(tokenizer_cases())}
+    tokens = {"texts": TEXTS, "cases": list(tokenizer_cases())}
     documents: dict[str, Any] = {
         "tokenizer.json": tokens,
         "characters.json": character_digests(),

@@ -6,8 +6,9 @@ a row is latents / 2 + features, where features are mean(context_kv) + mean(time
 is even.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from trt_pipeline.bundle import Bundle, file_sha256, manifest_json
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import (
     PREDICTION_TYPES,
+    AddedToken,
     Defaults,
     FileSpec,
     GraphPrecision,
@@ -178,6 +180,34 @@ LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
 ENLARGED = Limits(batch=(1, 4), height=(256, 512), width=(256, 512))
 
 
+def wordpiece(ids: Sequence[int] = range(5), **changes: Any) -> TokenizerSpec:
+    """BERT's usual tokenizer. ids: of VOCABULARY's first five tokens."""
+    pad, unk, start, end, _ = ids
+    usual = {
+        "kind": "wordpiece",
+        "files": {"vocab": "vocab.txt"},
+        "max_length": 77,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "start_id": start,
+        "end_id": end,
+        "pad_id": pad,
+        "unk_id": unk,
+        "clean_text": True,
+        "lowercase": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+        "added_tokens": tuple(map(added_token, VOCABULARY, ids)),
+    }
+    return TokenizerSpec(**{**usual, **changes})
+
+
+def added_token(content: str, number: int, **flags: bool) -> AddedToken:
+    """A token that is added without flags but these."""
+    none = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return AddedToken(content, number, **{**none, **flags})
+
+
 def write_tiny_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Write the bundle and return its manifest."""
     return _write_text_to_image(folder, GRAPHS, limits)
@@ -192,7 +222,7 @@ def write_embedded_guidance_bundle(folder: Path) -> Bundle:
 def _write_text_to_image(folder: Path, graphs: Mapping[str, str], limits: Limits) -> Bundle:
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    tokenizer = TokenizerSpec("wordpiece", {"vocab": "vocab.txt"}, 77, True, None, True)
+    tokenizer = wordpiece()
     model = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77)
     return _write(folder, model, graphs, limits, tokenizer)
 

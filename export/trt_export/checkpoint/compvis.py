@@ -35,8 +35,9 @@ class CompVisCheckpoint(Checkpoint):
         return dict.fromkeys(self.original.networks, WeightFiles((self.path,)))
 
     @cached_property
-    def vocabulary(self) -> Mapping[str, Path]:
-        return {"vocab": self.vocab_file} if "tokenizer" in self.family.parts else {}
+    def tokenizer_files(self) -> Mapping[str, Path]:
+        name = "tokenizer.json" if self.vocab_file.suffix == ".json" else "vocab.txt"
+        return {name: self.vocab_file} if "tokenizer" in self.family.parts else {}
 
     @cached_property
     def configs(self) -> Mapping[Role, Path]:
@@ -44,11 +45,10 @@ class CompVisCheckpoint(Checkpoint):
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
-        vocabulary = self.vocabulary.values()
         return {
             self.path.name: self.path,
             f"config/{self.config_file.name}": self.config_file,
-            **{f"tokenizer/{file.name}": file for file in vocabulary},
+            **{f"tokenizer/{file.name}": file for file in self.tokenizer_files.values()},
         }
 
     def class_of(self, role: Role) -> str:
@@ -75,8 +75,8 @@ class CompVisCheckpoint(Checkpoint):
 def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisCheckpoint:
     """A checkpoint in CompVis' layout; CheckpointError if it cannot be exported.
 
-    config, vocab: None takes what lies beside the file, then what was published with CompVis'
-    text-to-image model.
+    config: a YAML. vocab: a vocab.txt or a tokenizer.json. None takes what lies beside the file,
+    then what was published with CompVis' text-to-image model.
     """
     beside = path.with_name("vocab.txt")
     vocab = vocab or (beside if beside.is_file() else PUBLISHED_VOCAB)

@@ -60,23 +60,25 @@ class Checkpoint:
     @cached_property
     def configs(self) -> Mapping[Role, Path]:
         """Part → its configuration file."""
-        parts = self.family.parts
-        return {role: self.path / self.folder_of(role) / parts[role].config for role in parts}
+        return {
+            role: self.path / self.folder_of(role) / part.config
+            for role, part in self.family.parts.items()
+            if part.config
+        }
 
     @cached_property
-    def vocabulary(self) -> Mapping[str, Path]:
-        """What a file of the tokenizer holds → the file; empty without prompts."""
-        tokenizer = self.family.parts.get("tokenizer")
-        if tokenizer is None:
-            return {}
-        folder, files = tokenizer.folder, tokenizer.files
-        return {content: self._first(folder, (name,)) for content, name in files.items()}
+    def tokenizer_files(self) -> Mapping[str, Path]:
+        """transformers' name → file, of what the tokenizer is read from; empty without prompts."""
+        part = self.family.parts.get("tokenizer")
+        folder = self.path / self.folder_of("tokenizer") if part else self.path
+        found = {name: folder / name for name in part.files} if part else {}
+        return {name: path for name, path in found.items() if path.is_file()}
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
         """Every file that an export reads, under the name that provenance has for it."""
         weights = [file for part in self.weights.values() for file in part.files]
-        parts = [*self.configs.values(), *weights, *self.vocabulary.values()]
+        parts = [*self.configs.values(), *weights, *self.tokenizer_files.values()]
         found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
 
@@ -105,14 +107,6 @@ class Checkpoint:
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
         found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
         return found[1] if found else "unknown"
-
-    def _first(self, folder: str, names: tuple[str, ...]) -> Path:
-        for name in names:
-            if (self.path / folder / name).is_file():
-                return self.path / folder / name
-        raise CheckpointError(
-            f"{self.path / folder} has none of {', '.join(names)}. Download it again."
-        )
 
 
 def check_files(checkpoint: Checkpoint) -> None:

@@ -23,18 +23,18 @@ def read_text(path: Path, max_bytes: int) -> str:
     return content.decode()
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(
+    path: Path, max_bytes: int = MAX_CONFIG_BYTES, max_entries: int = MAX_CONFIG_ENTRIES
+) -> dict[str, Any]:
     """The JSON object in a file; CheckpointError if it holds anything else."""
     try:
-        content = json.loads(read_text(path, MAX_CONFIG_BYTES))
+        content = json.loads(read_text(path, max_bytes))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}). Download it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object. Download it again.")
-    if len(content) > MAX_CONFIG_ENTRIES:
-        raise CheckpointError(
-            f"{path} has {len(content)} entries, expected at most {MAX_CONFIG_ENTRIES}."
-        )
+    if len(content) > max_entries:
+        raise CheckpointError(f"{path} has {len(content)} entries, expected at most {max_entries}.")
     if _is_deep(content):
         raise CheckpointError(
             f"{path} nests its entries more than {MAX_CONFIG_DEPTH} deep; refused."

@@ -6,7 +6,7 @@ such files is found once it is in this package's __path__.
 
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Literal, TypeAlias
 
@@ -26,8 +26,9 @@ class Part:
     """Names of its weight file or of the index of its shards, in the order in which the reference
     looks for them; none for a part without weights."""
     config: str = "config.json"
-    files: Mapping[str, str] = field(default_factory=dict)
-    """What other files hold → their names."""
+    """Empty for a part of which no single file must be there."""
+    files: tuple[str, ...] = ()
+    """Names of other files, of which those that are there are read."""
     library: str = "diffusers"
     """Where model_index.json has its class from."""
     other_folders: tuple[str, ...] = ()
@@ -108,6 +109,20 @@ TRANSFORMERS_WEIGHTS = (
 )
 """Weight files of transformers' classes, which prefer one file."""
 SCHEDULER = Part("scheduler", classes=(), config="scheduler_config.json")
+BERT_TOKENIZER = Part(
+    "tokenizer",
+    classes=("BertTokenizer", "BertTokenizerFast"),
+    config="",
+    files=(
+        "tokenizer.json",
+        "vocab.txt",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ),
+    library="transformers",
+)
+"""transformers 4 writes the last four, transformers 5 the first and the last."""
 
 
 def families() -> dict[str, Family]:

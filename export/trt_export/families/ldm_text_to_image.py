@@ -1,6 +1,7 @@
 """LDMTextToImagePipeline, as CompVis/ldm-text2im-large-256."""
 
 from trt_export.families import (
+    BERT_TOKENIZER,
     DIFFUSERS_WEIGHTS,
     SCHEDULER,
     TRANSFORMERS_WEIGHTS,
@@ -25,13 +26,7 @@ FAMILY = Family(
             other_folders=("vae",),
         ),
         "scheduler": SCHEDULER,
-        "tokenizer": Part(
-            "tokenizer",
-            classes=("BertTokenizer", "BertTokenizerFast"),
-            config="tokenizer_config.json",
-            files={"vocab": "vocab.txt"},
-            library="transformers",
-        ),
+        "tokenizer": BERT_TOKENIZER,
     },
     image_to_image=True,
     num_inference_steps=50,

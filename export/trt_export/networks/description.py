@@ -5,10 +5,10 @@ from functools import lru_cache
 
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
-from trt_export.checkpoint.tokenizers import describe_tokenizer
+from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.decoding import decode
-from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec, TokenizerSpec
+from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 
 CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
@@ -22,7 +22,7 @@ class Description:
     model: ModelSpec
     defaults: Defaults
     schedule: ScheduleSpec
-    tokenizer: TokenizerSpec | None
+    tokenizer: DescribedTokenizer | None
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
 """Models: the three networks of the embedded checkpoint, at a size that the shapes need."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -10,8 +10,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 )
 from torch import nn
 
+from trt_export.checkpoint.tokenizers import read_tokenizer
 from trt_export.shapes.scenes import SIDE
-from trt_pipeline.bundle.manifest import TokenizerSpec
 from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
@@ -120,8 +120,9 @@ def build_bert(size: ModelSize) -> LDMBertModel:
 
 def build_tokenizer() -> Tokenizer:
     """Lower-case word pieces, as the published checkpoint's."""
-    spec = TokenizerSpec("wordpiece", {"vocab": VOCABULARY.name}, MAX_TOKENS, True, None, True)
-    return Tokenizer(VOCABULARY.parent, spec)
+    vocab_size = len(read_vocabulary(VOCABULARY))
+    described = read_tokenizer({"vocab.txt": VOCABULARY}, MAX_TOKENS, vocab_size)
+    return Tokenizer(VOCABULARY.parent, replace(described.spec, files={"vocab": VOCABULARY.name}))
 
 
 def build_scheduler() -> DDIMScheduler:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "errors.hpp"
 #include "names.hpp"
@@ -12,6 +13,9 @@ namespace {
 // Of a picture in pixels, of a text in tokens, of latents in channels, of a batch: far more than
 // any model has, and few enough that a manifest alone cannot ask for all the memory.
 constexpr std::int64_t max_size = 1 << 16;
+constexpr std::int64_t max_token_id = (std::int64_t{1} << 31) - 1;  // graphs take ids as int32
+constexpr std::size_t max_added_tokens = 1024;
+constexpr std::int64_t max_token_characters = 128;  // of an added token
 
 std::string precision_of(const Entry& entry) {
   return entry.one_of({"fp32", "fp16"});
@@ -191,25 +195,80 @@ std::string string_of(const Entry& entry) {
   return entry.string();
 }
 
+AddedToken added_token_of(const Entry& entry) {
+  Object object(entry);
+  AddedToken token{object["content"].string(),      object["id"].integer(),
+                   object["single_word"].boolean(), object["lstrip"].boolean(),
+                   object["rstrip"].boolean(),      object["normalized"].boolean()};
+  object.finish();
+  const auto characters =
+      std::ranges::count_if(token.content, [](char c) { return (c & 0xc0) != 0x80; });
+  if (characters < 1 || characters > max_token_characters) {
+    object.refuse(
+        concat("content has ", characters, " characters, expected 1 to ", max_token_characters));
+  }
+  return token;
+}
+
+void check_added_tokens(const Object& object, const std::vector<AddedToken>& tokens) {
+  if (tokens.size() > max_added_tokens) {
+    object.refuse(
+        concat("it adds ", tokens.size(), " tokens, expected at most ", max_added_tokens));
+  }
+  std::int64_t earlier = -1;
+  std::set<std::string> contents;
+  for (const AddedToken& token : tokens) {
+    if (token.id <= earlier || token.id > max_token_id) {
+      object.refuse(concat("the ids of added_tokens must rise within 0 to ", max_token_id));
+    }
+    earlier = token.id;
+    if (!contents.insert(token.content).second) {
+      object.refuse(concat("added_tokens has ", brief(Json(token.content)), " twice"));
+    }
+  }
+}
+
+void check_tokenizer(const Object& object, const TokenizerSpec& spec) {
+  if (spec.files.size() != 1 || !spec.files.contains("vocab")) {
+    std::string found;
+    for (const auto& [name, file] : spec.files) enlist(found, brief(Json(name)));
+    object.refuse(concat("its files are ", found.empty() ? "none" : found, ", expected \"vocab\""));
+  }
+  if (spec.max_length < 2 || spec.max_length > max_size) {
+    object.refuse(concat("max_length is ", spec.max_length, ", expected 2 to ", max_size));
+  }
+  const std::pair<const char*, std::int64_t> ids[] = {{"start_id", spec.start_id},
+                                                      {"end_id", spec.end_id},
+                                                      {"pad_id", spec.pad_id},
+                                                      {"unk_id", spec.unk_id}};
+  for (const auto& [name, id] : ids) {
+    if (id < 0 || id > max_token_id) {
+      object.refuse(concat(name, " is ", id, ", expected 0 to ", max_token_id));
+    }
+  }
+  check_added_tokens(object, spec.added_tokens);
+}
+
 std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
   if (entry.is_null()) return std::nullopt;
   Object object(entry);
-  TokenizerSpec tokenizer{object["kind"].one_of({"wordpiece"}),
-                          map_of(object["files"], string_of),
-                          object["max_length"].integer(),
-                          object["lowercase"].boolean(),
-                          strip_accents_of(object["strip_accents"]),
-                          object["tokenize_chinese_chars"].boolean()};
+  TokenizerSpec spec{object["kind"].one_of({"wordpiece"}),
+                     map_of(object["files"], string_of),
+                     object["max_length"].integer(),
+                     object["padding_side"].one_of({"left", "right"}),
+                     object["truncation_side"].one_of({"left", "right"}),
+                     object["start_id"].integer(),
+                     object["end_id"].integer(),
+                     object["pad_id"].integer(),
+                     object["unk_id"].integer(),
+                     object["clean_text"].boolean(),
+                     object["lowercase"].boolean(),
+                     strip_accents_of(object["strip_accents"]),
+                     object["tokenize_chinese_chars"].boolean(),
+                     list_of(object["added_tokens"], added_token_of)};
   object.finish();
-  if (tokenizer.files.size() != 1 || !tokenizer.files.contains("vocab")) {
-    std::string found;
-    for (const auto& [name, file] : tokenizer.files) enlist(found, brief(Json(name)));
-    object.refuse(concat("its files are ", found.empty() ? "none" : found, ", expected \"vocab\""));
-  }
-  if (tokenizer.max_length < 2 || tokenizer.max_length > max_size) {
-    object.refuse(concat("max_length is ", tokenizer.max_length, ", expected 2 to ", max_size));
-  }
-  return tokenizer;
+  check_tokenizer(object, spec);
+  return spec;
 }
 
 bool is_digit(char c) {

@@ -81,15 +81,30 @@ struct ScheduleSpec {
   std::int64_t training_steps() const { return static_cast<std::int64_t>(alphas_cumprod.size()); }
 };
 
+// A piece of text that is one token wherever it stands, however words are split otherwise.
+struct AddedToken {
+  std::string content;
+  std::int64_t id;
+  bool single_word;     // found only where no letter, digit or mark touches it
+  bool lstrip, rstrip;  // takes the white space before it, after it
+  bool normalized;      // looked for in normalized text, in its own normalized form
+};
+
 // How prompts become token ids.
 struct TokenizerSpec {
   std::string kind;  // wordpiece
   // What a file holds → the file. wordpiece: `vocab`, one token a line.
   std::map<std::string, std::string> files;
   std::int64_t max_length;
+  std::string padding_side;     // left or right
+  std::string truncation_side;  // where a longer prompt loses tokens
+  std::int64_t start_id, end_id, pad_id;
+  std::int64_t unk_id;  // of a word that has no pieces
+  bool clean_text;      // drops control characters, makes white space blanks
   bool lowercase;
   std::optional<bool> strip_accents;  // none follows lowercase
   bool tokenize_chinese_chars;
+  std::vector<AddedToken> added_tokens;  // by rising id
 };
 
 struct FileSpec {

@@ -1,7 +1,6 @@
 #include "tokenizer.hpp"
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <iterator>
 
@@ -9,16 +8,6 @@
 
 namespace trt_pipeline::internal {
 namespace {
-
-struct Special {
-  const char* name;
-  std::u32string_view characters;
-};
-constexpr std::array<Special, 5> specials = {{{"[PAD]", U"[PAD]"},
-                                              {"[UNK]", U"[UNK]"},
-                                              {"[CLS]", U"[CLS]"},
-                                              {"[SEP]", U"[SEP]"},
-                                              {"[MASK]", U"[MASK]"}}};
 
 // BERT's largest vocabulary, of 120,000 tokens, takes 1 MB.
 constexpr std::uintmax_t max_vocabulary_bytes = 16 << 20;
@@ -38,12 +27,23 @@ std::string read_file(const std::filesystem::path& path) {
   return content;
 }
 
-// The special token that `text` holds at `at`, if any.
-const Special* special_at(std::u32string_view text, std::size_t at) {
-  for (const Special& special : specials) {
-    if (text.substr(at).starts_with(special.characters)) return &special;
-  }
-  return nullptr;
+Characters characters_of(std::u32string_view text) {
+  Characters characters;
+  for (char32_t code : text) characters.push_back({code, characters.size()});
+  return characters;
+}
+
+std::u32string text_of(const Characters& characters) {
+  std::u32string text;
+  for (const Character& c : characters) text += c.code;
+  return text;
+}
+
+Characters slice(const Characters& text, const Piece& piece) {
+  const auto at = [&](std::size_t place) {
+    return text.begin() + static_cast<std::ptrdiff_t>(place);
+  };
+  return {at(piece.start), at(piece.end)};
 }
 
 std::string utf8(std::u32string_view text) {
@@ -52,9 +52,9 @@ std::string utf8(std::u32string_view text) {
   return bytes;
 }
 
-std::string cut_warning(std::u32string_view rest, std::size_t max_length) {
+std::string cut_warning(std::u32string_view cut, std::size_t max_length) {
   const std::string text =
-      utf8(rest.substr(0, shown_characters)) + (rest.size() > shown_characters ? "…" : "");
+      utf8(cut.substr(0, shown_characters)) + (cut.size() > shown_characters ? "…" : "");
   return concat("the model reads ", max_length, " tokens of a prompt; cut off: '", text, "'");
 }
 
@@ -64,14 +64,13 @@ Tokenizer::Tokenizer(const std::filesystem::path& vocab, const TokenizerSpec& sp
     : Tokenizer(read_file(vocab), vocab.string(), spec) {}
 
 Tokenizer::Tokenizer(std::string_view content, const std::string& path, const TokenizerSpec& spec)
-    : max_length_(static_cast<std::size_t>(spec.max_length)),
-      lowercase_(spec.lowercase),
-      strip_accents_(spec.strip_accents.value_or(spec.lowercase)),
-      tokenize_chinese_chars_(spec.tokenize_chinese_chars) {
+    : spec_(std::make_shared<TokenizerSpec>(spec)) {
   read_vocabulary(content, path);
+  check_ids(path);
+  add_tokens(path);
 }
 
-// Lines end as Python reads them: with \n, \r or both. Of equal lines the last one counts.
+// Lines end as Python reads them: with \n, \r or both.
 void Tokenizer::read_vocabulary(std::string_view content, const std::string& path) {
   std::size_t wrong = 0;
   if (!decode_utf8(content, &wrong)) {
@@ -79,17 +78,52 @@ void Tokenizer::read_vocabulary(std::string_view content, const std::string& pat
   }
   while (!content.empty()) {
     const std::size_t end = std::min(content.find_first_of("\r\n"), content.size());
-    ids_[std::string(content.substr(0, end))] = vocabulary_size_++;
+    const std::string token(content.substr(0, end));
+    if (!ids_.emplace(token, size_++).second) {
+      throw BundleError(
+          concat(path, " has the token ", brief(Json(token)), " twice. Export again."));
+    }
     const bool both = content.substr(end).starts_with("\r\n");
     content.remove_prefix(std::min(end + (both ? 2 : 1), content.size()));
   }
-  std::string missing;
-  for (const Special& special : specials) {
-    if (!ids_.contains(special.name)) enlist(missing, special.name);
+}
+
+// An added token has its own id in the vocabulary, or the next one.
+void Tokenizer::check_ids(const std::string& path) {
+  const auto check = [&](const char* name, std::int64_t id) {
+    if (id >= size_) {
+      throw BundleError(
+          concat(path, ": ", name, " is ", id, ", expected 0 to ", size_ - 1, ". Export again."));
+    }
+  };
+  check("unk_id", spec_->unk_id);
+  for (const AddedToken& token : spec_->added_tokens) {
+    const auto known = ids_.find(token.content);
+    const std::int32_t expected = known == ids_.end() ? size_++ : known->second;
+    if (token.id != expected) {
+      throw BundleError(concat(path, ": the id of the added token ", brief(Json(token.content)),
+                               " is ", token.id, ", expected ", expected,
+                               ", its own in the vocabulary or the next one. Export again."));
+    }
   }
-  if (!missing.empty()) {
-    throw BundleError(
-        concat(path, " lacks ", missing, ", which a BERT tokenizer needs. Export again."));
+  check("start_id", spec_->start_id);
+  check("end_id", spec_->end_id);
+  check("pad_id", spec_->pad_id);
+}
+
+void Tokenizer::add_tokens(const std::string& path) {
+  for (const AddedToken& token : spec_->added_tokens) {
+    const std::u32string given = *decode_utf8(token.content);
+    const std::u32string form =
+        token.normalized ? text_of(normalized(characters_of(given))) : given;
+    if (form.empty()) {
+      throw BundleError(concat(path, ": the added token ", brief(Json(token.content)),
+                               " is empty once normalized."));
+    }
+    if (!(token.normalized ? in_normalized_ : as_given_).add(form, token)) {
+      throw BundleError(concat(path, ": the added token ", brief(Json(token.content)),
+                               " is another one once normalized, so no text could mean it."));
+    }
   }
 }
 
@@ -105,65 +139,81 @@ InputIds Tokenizer::encode(std::string_view text, const std::string& name, const
     throw InvalidInputError(concat(name, " is not valid UTF-8 at byte ", wrong,
                                    ". Read the text with its true encoding."));
   }
-  const std::size_t room = max_length_ - 2;
-  const auto found = tokens(*characters, room + 1);
-  if (found.size() > room) {
-    warn(cut_warning(std::u32string_view(*characters).substr(found[room].origin), max_length_));
+  const bool keeps_end = spec_->truncation_side == "left";
+  const std::size_t room = max_length() - 2;
+  const auto found = tokens(*characters, keeps_end ? std::u32string::npos : room + 1);
+  const std::size_t excess = found.size() - std::min(found.size(), room);
+  const std::size_t first = keeps_end ? excess : 0;
+  if (excess) {
+    const std::size_t edge = keeps_end ? first : room;
+    const std::size_t place = edge < found.size() ? found[edge].origin : characters->size();
+    const std::u32string_view all = *characters;
+    warn(cut_warning(keeps_end ? all.substr(0, place) : all.substr(place), max_length()));
   }
-  InputIds ids(max_length_, ids_.at("[PAD]"));
-  const std::size_t count = std::min(found.size(), room);
-  ids[0] = ids_.at("[CLS]");
-  for (std::size_t i = 0; i < count; ++i) ids[i + 1] = found[i].id;
-  ids[count + 1] = ids_.at("[SEP]");
-  return ids;
+  InputIds ids{static_cast<std::int32_t>(spec_->start_id)};
+  for (std::size_t i = first; i < std::min(first + room, found.size()); ++i) {
+    ids.push_back(found[i].id);
+  }
+  ids.push_back(static_cast<std::int32_t>(spec_->end_id));
+  return padded(ids);
 }
 
 InputIds Tokenizer::padded(const std::int32_t* ids, std::size_t count,
                            const std::string& name) const {
-  if (count == 0 || count > max_length_) {
+  if (count == 0 || count > max_length()) {
     throw InvalidInputError(
-        concat(name, " has ", count, " token ids, expected 1 to ", max_length_, "."));
+        concat(name, " has ", count, " token ids, expected 1 to ", max_length(), "."));
   }
-  InputIds row(max_length_, ids_.at("[PAD]"));
   for (std::size_t i = 0; i < count; ++i) {
-    if (ids[i] < 0 || ids[i] >= vocabulary_size_) {
+    if (ids[i] < 0 || ids[i] >= size_) {
       throw InvalidInputError(concat(name, ": token id ", ids[i], " at position ", i,
-                                     " is outside the vocabulary, expected 0 to ",
-                                     vocabulary_size_ - 1, "."));
+                                     " is outside the vocabulary, expected 0 to ", size_ - 1, "."));
     }
-    row[i] = ids[i];
   }
+  return padded(InputIds(ids, ids + count));
+}
+
+InputIds Tokenizer::padded(const InputIds& ids) const {
+  InputIds row(max_length(), static_cast<std::int32_t>(spec_->pad_id));
+  const std::size_t first = spec_->padding_side == "left" ? max_length() - ids.size() : 0;
+  std::ranges::copy(ids, row.begin() + static_cast<std::ptrdiff_t>(first));
   return row;
 }
 
-// The first `limit` tokens, or a few more. Special tokens are found in the text as it was given.
+// The first `limit` tokens, or a few more.
 std::vector<Tokenizer::Token> Tokenizer::tokens(const std::u32string& text,
                                                 std::size_t limit) const {
+  const Characters given = characters_of(text);
   std::vector<Token> found;
-  std::size_t start = 0;
-  for (std::size_t at = 0; at < text.size() && found.size() < limit;) {
-    const Special* special = text[at] == U'[' ? special_at(text, at) : nullptr;
-    if (!special) {
-      ++at;
-      continue;
+  for (const Piece& piece : as_given_.split(given)) {
+    if (found.size() >= limit) break;
+    if (piece.token) {
+      found.push_back({static_cast<std::int32_t>(piece.token->id), given[piece.start].origin});
+    } else {
+      split_normalized(normalized(slice(given, piece)), found, limit);
     }
-    split_words(normalized(text, start, at), found, limit);
-    found.push_back({ids_.find(special->name)->second, at});
-    start = at += special->characters.size();
   }
-  if (found.size() < limit) split_words(normalized(text, start, text.size()), found, limit);
   return found;
 }
 
-Characters Tokenizer::normalized(const std::u32string& text, std::size_t start,
-                                 std::size_t end) const {
-  Characters characters;
-  for (std::size_t at = start; at < end; ++at) characters.push_back({text[at], at});
-  characters = clean(characters);
-  if (tokenize_chinese_chars_) characters = space_chinese(characters);
-  if (strip_accents_) characters = strip_accents(characters);
-  if (lowercase_) characters = lower_case(characters);
-  return characters;
+Characters Tokenizer::normalized(Characters text) const {
+  if (spec_->clean_text) text = clean(text);
+  if (spec_->tokenize_chinese_chars) text = space_chinese(text);
+  if (spec_->strip_accents.value_or(spec_->lowercase)) text = strip_accents(text);
+  if (spec_->lowercase) text = lower_case(text);
+  return text;
+}
+
+void Tokenizer::split_normalized(const Characters& text, std::vector<Token>& found,
+                                 std::size_t limit) const {
+  for (const Piece& piece : in_normalized_.split(text)) {
+    if (found.size() >= limit) return;
+    if (piece.token) {
+      found.push_back({static_cast<std::int32_t>(piece.token->id), text[piece.start].origin});
+    } else {
+      split_words(slice(text, piece), found, limit);
+    }
+  }
 }
 
 void Tokenizer::split_words(const Characters& text, std::vector<Token>& found,
@@ -185,7 +235,7 @@ void Tokenizer::split_words(const Characters& text, std::vector<Token>& found,
 
 // Greedy: the longest piece that the vocabulary has, then the longest that continues it, and so on.
 void Tokenizer::split_pieces(const Characters& word, std::vector<Token>& found) const {
-  const Token unknown{ids_.at("[UNK]"), word.front().origin};
+  const Token unknown{static_cast<std::int32_t>(spec_->unk_id), word.front().origin};
   if (word.size() > longest_word) {
     found.push_back(unknown);
     return;

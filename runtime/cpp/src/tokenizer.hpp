@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "added_tokens.hpp"
 #include "manifest.hpp"
 #include "unicode.hpp"
 
@@ -20,19 +22,20 @@ using Warn = std::function<void(const std::string&)>;
 // Safe to share between threads.
 class Tokenizer {
  public:
-  // vocab: a file with one token a line. BundleError if it can't serve a BERT tokenizer.
+  // vocab: a file with one token a line. BundleError if it does not fit the spec.
   Tokenizer(const std::filesystem::path& vocab, const TokenizerSpec& spec);
   // The same from the file's content; `path` is for error messages.
   Tokenizer(std::string_view content, const std::string& path, const TokenizerSpec& spec);
 
-  // [max_length]: [CLS], the text, [SEP], padding. A longer text loses its end, and `warn` hears
-  // which. InvalidInputError if `text`, called `name`, is not UTF-8.
+  // [max_length]: the start, the text, the end, and padding on its side. A longer text loses tokens
+  // at truncation_side, and `warn` hears which. InvalidInputError if `text`, called `name`, is not
+  // UTF-8.
   InputIds encode(std::string_view text, const std::string& name, const Warn& warn) const;
 
   // Ids that the caller made: checked, and padded to max_length.
   InputIds padded(const std::int32_t* ids, std::size_t count, const std::string& name) const;
 
-  std::size_t max_length() const { return max_length_; }
+  std::size_t max_length() const { return static_cast<std::size_t>(spec_->max_length); }
 
  private:
   struct Token {
@@ -44,17 +47,20 @@ class Tokenizer {
   };
 
   void read_vocabulary(std::string_view content, const std::string& path);
+  void check_ids(const std::string& path);
+  void add_tokens(const std::string& path);
+  InputIds padded(const InputIds& ids) const;
   std::vector<Token> tokens(const std::u32string& text, std::size_t limit) const;
-  Characters normalized(const std::u32string& text, std::size_t start, std::size_t end) const;
+  Characters normalized(Characters text) const;
+  void split_normalized(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
   void split_words(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
   void split_pieces(const Characters& word, std::vector<Token>& found) const;
 
+  std::shared_ptr<const TokenizerSpec> spec_;  // where the added tokens live
   std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> ids_;
-  std::int32_t vocabulary_size_ = 0;
-  std::size_t max_length_;
-  bool lowercase_;
-  bool strip_accents_;
-  bool tokenize_chinese_chars_;
+  std::int32_t size_ = 0;  // of the vocabulary and the tokens added to it
+  AddedTokens as_given_;   // those that are looked for in the text as it was given
+  AddedTokens in_normalized_;
 };
 
 }  // namespace trt_pipeline::internal

@@ -109,6 +109,10 @@ bool is_punctuation(char32_t code) {
   return find(punctuation, code);
 }
 
+bool is_word(char32_t code) {
+  return find(words, code);
+}
+
 bool is_chinese(char32_t code) {
   return find(chinese, code);
 }

@@ -22,6 +22,8 @@ void append_utf8(std::string& bytes, char32_t code);
 bool is_whitespace(char32_t code);
 bool is_punctuation(char32_t code);
 bool is_chinese(char32_t code);
+// A letter, digit, mark or underscore: what a word is made of.
+bool is_word(char32_t code);
 
 // Drops control characters and makes every white space a blank.
 Characters clean(const Characters& text);

@@ -14,18 +14,33 @@ const std::string vocabulary = std::string(GOLDEN) + "/vocab.txt";
 
 void ignore(const std::string&) {}
 
-TokenizerSpec spec_of(const nlohmann::json& entry) {
-  const auto& accents = entry["strip_accents"];
-  return {"wordpiece",
-          {{"vocab", "vocab.txt"}},
-          entry["max_length"],
-          entry["lowercase"],
-          accents.is_null() ? std::nullopt : std::optional<bool>(accents.get<bool>()),
-          entry["tokenize_chinese_chars"]};
+// The tokenizer of a manifest with this entry.
+TokenizerSpec spec_of(const Json& entry) {
+  Json manifest = golden("manifest.json")["manifest"];
+  manifest.erase("format_version");
+  manifest["tokenizer"] = entry;
+  return *parse_entries(manifest).tokenizer;
+}
+
+// BERT's usual one, with this added to its tokens.
+TokenizerSpec usual_spec(const std::vector<AddedToken>& added = {}) {
+  TokenizerSpec spec = spec_of(golden("manifest.json")["manifest"]["tokenizer"]);
+  spec.added_tokens.insert(spec.added_tokens.end(), added.begin(), added.end());
+  return spec;
 }
 
 Tokenizer usual() {
-  return {std::filesystem::path(vocabulary), {"wordpiece", {}, 77, true, std::nullopt, true}};
+  return {std::filesystem::path(vocabulary), usual_spec()};
+}
+
+std::string warning_of(const TokenizerSpec& spec, const Json& cut) {
+  return cut.is_null() ? ""
+                       : concat("the model reads ", spec.max_length,
+                                " tokens of a prompt; cut off: '", cut.get<std::string>(), "'");
+}
+
+Tokenizer own(std::string_view content, const TokenizerSpec& spec) {
+  return {content, "vocab.txt", spec};
 }
 
 std::string utf8(const Characters& characters) {
@@ -37,6 +52,10 @@ std::string utf8(const Characters& characters) {
 // Words that BERT makes of a, the character and b.
 std::string words(char32_t code) {
   return is_whitespace(code) ? "2" : is_punctuation(code) ? "3" : "1";
+}
+
+std::string in_word(char32_t code) {
+  return is_word(code) ? "1" : "0";
 }
 
 template <class Rule>
@@ -53,27 +72,23 @@ std::string digest(std::size_t plane, Rule rule) {
 
 }  // namespace
 
-TEST_CASE("every text has Python's ids under every choice of rules") {
-  const auto golden_tokens = golden("tokenizer.json");
-  for (const auto& expected : golden_tokens["cases"]) {
-    const Tokenizer tokenizer(std::filesystem::path(vocabulary), spec_of(expected));
-    for (std::size_t i = 0; i < golden_tokens["texts"].size(); ++i) {
-      const auto text = golden_tokens["texts"][i].get<std::string>();
+TEST_CASE("every text has Python's ids and warnings under every choice of rules") {
+  const auto expected = golden("tokenizer.json");
+  for (const auto& entry : expected["cases"]) {
+    const TokenizerSpec spec = spec_of(entry["tokenizer"]);
+    const Tokenizer tokenizer(std::filesystem::path(vocabulary), spec);
+    for (std::size_t i = 0; i < expected["texts"].size(); ++i) {
+      const auto text = expected["texts"][i].get<std::string>();
+      CAPTURE(entry["tokenizer"].dump());
       CAPTURE(text);
-      auto ids = expected["input_ids"][i].get<InputIds>();
-      ids.resize(tokenizer.max_length(), 0);
-      CHECK(tokenizer.encode(text, "prompt", ignore) == ids);
+      auto ids = entry["input_ids"][i].get<InputIds>();
+      const std::size_t padding = tokenizer.max_length() - ids.size();
+      ids.insert(spec.padding_side == "left" ? ids.begin() : ids.end(), padding, 0);
+      std::string warned;
+      const auto warn = [&](const std::string& message) { warned = message; };
+      CHECK(tokenizer.encode(text, "prompt", warn) == ids);
+      CHECK(warned == warning_of(spec, entry["cut_off"][i]));
     }
-  }
-}
-
-TEST_CASE("the warning about a cut-off text is Python's") {
-  const auto tokens = golden("tokenizer.json");
-  for (std::size_t i = 0; i < tokens["texts"].size(); ++i) {
-    nlohmann::json warned;
-    usual().encode(tokens["texts"][i].get<std::string>(), "prompt",
-                   [&](const std::string& message) { warned = message; });
-    CHECK(warned == tokens["cut_off"][i]);
   }
 }
 
@@ -89,6 +104,7 @@ TEST_CASE("every character of Unicode is treated as in Python") {
     CHECK(digest(plane, one(strip_accents)) == digests["strip_accents"][plane]);
     CHECK(digest(plane, one(lower_case)) == digests["lower_case"][plane]);
     CHECK(digest(plane, words) == digests["words"][plane]);
+    CHECK(digest(plane, in_word) == digests["in_word"][plane]);
   }
 }
 
@@ -112,11 +128,66 @@ TEST_CASE("given ids are padded, and refused outside the vocabulary") {
 }
 
 TEST_CASE("a vocabulary is read as Python reads lines") {
-  const TokenizerSpec spec{"wordpiece", {}, 4, true, std::nullopt, true};
-  const Tokenizer tokenizer("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\na\na", "vocab.txt", spec);
-  CHECK(tokenizer.encode("a b", "prompt", ignore) == InputIds{2, 6, 1, 3});
-  CHECK_THROWS_WITH_AS(Tokenizer("[PAD]\n[UNK]\n[CLS]", "vocab.txt", spec),
-                       "vocab.txt lacks [SEP], [MASK], which a BERT tokenizer needs. Export again.",
+  TokenizerSpec spec = usual_spec();
+  spec.max_length = 4;
+  const Tokenizer tokenizer = own("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\nb\na", spec);
+  CHECK(tokenizer.encode("a c", "prompt", ignore) == InputIds{2, 6, 1, 3});
+  CHECK_THROWS_WITH_AS(own("a\nb\na", spec), "vocab.txt has the token \"a\" twice. Export again.",
                        BundleError);
-  CHECK_THROWS_AS(Tokenizer("\xff", "vocab.txt", spec), BundleError);
+  CHECK_THROWS_AS(own("\xff", spec), BundleError);
+}
+
+TEST_CASE("ids that the vocabulary does not have are refused") {
+  const std::string tokens = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
+  const auto refusal = [&](const TokenizerSpec& spec) -> std::string {
+    try {
+      own(tokens, spec);
+    } catch (const BundleError& error) {
+      return error.what();
+    }
+    return "ok";
+  };
+  const auto adding = [&](const std::vector<AddedToken>& added) {
+    return refusal(usual_spec(added));
+  };
+  CHECK(adding({{"<x>", 6, false, false, false, false}}) == "ok");
+  CHECK(adding({{"<x>", 7, false, false, false, false}}) ==
+        "vocab.txt: the id of the added token \"<x>\" is 7, expected 6, its own in the vocabulary "
+        "or the next one. Export again.");
+  CHECK(adding({{"a", 6, false, false, false, false}}) ==
+        "vocab.txt: the id of the added token \"a\" is 6, expected 5, its own in the vocabulary or "
+        "the next one. Export again.");
+  CHECK(adding({{"\t", 6, false, false, false, true}}) == "ok");
+  CHECK(adding({{"\a", 6, false, false, false, true}}) ==
+        "vocab.txt: the added token \"\\u0007\" is empty once normalized.");
+  CHECK(adding({{"X", 6, false, false, false, true}, {"x", 7, false, false, false, true}}) ==
+        "vocab.txt: the added token \"x\" is another one once normalized, so no text could mean "
+        "it.");
+  TokenizerSpec spec = usual_spec();
+  spec.unk_id = 6;
+  CHECK(refusal(spec) == "vocab.txt: unk_id is 6, expected 0 to 5. Export again.");
+}
+
+TEST_CASE("padding stands on the side that the bundle says, for given ids too") {
+  TokenizerSpec spec = usual_spec();
+  spec.max_length = 5;
+  spec.padding_side = "left";
+  spec.pad_id = 4;
+  const Tokenizer tokenizer = own("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na", spec);
+  const std::int32_t ids[] = {2, 5, 3};
+  CHECK(tokenizer.padded(ids, 3, "prompt 0") == InputIds{4, 4, 2, 5, 3});
+  CHECK(tokenizer.encode("a a", "prompt", ignore) == InputIds{4, 2, 5, 5, 3});
+}
+
+TEST_CASE("a model of two tokens reads nothing") {
+  for (const char* side : {"left", "right"}) {
+    TokenizerSpec spec = usual_spec();
+    spec.max_length = 2;
+    spec.truncation_side = side;
+    std::string warned;
+    const auto warn = [&](const std::string& message) { warned = message; };
+    const Tokenizer tokenizer(std::filesystem::path(vocabulary), spec);
+    CHECK(tokenizer.encode("a red", "prompt", warn) == InputIds{2, 3});
+    CHECK(warned == "the model reads 2 tokens of a prompt; cut off: 'a red'");
+  }
 }

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 OUTPUT = Path(__file__).parents[1] / "src" / "unicode_tables.inc"
 HANGUL = range(0xAC00, 0xD7A4)
@@ -56,6 +56,13 @@ def punctuation() -> Iterator[int]:
     """What stands alone between two words."""
     split = pre_tokenizers.BertPreTokenizer()
     return (ord(c) for c in CHARACTERS if len(split.pre_tokenize_str(f"a{c}b")) == 3)
+
+
+def words() -> Iterator[int]:
+    """What hides an added token that it touches, if that is found as a single word only."""
+    engine = Tokenizer(models.WordPiece({"x": 0}, unk_token="x"))
+    engine.add_tokens([AddedToken("token", single_word=True)])
+    return (ord(c) for c in CHARACTERS if 1 not in engine.encode(f"token{c}").ids)
 
 
 def lower() -> Iterator[tuple[int, int]]:
@@ -112,6 +119,7 @@ def main() -> None:
         table("CodeRange", "nonspacing_marks", ranges(marks())),
         table("CodeRange", "decomposed", ranges(c for c in decomposed() if c not in HANGUL)),
         table("CodeRange", "punctuation", ranges(punctuation())),
+        table("CodeRange", "words", ranges(words())),
         table("Shift", "lower_cases", shifts(lower())),
     ]
     OUTPUT.write_text("\n".join(parts))

@@ -1,0 +1,164 @@
+"""The files that transformers reads a BERT tokenizer from, checked key by key.
+
+What could change tokens and is not known is refused here; what is left, transformers may read.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from trt_export.checkpoint.text_files import read_object, read_text
+from trt_pipeline.bundle.decoding import decode
+from trt_pipeline.bundle.manifest import Side
+from trt_pipeline.errors import CheckpointError
+
+MAX_FILE_BYTES = 16 * 2**20
+"""BERT's largest tokenizer.json, of 120,000 tokens, takes 3 MB."""
+MAX_ADDED = 2**16
+"""Entries of added_tokens.json; the bundle has a bound of its own."""
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+"""Files of which one must be there; transformers prefers the first."""
+OTHER_VOCABULARIES = ("tokenizer.model", "tekken.json", "tiktoken.model")
+"""transformers 5 takes these before a vocab.txt, for any class of tokenizers."""
+
+SPECIAL_TOKENS = {
+    *("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token"),
+    *("additional_special_tokens", "extra_special_tokens"),
+}
+SECTIONS = {
+    *("version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer"),
+    *("post_processor", "decoder", "model"),
+}
+"""Of tokenizer.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Honoured:
+    """What tokenizer_config.json may say that changes tokens; transformers reads it."""
+
+    do_lower_case: bool = True
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool = True
+    padding_side: Side = "right"
+    truncation_side: Side = "right"
+    added_tokens_decoder: Any = None
+    unk_token: Any = None
+    sep_token: Any = None
+    pad_token: Any = None
+    cls_token: Any = None
+    mask_token: Any = None
+    bos_token: Any = None
+    eos_token: Any = None
+    additional_special_tokens: Any = None
+    extra_special_tokens: Any = None
+
+
+ONLY: Mapping[str, tuple[object, ...]] = {
+    "tokenizer_class": ("BertTokenizer", "BertTokenizerFast", None),
+    "do_basic_tokenize": (True,),
+    "never_split": (None, []),
+    "split_special_tokens": (False,),
+    "add_prefix_space": (False,),
+    "add_bos_token": (False, None),
+    "add_eos_token": (False, None),
+    "init_inputs": ([],),
+}
+"""Setting → the values with which it changes nothing."""
+
+HARMLESS: Mapping[str, str] = {
+    "model_max_length": "the pipeline says how long a prompt may be",
+    "max_len": "an older name of model_max_length",
+    "max_length": "the pipeline says how long a prompt may be",
+    "stride": "for the rest of a text that was cut, which the pipeline drops",
+    "truncation_strategy": "for pairs of texts",
+    "pad_to_multiple_of": "the pipeline pads to one length",
+    "pad_token_type_id": "of token types, which no text encoder here reads",
+    "model_input_names": "the pipeline takes input_ids alone",
+    "clean_up_tokenization_spaces": "for text made of tokens",
+    "chat_template": "for chats",
+    "response_template": "for chats",
+    "chat_control_tokens": "for chats",
+    "name_or_path": "where it came from",
+    "special_tokens_map_file": "where it came from",
+    "tokenizer_file": "where it came from",
+    "vocab_file": "where it came from",
+    "is_local": "where it came from",
+    "local_files_only": "where it came from",
+    "transformers_version": "what wrote it",
+    "backend": "what wrote it; BERT has one backend",
+    "processor_class": "names a class that holds a tokenizer",
+    "use_fast": "the fast tokenizer is the reference",
+    "verbose": "for messages",
+}
+"""Setting that changes no token → why; transformers doesn't get to see it."""
+
+
+def checked_files(files: Mapping[str, Path]) -> dict[str, str]:
+    """transformers' name → text of what it may read.
+
+    CheckpointError for files that are too large, or say what this exporter does not know.
+    """
+    return {name: CHECKS[name](path) for name, path in files.items()}
+
+
+def _vocabulary(path: Path) -> str:
+    try:
+        return read_text(path, MAX_FILE_BYTES)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read as a vocabulary: {error}.") from None
+
+
+def _backend(path: Path) -> str:
+    return _only_known(path, read_object(path, MAX_FILE_BYTES), SECTIONS)
+
+
+def _special_tokens_map(path: Path) -> str:
+    return _only_known(path, read_object(path), SPECIAL_TOKENS)
+
+
+def _added_tokens(path: Path) -> str:
+    content = read_object(path, MAX_FILE_BYTES, MAX_ADDED)
+    for token, number in content.items():
+        if type(number) is not int:
+            raise CheckpointError(f"{path}: {token!r:.80} is {number!r:.80}, expected its id.")
+    return json.dumps(content)
+
+
+def _config(path: Path) -> str:
+    content = read_object(path)
+    for name, allowed in ONLY.items():
+        value = content.pop(name, allowed[0])
+        if not any(type(value) is type(one) and value == one for one in allowed):
+            expected = " or ".join(map(repr, allowed))
+            raise CheckpointError(
+                f"{path}: {name} is {value!r:.80}; only {expected} can be exported."
+            )
+    kept = {name: value for name, value in content.items() if name not in HARMLESS}
+    text = _only_known(path, kept, {field.name for field in fields(Honoured)})
+    try:
+        decode(Honoured, kept, "it")
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+    return text
+
+
+def _only_known(path: Path, content: Mapping[str, Any], known: set[str]) -> str:
+    for name, value in content.items():
+        if name not in known:
+            raise CheckpointError(
+                f"{path}: {name} is {value!r:.80}, and this exporter does not know what that does "
+                "to the tokens of a prompt. Take it out if it does nothing."
+            )
+    return json.dumps(content)
+
+
+CHECKS: Mapping[str, Callable[[Path], str]] = {
+    "tokenizer.json": _backend,
+    "vocab.txt": _vocabulary,
+    "added_tokens.json": _added_tokens,
+    "special_tokens_map.json": _special_tokens_map,
+    "tokenizer_config.json": _config,
+}
