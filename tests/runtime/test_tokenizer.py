@@ -165,7 +165,8 @@ def test_text_may_stay_as_it_is(tmp_path: Path) -> None:
     [
         ([added_token("<toy>", 12)], "the id of the added token '<toy>' is 12, expected 11"),
         ([added_token("toy", 11)], "the id of the added token 'toy' is 11, expected 8"),
-        ([added_token("\u200b", 11, normalized=True)], r"'\\u200b' is empty once normalized"),
+        ([added_token("\u3000", 11)], r"'\\u3000' is nothing but white space"),
+        ([added_token("\u200b", 11, normalized=True)], r"'\\u200b' is nothing but white space"),
         (
             [added_token("<Toy>", 11, normalized=True), added_token("<toy>", 12, normalized=True)],
             "'<Toy>' and '<toy>' are both '<toy>' once normalized",

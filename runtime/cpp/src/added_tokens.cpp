@@ -49,8 +49,7 @@ std::vector<Piece> AddedTokens::split(const Characters& text) const {
     if (token.lstrip) start = std::max(left_of_blanks(text, start), done);
     if (token.rstrip) end = right_of_blanks(text, end);
     if (done < start) pieces.push_back({done, start, nullptr});
-    // Nothing is left of white space that the token before has taken.
-    if (start < end) pieces.push_back({start, end, &token});
+    pieces.push_back({start, end, &token});
     done = end;
   }
   if (done < text.size()) pieces.push_back({done, text.size(), nullptr});

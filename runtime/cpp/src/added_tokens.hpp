@@ -18,8 +18,8 @@ struct Piece {
 
 class AddedTokens {
  public:
-  // Looks for a token from now on where the text has `form`, which is not empty. False if another
-  // token has that form. The token must live as long as this.
+  // Looks for a token from now on where the text has `form`, which is more than white space. False
+  // if another token has that form. The token must live as long as this.
   bool add(const std::u32string& form, const AddedToken& token);
 
   // The text in pieces: from left to right, the longest token that begins at a place.

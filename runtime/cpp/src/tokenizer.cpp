@@ -116,9 +116,9 @@ void Tokenizer::add_tokens(const std::string& path) {
     const std::u32string given = *decode_utf8(token.content);
     const std::u32string form =
         token.normalized ? text_of(normalized(characters_of(given))) : given;
-    if (form.empty()) {
+    if (std::ranges::all_of(form, is_whitespace)) {
       throw BundleError(concat(path, ": the added token ", brief(Json(token.content)),
-                               " is empty once normalized."));
+                               " is nothing but white space."));
     }
     if (!(token.normalized ? in_normalized_ : as_given_).add(form, token)) {
       throw BundleError(concat(path, ": the added token ", brief(Json(token.content)),

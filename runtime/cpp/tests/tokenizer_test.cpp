@@ -157,9 +157,10 @@ TEST_CASE("ids that the vocabulary does not have are refused") {
   CHECK(adding({{"a", 6, false, false, false, false}}) ==
         "vocab.txt: the id of the added token \"a\" is 6, expected 5, its own in the vocabulary or "
         "the next one. Export again.");
-  CHECK(adding({{"\t", 6, false, false, false, true}}) == "ok");
+  CHECK(adding({{" ", 6, false, false, false, false}}) ==
+        "vocab.txt: the added token \" \" is nothing but white space.");
   CHECK(adding({{"\a", 6, false, false, false, true}}) ==
-        "vocab.txt: the added token \"\\u0007\" is empty once normalized.");
+        "vocab.txt: the added token \"\\u0007\" is nothing but white space.");
   CHECK(adding({{"X", 6, false, false, false, true}, {"x", 7, false, false, false, true}}) ==
         "vocab.txt: the added token \"x\" is another one once normalized, so no text could mean "
         "it.");

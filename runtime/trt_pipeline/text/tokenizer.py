@@ -1,5 +1,6 @@
 """Prompts to token ids: BERT WordPiece, equal to transformers' BertTokenizerFast."""
 
+import re
 import sys
 import warnings
 from collections import Counter
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_VOCABULARY_BYTES = 16 * 2**20
 """BERT's largest vocabulary, of 120,000 tokens, takes 1 MB."""
+WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]*")
+"""As Unicode has it; Python's has four characters more."""
 QUOTED = 80
 """Characters of cut-off text that a warning quotes."""
 
@@ -105,19 +108,20 @@ def _engine(path: Path, ids: dict[str, int], spec: TokenizerSpec) -> "Engine":
 
 
 def _check_added_tokens(path: Path, spec: TokenizerSpec, normalize: Callable[[str], str]) -> None:
-    """BundleError for normalized forms that are empty or alike: which token is then found depends
-    on the release of the tokenizers package."""
-    seen: dict[str, str] = {}
-    for content in (token.content for token in spec.added_tokens if token.normalized):
-        form = normalize(content)
-        if not form:
-            raise BundleError(f"{path}: the added token {content!r} is empty once normalized.")
-        if form in seen:
+    """BundleError for a form of nothing but white space, on which the tokenizers package panics,
+    and for two that are alike, of which its releases find another one."""
+    seen: dict[tuple[bool, str], str] = {}
+    for token in spec.added_tokens:
+        content = token.content
+        form = normalize(content) if token.normalized else content
+        if WHITE_SPACE.fullmatch(form):
+            raise BundleError(f"{path}: the added token {content!r} is nothing but white space.")
+        first = seen.setdefault((token.normalized, form), content)
+        if first != content:
             raise BundleError(
-                f"{path}: the added tokens {seen[form]!r} and {content!r} are both {form!r} once "
+                f"{path}: the added tokens {first!r} and {content!r} are both {form!r} once "
                 "normalized, so no text could mean the second."
             )
-        seen[form] = content
 
 
 def _check_id(path: Path, name: str, value: int, size: int) -> None:
