@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trt_export.checkpoint.text_files import read_object, read_text
 from trt_pipeline.bundle.decoding import decode
@@ -28,6 +28,8 @@ SPECIAL_TOKENS = {
     *("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token"),
     *("additional_special_tokens", "extra_special_tokens"),
 }
+FLAGS = {"__type", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}
+"""Of a token that is written as an object."""
 SECTIONS = {
     *("version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer"),
     *("post_processor", "decoder", "model"),
@@ -39,6 +41,7 @@ SECTIONS = {
 class Honoured:
     """What tokenizer_config.json may say that changes tokens; transformers reads it."""
 
+    tokenizer_class: Literal["BertTokenizer", "BertTokenizerFast"] | None = None
     do_lower_case: bool = True
     strip_accents: bool | None = None
     tokenize_chinese_chars: bool = True
@@ -57,7 +60,6 @@ class Honoured:
 
 
 ONLY: Mapping[str, tuple[object, ...]] = {
-    "tokenizer_class": ("BertTokenizer", "BertTokenizerFast", None),
     "do_basic_tokenize": (True,),
     "never_split": (None, []),
     "split_special_tokens": (False,),
@@ -116,7 +118,7 @@ def _backend(path: Path) -> str:
 
 
 def _special_tokens_map(path: Path) -> str:
-    return _only_known(path, read_object(path), SPECIAL_TOKENS)
+    return _honoured(path, read_object(path), SPECIAL_TOKENS)
 
 
 def _added_tokens(path: Path) -> str:
@@ -137,12 +139,26 @@ def _config(path: Path) -> str:
                 f"{path}: {name} is {value!r:.80}; only {expected} can be exported."
             )
     kept = {name: value for name, value in content.items() if name not in HARMLESS}
-    text = _only_known(path, kept, {field.name for field in fields(Honoured)})
+    return _honoured(path, kept, {field.name for field in fields(Honoured)})
+
+
+def _honoured(path: Path, content: Mapping[str, Any], known: set[str]) -> str:
+    text = _only_known(path, content, known)
     try:
-        decode(Honoured, kept, "it")
+        decode(Honoured, content, "it")
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+    _check_tokens(path, content)
     return text
+
+
+def _check_tokens(path: Path, value: object) -> None:
+    """Tokens may be written as objects, at any depth; transformers drops a flag it doesn't know."""
+    if isinstance(value, dict) and "content" in value:
+        _only_known(path, value, FLAGS)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        _check_tokens(path, one)
 
 
 def _only_known(path: Path, content: Mapping[str, Any], known: set[str]) -> str:

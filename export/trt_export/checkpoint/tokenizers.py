@@ -48,18 +48,13 @@ class WordPiece:
     continuing_subword_prefix: Literal["##"]
     max_input_chars_per_word: int
     vocab: Any
-    """Token → id; the tokenizers package has checked it."""
+    """Less complete than the backend's own: of two tokens with one id it has one."""
 
     def __post_init__(self) -> None:
-        """ValueError for what the runtimes lack."""
+        """ValueError for another bound than the runtimes have."""
         if self.max_input_chars_per_word != 100:
             raise ValueError(
                 f"max_input_chars_per_word is {self.max_input_chars_per_word}, expected 100"
-            )
-        if self.unk_token not in self.vocab:
-            raise ValueError(
-                f"its vocabulary lacks the unk_token {self.unk_token!r:.80}, so an unknown word "
-                "would have no token"
             )
 
 
@@ -199,9 +194,11 @@ def _describe(theirs: Any, source: Path, max_length: int, vocab_size: int) -> De
     backend.no_truncation()
     backend.no_padding()
     try:
+        # Before to_str, which counts to the largest id.
+        _check_rows(backend.get_vocab(with_added_tokens=True), vocab_size)
+        vocabulary = backend.get_vocab(with_added_tokens=False)
         parts = decode(Backend, json.loads(backend.to_str()), "the tokenizer")
         start, end = _frame(backend.encode("").ids)
-        _check_rows(parts, vocab_size)
         spec = TokenizerSpec(
             kind="wordpiece",
             files={"vocab": VOCABULARY},
@@ -211,14 +208,14 @@ def _describe(theirs: Any, source: Path, max_length: int, vocab_size: int) -> De
             start_id=start,
             end_id=end,
             pad_id=_pad_id(theirs),
-            unk_id=parts.model.vocab[parts.model.unk_token],
+            unk_id=_unk_id(vocabulary, parts.model.unk_token),
             clean_text=parts.normalizer.clean_text,
             lowercase=parts.normalizer.lowercase,
             strip_accents=parts.normalizer.strip_accents,
             tokenize_chinese_chars=parts.normalizer.handle_chinese_chars,
             added_tokens=tuple(one.as_added_token() for one in parts.added_tokens),
         )
-        return DescribedTokenizer(spec, {VOCABULARY: _vocabulary(parts.model.vocab)})
+        return DescribedTokenizer(spec, {VOCABULARY: _vocabulary(vocabulary)})
     except ValueError as error:
         raise CheckpointError(f"{source} cannot be exported: {error}.") from None
 
@@ -235,8 +232,15 @@ def _pad_id(theirs: Any) -> int:
     return int(theirs.pad_token_id)
 
 
-def _check_rows(parts: Backend, vocab_size: int) -> None:
-    ids = {**parts.model.vocab, **{one.content: one.id for one in parts.added_tokens}}
+def _unk_id(vocabulary: Mapping[str, int], token: str) -> int:
+    if token not in vocabulary:
+        raise ValueError(
+            f"its vocabulary lacks the unk_token {token!r:.80}, so an unknown word has no token"
+        )
+    return vocabulary[token]
+
+
+def _check_rows(ids: Mapping[str, int], vocab_size: int) -> None:
     last = max(ids, key=ids.__getitem__)
     if ids[last] >= vocab_size:
         raise ValueError(
