@@ -13,6 +13,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     LDMPipeline,
     LDMSuperResolutionPipeline,
+    LDMTextToImagePipeline,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
@@ -21,8 +22,12 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
 )
+from transformers import AddedToken, BertTokenizerFast
 
 from trt_export.checkpoint.twin import PUBLISHED
+
+WORDS = Path(__file__).with_name("golden") / "vocab.txt"
+"""A small vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,29 @@ def _vqvae(config: dict[str, Any]) -> AutoencoderKL:
 def _bert(config: dict[str, Any]) -> LDMBertModel:
     small = {"d_model": 48, "encoder_ffn_dim": 96, "encoder_attention_heads": 4, "head_dim": 8}
     return LDMBertModel(LDMBertConfig(**{"encoder_layers": 2, **small, **config}))
+
+
+MADE_TOKENS = ("<cat-toy>", "sks")
+"""Those that make_saved adds."""
+
+
+def make_saved(folder: Path) -> Path:
+    """PLAIN with a tokenizer of its own, saved by the libraries that are installed.
+
+    Textual inversion has added tokens; the start and the end are other tokens than BERT's, and
+    prompts are padded and cut on the left.
+    """
+    torch.manual_seed(2)
+    tokenizer = BertTokenizerFast(
+        str(WORDS), cls_token="a", sep_token="the", padding_side="left", truncation_side="left"
+    )
+    tokenizer.add_tokens([MADE_TOKENS[0], AddedToken(MADE_TOKENS[1], single_word=True)])
+    bert = _bert({"vocab_size": len(tokenizer), "init_std": 1.0})
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    LDMTextToImagePipeline(
+        _vqvae({}), bert, tokenizer, _unet(PLAIN.unet), scheduler
+    ).save_pretrained(folder)
+    return folder
 
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.0015, "beta_end": 0.0195}

@@ -1,7 +1,7 @@
 """Proof that a bundle's tokenizer gives the ids of transformers', on texts made to differ."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ def check_ids(bundle: Path, spec: TokenizerSpec, theirs: Any) -> None:
     bundle: a folder with the tokenizer's files. theirs: transformers' tokenizer, called as the
     pipelines of diffusers do.
     """
-    texts = [*ODD_TEXTS, *_texts_of_tokens(bundle, spec)]
+    words = filter(str.isalpha, read_vocabulary(bundle / spec.files["vocab"]))
+    texts = [*ODD_TEXTS, *_texts_of(next(words, "a"), [*theirs.get_added_vocab()], spec.max_length)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptTruncatedWarning)
         ours = Tokenizer(bundle, spec).encode(texts)
@@ -47,15 +48,14 @@ def check_ids(bundle: Path, spec: TokenizerSpec, theirs: Any) -> None:
             )
 
 
-def _texts_of_tokens(bundle: Path, spec: TokenizerSpec) -> Iterator[str]:
+def _texts_of(word: str, added: Sequence[str], max_length: int) -> Iterator[str]:
     """Texts around each added token: alone, twice, in words, in other case, cut off."""
-    word = next(filter(str.isalpha, read_vocabulary(bundle / spec.files["vocab"])), "a")
-    for token in (added.content for added in spec.added_tokens):
+    for token in added:
         yield f"{word} {token} {word}"
         yield f"{word}{token}{word} _{token}1"
         yield f"{token}{token}  {token}\t{token}, ({token})\u0301"
         yield f"{token.upper()} {token.lower()} {token.swapcase()} {token[:-1]} {token[1:]}"
         yield f"é{token}北{token}\u00a0\n{token} "
-        yield f"{token} {word} " * spec.max_length
-    yield " ".join(added.content for added in spec.added_tokens)
-    yield "".join(added.content for added in spec.added_tokens)
+        yield f"{token} {word} " * max_length
+    yield " ".join(added)
+    yield "".join(added)
