@@ -245,22 +245,10 @@ def test_a_scaling_factor_must_be_a_positive_number(checkpoint: Path, factor: ob
         load(checkpoint)
 
 
-def test_a_tokenizer_setting_of_the_wrong_type_is_named(checkpoint: Path) -> None:
-    edit_json(checkpoint / "tokenizer" / "tokenizer_config.json", do_lower_case="yes")
-    with pytest.raises(CheckpointError, match="lowercase is 'yes', expected true or false"):
-        load(checkpoint)
-
-
-def test_a_vocabulary_without_special_tokens_is_refused(checkpoint: Path) -> None:
-    (checkpoint / "tokenizer" / "vocab.txt").write_text("a\nred\n[CLS]\n")
-    with pytest.raises(CheckpointError, match=r"lacks \[PAD\], \[UNK\], \[SEP\], \[MASK\]"):
-        load(checkpoint)
-
-
 def test_a_vocabulary_beyond_the_text_encoder_s_is_refused(checkpoint: Path) -> None:
     with (checkpoint / "tokenizer" / "vocab.txt").open("a") as vocab:
         vocab.write("zzqx\nzzqxx\n")
-    with pytest.raises(CheckpointError, match=r"has 30524 tokens, but .* knows 30522"):
+    with pytest.raises(CheckpointError, match=r"has 30524 tokens, .* knows 30522"):
         load(checkpoint)
 
 
@@ -279,8 +267,8 @@ def test_the_licence_is_read_from_the_model_card(checkpoint: Path) -> None:
 
 
 def test_a_missing_configuration_is_named(checkpoint: Path) -> None:
-    (checkpoint / "tokenizer" / "tokenizer_config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"tokenizer_config.json is missing"):
+    (checkpoint / "bert" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"bert/config.json is missing"):
         load(checkpoint)
 
 

@@ -16,6 +16,7 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
 )
 from safetensors.torch import save_file
+from transformers import BertTokenizerFast
 
 from tests.compvis_checkpoints import (
     UNET,
@@ -354,6 +355,15 @@ def test_a_yaml_and_a_vocabulary_are_looked_for_beside_the_file(file: Path) -> N
     found = open_checkpoint(str(file))
     assert found.tokenizer_files["vocab.txt"] == file.with_name("vocab.txt")
     assert found.configs["unet"] == file.with_name("small.yaml")
+
+
+def test_a_vocabulary_may_be_a_tokenizer_json(file: Path) -> None:
+    vocab = file.with_name("saved.json")
+    vocab.write_text(BertTokenizerFast(str(PUBLISHED_VOCAB)).backend_tokenizer.to_str())
+    found = open_checkpoint(str(file), vocab=vocab)
+    assert found.tokenizer_files == {"tokenizer.json": vocab}
+    assert list(found.files)[-1] == "tokenizer/saved.json"
+    assert describe(found).tokenizer == describe(open_checkpoint(str(file))).tokenizer
 
 
 def test_one_yaml_of_any_name_is_taken_and_two_are_not(file: Path) -> None:

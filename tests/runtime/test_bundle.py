@@ -63,6 +63,12 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
         load_bundle(own_bundle.path)
 
 
+def token(content: str, number: int) -> dict[str, object]:
+    """An entry of added_tokens."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"content": content, "id": number, **flags}
+
+
 @pytest.mark.parametrize(
     ("entry", "name", "value", "message"),
     [
@@ -100,6 +106,24 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
         ("tokenizer", "kind", "bpe", "tokenizer.kind is 'bpe', expected wordpiece"),
         ("tokenizer", "files", {"merges": "vocab.txt"}, "its files are 'merges', expected 'vocab'"),
         ("tokenizer", "max_length", 1, "max_length is 1, expected 2 to 65536"),
+        ("tokenizer", "padding_side", "middle", "padding_side is 'middle', expected left or right"),
+        ("tokenizer", "start_id", -1, "tokenizer: start_id is -1, expected 0 to 2147483647"),
+        ("tokenizer", "added_tokens", [{}], r"tokenizer.added_tokens\[0\].content is missing"),
+        (
+            "tokenizer",
+            "added_tokens",
+            [token("", 5)],
+            "content has 0 characters, expected 1 to 128",
+        ),
+        ("tokenizer", "added_tokens", [token("\ud800", 5)], "half of a surrogate pair"),
+        ("tokenizer", "added_tokens", [token("a", 6), token("b", 6)], "must rise within 0 to"),
+        ("tokenizer", "added_tokens", [token("a", 5), token("a", 6)], "added_tokens has 'a' twice"),
+        (
+            "tokenizer",
+            "added_tokens",
+            [token(str(number), number) for number in range(1025)],
+            "it adds 1025 tokens, expected at most 1024",
+        ),
         ("files", "vocab.txt", {"size": -1, "sha256": 64 * "0"}, "size is -1, expected 0 or more"),
         ("files", "vocab.txt", {"size": 1, "sha256": "x"}, "sha256 is 'x', expected 64 digits"),
         ("files", "vocab.txt", 7, "files.vocab.txt is 7, expected an object"),
