@@ -19,7 +19,7 @@ from tests.runtime.tiny_bundle import added_token
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.tokenizer_files import MAX_FILE_BYTES
 from trt_export.checkpoint.tokenizer_proof import check_ids
-from trt_export.checkpoint.tokenizers import DescribedTokenizer, _blaming, read_tokenizer
+from trt_export.checkpoint.tokenizers import DescribedTokenizer, blaming, read_tokenizer
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.networks.description import describe
 from trt_pipeline import trt_pipeline
@@ -275,9 +275,9 @@ def test_a_panic_of_rust_is_an_error_and_an_interrupt_is_not(tmp_path: Path) -> 
     blank = tokenizers.AddedToken(" ", lstrip=True)
     engine.add_tokens([tokenizers.AddedToken("a", rstrip=True), blank])
     refused = pytest.raises(CheckpointError, match=r"cannot use this tokenizer: .*bad split")
-    with refused, _blaming(tmp_path / "vocab.txt"):
+    with refused, blaming(tmp_path / "vocab.txt", tmp_path):
         engine.encode("a  b")
-    with pytest.raises(KeyboardInterrupt), _blaming(tmp_path):
+    with pytest.raises(KeyboardInterrupt), blaming(tmp_path, tmp_path):
         raise KeyboardInterrupt
 
 

@@ -146,19 +146,19 @@ def read_tokenizer(
         folder = Path(place)
         for name, text in checked_files(files).items():
             (folder / name).write_bytes(text.encode())
-        theirs = _load(folder, source)
-        described = _describe(theirs, source, max_length, vocab_size)
+        with blaming(source, folder):
+            theirs = _load(folder)
+            described = _describe(theirs, source, max_length, vocab_size)
         described.write(folder)
-        with _blaming(source):
+        with blaming(source, folder):
             _prove(folder, described.spec, theirs, source)
     return described
 
 
-def _load(folder: Path, source: Path) -> Any:
+def _load(folder: Path) -> Any:
     from transformers import BertTokenizerFast
 
-    with _blaming(source):
-        return BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return BertTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
 def _prove(folder: Path, spec: TokenizerSpec, theirs: Any, source: Path) -> None:
@@ -170,23 +170,29 @@ def _prove(folder: Path, spec: TokenizerSpec, theirs: Any, source: Path) -> None
 
 
 @contextmanager
-def _blaming(source: Path) -> Iterator[None]:
-    """CheckpointError for whatever transformers and the tokenizers package raise."""
+def blaming(source: Path, folder: Path) -> Iterator[None]:
+    """CheckpointError for whatever transformers and the tokenizers package raise.
+
+    folder: where they read a copy of the source.
+    """
     try:
         yield
     except CheckpointError:
         raise
     except Exception as error:
-        raise _unreadable(source, error) from error
+        raise _unusable(source, folder, error) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of Rust; Python cannot import its class
             raise
-        raise _unreadable(source, error) from error
+        raise _unusable(source, folder, error) from error
 
 
-def _unreadable(source: Path, error: BaseException) -> CheckpointError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return CheckpointError(f"{source.parent}: transformers cannot use this tokenizer: {reason}.")
+def _unusable(source: Path, folder: Path, error: BaseException) -> CheckpointError:
+    reason = " ".join(str(error).replace(str(folder), str(source.parent)).split()).rstrip(".")
+    return CheckpointError(
+        f"{source.parent}: transformers cannot use this tokenizer: "
+        f"{reason or type(error).__name__}."
+    )
 
 
 def _describe(theirs: Any, source: Path, max_length: int, vocab_size: int) -> DescribedTokenizer:

@@ -124,7 +124,7 @@ typedef struct trt_pipeline_options {
 typedef struct trt_pipeline_text {
   /** NULL if input_ids are given. */
   const char* text;
-  /** Ids of the whole row, [CLS] and [SEP] included; what is missing at its end is [PAD]. */
+  /** Ids of the whole row, start and end included; padding is added on the bundle's side. */
   const int32_t* input_ids;
   size_t input_id_count;
   /** Of this text's prediction in a mixture; the weights of a prompt sum to 1. */
