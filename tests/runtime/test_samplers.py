@@ -12,6 +12,8 @@ from trt_pipeline.sampling.samplers import (
     SAMPLERS,
     SamplerTable,
     ddim,
+    ddpm,
+    ddpm_fixed_large,
     dpmsolver,
     dpmsolver_karras,
     euler,
@@ -133,6 +135,40 @@ def trajectories(
         ours.append(x)
         expected.append(y.numpy())
     return np.stack(ours), np.stack(expected)
+
+
+def test_ddpm_takes_the_steps_of_ddim_with_eta_1() -> None:
+    ours, theirs = ddpm(SCHEDULE, 50), ddim(SCHEDULE, 50, 1.0)
+    assert ours.draws_noise
+    assert ours.timesteps.tolist() == theirs.timesteps.tolist()
+    np.testing.assert_allclose(column(ours, "s"), column(theirs, "s"), rtol=1e-6)
+    np.testing.assert_allclose(_mean(ours), _mean(theirs), atol=1e-6)
+
+
+def _mean(table: SamplerTable) -> NDArray[np.float64]:
+    """What each step makes of latents 1 and an output of 0.5, without noise."""
+    p, q, a, b0 = table.coefficients[:, :4].T.astype(np.float64)
+    return np.asarray(a + b0 * (p + 0.5 * q))
+
+
+def test_ddpm_with_the_large_variance_draws_more_noise_around_the_same_mean() -> None:
+    small, large = ddpm(SCHEDULE, 50), ddpm_fixed_large(SCHEDULE, 50)
+    np.testing.assert_array_equal(_mean(small), _mean(large))
+    assert (column(large, "s")[:-1] > column(small, "s")[:-1]).all()
+    betas = 1 - np.array(ALPHAS_CUMPROD)[[980, 20]] / np.array(ALPHAS_CUMPROD)[[960, 0]]
+    np.testing.assert_allclose(column(large, "s")[[0, -2]] ** 2, betas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddpm_fixed_large])
+def test_ddpm_adds_no_noise_at_timestep_0(sampler: Any) -> None:
+    assert column(sampler(SCHEDULE, 50), "s")[-1] == 0
+
+
+def test_ddpm_with_the_large_variance_adds_noise_above_timestep_0() -> None:
+    """As diffusers, which looks at the timestep and not at whether it is the last."""
+    table = ddpm_fixed_large(replace(SCHEDULE, steps_offset=1), 50)
+    assert table.timesteps[-1] == 1
+    assert column(table, "s")[-1] == pytest.approx(np.sqrt(1 - ALPHAS_CUMPROD[1]))
 
 
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), "0", True, None])
