@@ -80,7 +80,7 @@ def _require_few_pixels(name: str, image: "Image") -> None:
 
 
 def _white(image: "Image") -> int:
-    """The grey that is white in a mode of more than 8 bits; Pillow keeps a TIFF's 12 as they are."""
+    """The white of a mode of more than 8 bits; Pillow keeps the 12 bits of a TIFF as they are."""
     bits = getattr(image, "tag_v2", {}).get(TIFF_BITS_PER_SAMPLE)
     return 0xFFF if bits == (12,) else 0xFFFF
 
