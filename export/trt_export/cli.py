@@ -1,7 +1,6 @@
 """The command export-all."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ from trt_pipeline.bundle.manifest import (
     Flavour,
     Precision,
 )
-from trt_pipeline.command_line.console import debug_option, printable, progress, run
+from trt_pipeline.command_line.console import debug_option, printable, progress
 from trt_pipeline.flavours import load_flavour
 
 
@@ -241,11 +240,6 @@ def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: Engine
     description = describe(checkpoint)
     limits, factor = limits_of(description, options), description.model.vae_scale_factor
     pixel_ranges(description.defaults, limits, factor, engines)
-
-
-def main() -> None:
-    """Entry point of export-all."""
-    sys.exit(run(command))
 
 
 def _export(

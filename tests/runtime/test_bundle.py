@@ -82,7 +82,7 @@ def test_a_format_version_of_another_type_is_refused(own_bundle: Bundle, version
             [4, 1],
             "limits: batch is 4\\.\\.1, expected a range within 1\\.\\.65536",
         ),
-        ("limits", "batch", [1], "limits.batch has 1 entries, expected 2"),
+        ("limits", "batch", [1], "limits.batch has 1 entry, expected 2"),
         ("limits", "batch", "14", "limits.batch is '14', expected a list"),
         ("schedule", "prediction", "flow", "schedule.prediction is 'flow', expected an object"),
         ("schedule", "prediction", NOTHING, "must be finite numbers, and not all 0"),

@@ -192,7 +192,7 @@ def test_verify_finds_a_damaged_file(
 ) -> None:
     (own_bundle.path / "vocab.txt").write_text("x")
     assert console.run(cli, ["verify", str(own_bundle.path)]) == 2
-    assert "vocab.txt has 1 bytes" in capsys.readouterr().err
+    assert "vocab.txt has 1 byte" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -200,7 +200,7 @@ def test_pictures_of_several_sizes_need_height_and_width() -> None:
 def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
     grey, white = Image.new("L", (8, 8)), np.ones((2, 8, 8, 3))
     assert len(open_pictures("image", grey, 2)) == len(open_pictures("image", white, 2)) == 2
-    with pytest.raises(InvalidInputError, match="image has 1 entries, expected 2, one a picture"):
+    with pytest.raises(InvalidInputError, match="image has 1 entry, expected 2, one a picture"):
         open_pictures("image", [grey], 2)
     assert len(open_pictures("image", [grey], 2, copies=2)) == 2
 

@@ -216,7 +216,7 @@ def test_info_says_what_runs_where_and_why(pipe: Pipeline) -> None:
     info = pipe.info
     assert (info.model, info.backend, info.arithmetic) == ("tiny", "openvino", "fp32")
     assert info.reason.startswith("the best that can run here; ")
-    assert info.device == "CPU, 1 threads"
+    assert info.device == "CPU, 1 thread"
 
 
 def test_a_closed_pipeline_refuses_calls(bundle: Bundle) -> None:
@@ -271,7 +271,7 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"latents": np.zeros((1, 4, 8, 9))}, r"latents have shape \(1, 4, 8, 9\), expected"),
         ({"latents": "noise"}, "latents must be an array of numbers: "),
         ({"seed": -1}, "seed must be an integer from 0"),
-        ({"seed": [1, 2]}, "seed has 2 entries for 1 images"),
+        ({"seed": [1, 2]}, "seed has 2 entries for 1 image"),
         ({"seed": 1, "generator": TorchGenerator(0)}, "seed and generator both"),
         ({"generator": 5}, r"generator is a builtins\.int, expected TorchGenerator"),
     ],

@@ -152,7 +152,7 @@ def test_what_the_safety_checker_refuses_is_blackened(bundle: Bundle) -> None:
 def test_a_safety_checker_must_answer_for_every_image(bundle: Bundle) -> None:
     with (
         trt_pipeline(bundle, threads=1, safety_checker=lambda _: []) as pipe,
-        pytest.raises(InvalidInputError, match="gave 0 answers for 1 images"),
+        pytest.raises(InvalidInputError, match="gave 0 answers for 1 image"),
     ):
         pipe("red", progress_bar=False, **QUICK)
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import click
 from PIL.Image import Image
 
+from trt_pipeline.arguments import counted
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bundle import Bundle, load_bundle
 from trt_pipeline.bundle.capabilities import enlarges, takes_prompts
@@ -157,7 +158,7 @@ def generate(
     for job, path in kept.items():
         delivery.keep(job, path)
     with ExitStack() as stack:
-        first = f"loading {bundle}" if todo else f"all {len(kept)} pictures are there"
+        first = f"loading {bundle}" if todo else _all_there(len(kept))
         bar = None if no_progress else stack.enter_context(console.progress(first))
         if todo:
             pipe = stack.enter_context(trt_pipeline(bundle, backend=backend, threads=threads))
@@ -166,14 +167,16 @@ def generate(
     delivery.finish()
 
 
+def _all_there(kept: int) -> str:
+    return "the picture is there" if kept == 1 else f"all {kept} pictures are there"
+
+
 def _pictures(
     pipe: Pipeline, jobs: Sequence[Job], kept: int, bar: console.Progress | None
 ) -> Iterator[tuple[Job, Image]]:
     batches = batched(jobs, pipe.bundle.limits.batch[1])
     if bar:
-        text = f"generating {len(jobs)} picture{'s' * (len(jobs) != 1)}" + (
-            f", {kept} kept" if kept else ""
-        )
+        text = f"generating {counted(len(jobs), 'picture')}" + (f", {kept} kept" if kept else "")
         bar.describe(text, total=count_steps(pipe.bundle, batches))
     return run_batches(pipe, batches, bar.advance if bar else None)
 

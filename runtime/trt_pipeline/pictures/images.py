@@ -60,7 +60,8 @@ def picture_format(path: Path) -> PictureFormat:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         raise InvalidInputError(
-            f"output {path}: a picture's name ends in {', '.join(FORMATS)}; a folder's has no dot."
+            f"output {path}: a picture's name ends in {', '.join(FORMATS)}. If it shall be a "
+            "folder, make it first."
         ) from None
 
 
