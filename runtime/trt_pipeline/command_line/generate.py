@@ -32,7 +32,7 @@ from trt_pipeline.command_line.jobs import (
 from trt_pipeline.command_line.prompt_files import MAX_COUNT, file_jobs
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.pictures.grid import PictureGrid
-from trt_pipeline.pictures.images import Encoding, check_sides
+from trt_pipeline.pictures.images import QUALITY, Encoding, check_sides, picture_format
 from trt_pipeline.pictures.metadata import PictureFormat, read_settings
 from trt_pipeline.pictures.sources import Sources
 from trt_pipeline.pipelines.pipeline import Pipeline, trt_pipeline
@@ -118,7 +118,9 @@ def _default(row: Setting) -> str:
     type=click.Choice(get_args(PictureFormat)),
     help="Of pictures in a folder, png by default; a file's name says its own.",
 )
-@click.option("--quality", type=click.IntRange(1, 100), default=95, help="Of WebP and JPEG.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), help=f"Of WebP and JPEG; {QUALITY} by default."
+)
 @click.option("--lossless", is_flag=True, help="Keep every pixel of a WebP.")
 @click.option(
     "--no-ai-mark",
@@ -248,12 +250,22 @@ def _sources(options: Mapping[str, Any]) -> Sources:
     return Sources(options["image"], options["mask_image"])
 
 
+def _check_quality(options: Mapping[str, Any], destination: Destination | None) -> None:
+    """InvalidInputError for a quality that no picture has."""
+    kinds = {destination.kind} if destination else set()
+    if options["grid"]:
+        kinds.add(picture_format(options["grid"]))
+    if options["quality"] and kinds == {"png"}:
+        raise InvalidInputError("--quality is for WebP and JPEG; a PNG keeps every pixel.")
+
+
 def _outputs(
     jobs: Sequence[Job], options: Mapping[str, Any]
 ) -> tuple[Destination | None, GridFile | None]:
     """Where pictures go; the grid alone if it is given without another output."""
     force, output, grid = options["force"], options["output"], options["grid"]
-    encoding = Encoding(options["quality"], options["lossless"], not options["no_ai_mark"])
+    quality = options["quality"] or QUALITY
+    encoding = Encoding(quality, options["lossless"], not options["no_ai_mark"])
     destination = None
     if output or not grid:
         output = output or Path()
@@ -261,6 +273,9 @@ def _outputs(
         if destination.is_file and options["prompt_file"]:
             raise InvalidInputError(f"output {output} is one file; --prompts needs a folder.")
         destination.check(jobs)
+    if options["kind"] and not destination:
+        raise InvalidInputError("--format is for pictures in a folder; a grid's name says its own.")
+    _check_quality(options, destination)
     if not grid:
         return destination, None
     if destination and destination.may_write(grid):
