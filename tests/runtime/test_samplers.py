@@ -276,6 +276,12 @@ def test_the_first_step_of_unipc_is_that_of_dpmsolver() -> None:
     )
 
 
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+def test_timestep_spacing_has_no_effect_on_karras_levels(spacing: TimestepSpacing) -> None:
+    spaced = dpmsolver_karras(replace(SCHEDULE, timestep_spacing=spacing), 5)
+    np.testing.assert_array_equal(spaced.coefficients, dpmsolver_karras(SCHEDULE, 5).coefficients)
+
+
 def test_the_timesteps_of_karras_levels_are_whole() -> None:
     assert dpmsolver_karras(SCHEDULE, 5).timesteps.tolist() == [999, 784, 449, 75, 0]
 

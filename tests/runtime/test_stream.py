@@ -86,6 +86,16 @@ def test_a_callback_s_bad_latents_are_refused(pipe: Pipeline) -> None:
         )
 
 
+def test_a_callback_s_other_keys_are_refused(pipe: Pipeline) -> None:
+    with pytest.raises(InvalidInputError, match="may replace latents only, but returned 'latent'"):
+        pipe(
+            "red",
+            callback_on_step_end=lambda *_: {"latent": np.zeros((1, 4, 8, 8))},
+            progress_bar=False,
+            **QUICK,
+        )
+
+
 def test_a_callback_s_exception_ends_the_call(pipe: Pipeline) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
