@@ -317,7 +317,7 @@ def _plan(
 
 
 def _document(before: Replaced | None) -> dict[str, Any] | None:
-    return before and before.document
+    return before.document if before else None
 
 
 def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:

@@ -26,6 +26,7 @@ from trt_pipeline.errors import CheckpointError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+GUIDED: dict[str, Any] = {"prompt": ["a red circle", "a blue star"], "guidance_scale": 3.0}
 DDPM: dict[str, Any] = {**BETAS, "clip_sample": False}
 
 
@@ -48,17 +49,16 @@ def bundle_of(checkpoint: Path, bundle: Path, place: Path) -> Path:
     return copy
 
 
-def assert_same_pictures(checkpoint: Path, bundle: Path, *prompts: list[str]) -> None:
+def assert_same_pictures(checkpoint: Path, bundle: Path, **given: Any) -> None:
     """diffusers gives its generator to the first noise alone; the steps take torch's own."""
-    settings: dict[str, Any] = {"num_inference_steps": 8, "output_type": "np"}
-    if prompts:
-        settings["guidance_scale"] = 3.0
+    settings: dict[str, Any] = {"num_inference_steps": 8, "output_type": "np", **given}
     theirs = diffusers.DiffusionPipeline.from_pretrained(checkpoint)
     theirs.set_progress_bar_config(disable=True)
     torch.manual_seed(0)
-    expected = theirs(*prompts, **settings).images
+    expected = theirs(**settings).images
+    settings |= {"generator": TorchGenerator(0), "progress_bar": False}
     with trt_pipeline(bundle) as pipe:
-        found = pipe(*prompts, generator=TorchGenerator(0), progress_bar=False, **settings).images
+        found = pipe(**settings).images
     difference = np.abs(np.asarray(found) - expected) * 255
     assert (difference <= 1.01).mean() >= 0.999
 
@@ -71,7 +71,7 @@ def test_pictures_of_ddpm_match_diffusers(
         plain_checkpoint, tmp_path, "DDPMScheduler", **DDPM, variance_type=variance
     )
     bundle = bundle_of(checkpoint, plain_bundle, tmp_path)
-    assert_same_pictures(checkpoint, bundle, ["a red circle", "a blue star"])
+    assert_same_pictures(checkpoint, bundle, **GUIDED)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_pictures_without_a_signal_at_the_end_match_diffusers(
     settings = {**DDPM, **zero_snr, "timestep_spacing": "trailing"}
     checkpoint = scheduled(plain_checkpoint, tmp_path, "DDIMScheduler", **settings)
     bundle = bundle_of(checkpoint, plain_bundle, tmp_path)
-    assert_same_pictures(checkpoint, bundle, ["a red circle", "a blue star"])
+    assert_same_pictures(checkpoint, bundle, **GUIDED)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_who_follows_the_advice_against_clipping_gets_diffusers_pictures(
         name, _, value = change.partition(" to ")
         edit_json(checkpoint / "scheduler" / "scheduler_config.json", **{name: json.loads(value)})
     bundle = bundle_of(checkpoint, plain_bundle, tmp_path)
-    assert_same_pictures(checkpoint, bundle, ["a red circle", "a blue star"])
+    assert_same_pictures(checkpoint, bundle, **GUIDED)

@@ -140,8 +140,9 @@ def test_an_output_that_is_missing_or_named_twice_is_refused(bundle: Bundle) -> 
 
 
 def test_an_output_that_another_graph_reads_may_not_be_missing(bundle: Bundle) -> None:
-    forms = bundle.graphs["text_encoder"]["fp32"]
-    silent = {**bundle.graphs, "text_encoder": {"fp32": replace(forms, outputs=())}}
+    deaf = replace(bundle.graphs["text_encoder"]["fp32"], outputs=())
+    silent: dict[str, Mapping[GraphPrecision, GraphSpec]] = {**bundle.graphs}
+    silent["text_encoder"] = {"fp32": deaf}
     with pytest.raises(BundleError, match="text_encoder lacks the output context_kv"):
         check_graphs(replace(bundle, graphs=silent))
     assert "cached_denoiser" in bundle.graphs

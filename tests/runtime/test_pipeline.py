@@ -311,7 +311,7 @@ def test_an_argument_given_twice_is_named(pipe: Pipeline) -> None:
     with pytest.raises(UnknownArgumentError, match=r"this call has multiple values for .*'prompt'"):
         pipe("red", prompt="blue")  # type: ignore[misc]
     with pytest.raises(UnknownArgumentError, match="this call has too many positional arguments"):
-        pipe("red", 64, 64, 2, 1.0, 0.0, None, None, "np", True, 5)  # type: ignore[misc]
+        pipe("red", 64, 64, 2, 1.0, 0.0, None, None, "np", True, 5)  # type: ignore[call-arg]
 
 
 def test_a_negative_prompt_has_no_effect_without_guidance(pipe: Pipeline) -> None:
