@@ -115,7 +115,9 @@ def test_a_file_s_first_frame_is_what_diffusers_loader_makes_of_it(
 ) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     first, second = map(Image.fromarray, colours)
-    frames: dict[str, Any] = {"save_all": True, "append_images": [second]} if suffix in ("gif", "webp") else {}
+    frames: dict[str, Any] = (
+        {"save_all": True, "append_images": [second]} if suffix in ("gif", "webp") else {}
+    )
     path = tmp_path / f"picture.{suffix}"
     first.save(path, **frames)
     with Image.open(path) as file:
