@@ -7,9 +7,8 @@ convolutions and matrix products are counted.
 from math import prod
 from typing import Any
 
-import openvino
-
 from trt_pipeline import Bundle
+from trt_pipeline.backends.openvino import import_openvino
 from trt_pipeline.bundle.manifest import TensorSpec
 
 
@@ -23,7 +22,7 @@ def step_flop(bundle: Bundle, batch: int) -> float:
         "latent_height": bundle.defaults.height // factor,
         "latent_width": bundle.defaults.width // factor,
     }
-    model = openvino.Core().read_model(bundle.file(spec.path))
+    model = import_openvino().Core().read_model(bundle.file(spec.path))
     model.reshape({tensor.name: _shape(tensor, sizes) for tensor in spec.inputs})
     return sum(flop(operation) for operation in model.get_ordered_ops())
 

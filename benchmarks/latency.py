@@ -92,6 +92,8 @@ def main() -> None:
     print("\n".join(lines(report)))
     if arguments.json:
         report.write(arguments.json)
+    if not any(row.seconds for row in report.rows):
+        sys.exit("error: nothing could be measured")
     if arguments.plots:
         from latency_plots import draw_all
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fidelity import load_diffusers
 from plain_unet import openvino_unet, ort_unet
+from trt_pipeline.arguments import counted
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
 from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
@@ -55,7 +56,9 @@ class DiffusersPeer:
     def __init__(self, checkpoint: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.on_gpu = torch.cuda.is_available()
-        self.device = torch.cuda.get_device_name() if self.on_gpu else f"CPU, {threads} threads"
+        self.device = (
+            torch.cuda.get_device_name() if self.on_gpu else f"CPU, {counted(threads, 'thread')}"
+        )
         self.arithmetic = "fp16" if self.on_gpu else "fp32"
         self.pipeline = load_diffusers(Path(checkpoint), rounded=False)
         if self.on_gpu:

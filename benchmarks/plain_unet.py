@@ -17,6 +17,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 
+from trt_pipeline.backends.openvino import import_openvino
+
 TOKENS = 77
 NAMES = ("sample", "timestep", "encoder_hidden_states")
 
@@ -75,9 +77,7 @@ def openvino_unet(graph: Path, threads: int, precision: str = "f32") -> Forward:
 
     precision: of the arithmetic, f32 or bf16.
     """
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
     core.set_property("CPU", {"INFERENCE_PRECISION_HINT": precision})
     compiled: dict[int, Any] = {}

@@ -27,13 +27,14 @@ def measure_limit(bundle: Bundle, batches: Sequence[int], threads: int) -> Limit
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
+    flop_per_second = matmul_peak(device)
     return Limit(
         copy_bytes_per_second=copy_bandwidth(device),
-        flop_per_second=matmul_peak(device),
+        flop_per_second=flop_per_second,
         step_flop={batch: step_flop(bundle, batch) for batch in batches},
         step_bytes=step_bytes(bundle, 2 if on_gpu else 4),
         bf16_flop_per_second=None if on_gpu else bf16_peak(),
-        int8_flop_per_second=None if on_gpu else int8_peak(),
+        int8_flop_per_second=None if on_gpu else int8_peak(flop_per_second),
     )
 
 
@@ -62,10 +63,19 @@ def bf16_peak() -> float | None:
     return 2 * SIDE**3 / _fastest(lambda: half @ half)
 
 
-def int8_peak() -> float:
-    """Likewise of int8 matrices, whose products are summed in int32."""
-    ones = torch.ones(SIDE, SIDE, dtype=torch.int8)
-    return 2 * SIDE**3 / _fastest(lambda: torch._int_mm(ones, ones))
+def int8_peak(single: float, side: int = SIDE) -> float | None:
+    """Likewise of int8 matrices, whose products are summed in int32; None on a CPU without such
+    arithmetic, where they are slower than float32's: single, in FLOP a second."""
+    ones = torch.ones(side, side, dtype=torch.int8)
+
+    def multiply() -> Any:
+        return torch._int_mm(ones, ones)
+
+    work = 2 * side**3
+    if work / _seconds(multiply) < single / 4:  # seven more would take a minute
+        return None
+    peak = work / _fastest(multiply)
+    return peak if peak > single else None
 
 
 def _fastest(run: Callable[[], Any]) -> float:

@@ -41,7 +41,7 @@ def draw(curves: Mapping[str, Curve], path: Path, title: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for (sampler, curve), marker in zip(curves.items(), "osv^D*PX", strict=False):
+    for (sampler, curve), marker in zip(curves.items(), "osv^D*PX<>", strict=True):
         axes.plot([*curve], [*curve.values()], marker=marker, label=sampler)
     axes.set(xscale="log", xlabel="steps", ylabel="right pictures, %", title=title)
     axes.set_xticks(STEPS, [str(step) for step in STEPS])

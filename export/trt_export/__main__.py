@@ -1,12 +1,16 @@
 """The command export-all, also `python -m trt_export`."""
 
 import sys
+from typing import NoReturn
+
+from trt_pipeline.entry import exit_with
 
 
-def main() -> None:
-    """Run it; without the packages of the export half, say how to install them."""
+def _run() -> int:
+    """Without the packages of the export half, says how to install them."""
     try:
-        from trt_export.cli import main as export_all
+        from trt_export.cli import command
+        from trt_pipeline.command_line.console import run
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("trt_"):
             raise
@@ -14,7 +18,12 @@ def main() -> None:
             f"error: export-all needs the {error.name} package. "
             'Install it with: pip install "trt-pipeline[export]"'
         )
-    export_all()
+    return run(command)
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    exit_with(_run)
 
 
 if __name__ == "__main__":

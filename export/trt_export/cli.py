@@ -1,7 +1,6 @@
 """The command export-all."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +20,12 @@ from trt_export.export import (
     export_checkpoint,
     limits_of,
     stages_of,
+    to_be_replaced,
     up_to_date,
 )
+from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
+from trt_export.publishing.target import Replaced
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     FLAVOURS,
@@ -33,7 +35,7 @@ from trt_pipeline.bundle.manifest import (
     Flavour,
     Precision,
 )
-from trt_pipeline.command_line.console import debug_option, progress, run
+from trt_pipeline.command_line.console import debug_option, printable, progress
 from trt_pipeline.flavours import load_flavour
 
 
@@ -51,6 +53,9 @@ def pixel_range(value: str) -> tuple[int, int]:
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of the bundle.  [default: engines/<name of the model>]",
+)
+@click.option(
+    "--replace", is_flag=True, help="Replace the bundle of another checkpoint with all it holds."
 )
 @click.option(
     "--config",
@@ -166,6 +171,7 @@ def pixel_range(value: str) -> tuple[int, int]:
 def command(
     model: str | None,
     out: Path | None,
+    replace: bool,
     config: Path | None,
     vocab: Path | None,
     variant: str | None,
@@ -201,16 +207,16 @@ def command(
     if engines and (engines.heights or engines.widths):
         _check_sizes(checkpoint, options, engines)
     if dry_run:
-        summary = _plan(checkpoint, out, options, engines, quantize, prompts)
+        summary = _plan(checkpoint, out, replace, options, engines, quantize, prompts)
     else:
-        summary = _summary(_export(checkpoint, out, options, signer))
+        summary = _summary(_export(checkpoint, out, replace, options, signer))
         if quantize:
             summary["quantized"] = _quantize(out, prompts, signer)
         if engines:
             summary["engines"] = _build(out, engines, signer)
         if sign:
             summary["signed_with"] = str(sign)
-    click.echo(json.dumps(summary, indent=1) if as_json else _table(summary))
+    click.echo(json.dumps(summary, indent=1) if as_json else printable(_table(summary)))
 
 
 def _engine_options(
@@ -247,13 +253,8 @@ def _check_sizes(checkpoint: Checkpoint, options: ExportOptions, engines: Engine
     pixel_ranges(description.defaults, limits, factor, engines)
 
 
-def main() -> None:
-    """Entry point of export-all."""
-    sys.exit(run(command))
-
-
 def _export(
-    checkpoint: Checkpoint, out: Path, options: ExportOptions, signer: Signer
+    checkpoint: Checkpoint, out: Path, replace: bool, options: ExportOptions, signer: Signer
 ) -> ExportReport:
     stages = stages_of(checkpoint)
     with progress(f"export {checkpoint.name}", total=sum(stages.values())) as bar:
@@ -266,7 +267,7 @@ def _export(
             bar.describe(stage)
             before = stages.get(stage, 0)
 
-        return export_checkpoint(checkpoint, out, options, watch, signer)
+        return export_checkpoint(checkpoint, out, options, watch, signer, replace_other=replace)
 
 
 def _quantize(out: Path, prompts: list[str] | None, signer: Signer) -> list[dict[str, Any]]:
@@ -300,26 +301,34 @@ def _build(out: Path, options: EngineOptions, signer: Signer) -> dict[str, Any]:
 def _plan(
     checkpoint: Checkpoint,
     out: Path,
+    replace: bool,
     options: ExportOptions,
     engines: EngineOptions | None,
     quantize: bool,
     prompts: list[str] | None,
 ) -> dict[str, Any]:
-    current, graphs = up_to_date(checkpoint, out, options), checkpoint.family.graphs
+    hashes, graphs, before = Hashes.remembered(out), checkpoint.family.graphs, None
+    current = up_to_date(checkpoint, out, options, hashes)
     if current is None:
         from trt_export.networks.description import describe
 
+        before = to_be_replaced(checkpoint, out, hashes, replace)
         limits_of(describe(checkpoint), options)  # raises what the export would
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
         "would_export": current is None,
+        "would_replace": _document(before),
         "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
         "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
         "read_bytes": {name: path.stat().st_size for name, path in checkpoint.files.items()},
         "stages": list(stages_of(checkpoint)),
     }
+
+
+def _document(before: Replaced | None) -> dict[str, Any] | None:
+    return before.document if before else None
 
 
 def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:
@@ -332,6 +341,7 @@ def _summary(report: ExportReport) -> dict[str, Any]:
     return {
         "bundle": str(report.bundle.path),
         "exported": report.exported,
+        "replaced": _document(report.replaced),
         "seconds": {name: round(spent, 2) for name, spent in report.seconds.items()},
         "bytes": {name: file.size for name, file in report.bundle.files.items()},
         "parity": list(report.parity),
@@ -384,6 +394,8 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     if plan["would_export"]:
         size = sum(plan["read_bytes"].values())
         yield f"would export {plan['checkpoint']} ({size / 1e6:.1f} MB) to {plan['bundle']}"
+        if plan["would_replace"]:
+            yield f"  replaces {Replaced(**plan['would_replace'])}"
         yield from (f"  {name} = {value}" for name, value in plan["options"].items())
         yield f"  stages: {', '.join(plan['stages'])}"
     else:

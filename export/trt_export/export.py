@@ -6,6 +6,7 @@ record on disk, so that a run that was killed goes on with the stage it was in.
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,8 +19,8 @@ from trt_export import families
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
-from trt_export.publishing.target import refuse_foreign
-from trt_export.publishing.work_folder import WorkFolder, clear_remains, remains
+from trt_export.publishing.target import Replaced, refuse_foreign, replaced
+from trt_export.publishing.work_folder import WorkFolder, clear_remains, remains, restore
 from trt_pipeline.bundle import (
     FORMAT_VERSION,
     Bundle,
@@ -40,6 +41,8 @@ from trt_pipeline.locking import one_at_a_time
 if TYPE_CHECKING:
     from trt_export.networks.description import Description
     from trt_export.onnx_graphs.tracing import Tracing
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
 ROOT = Path(__file__).parent
@@ -91,6 +94,8 @@ class ExportReport:
     """Time of each stage; next to nothing for a stage that an earlier run finished."""
     parity: tuple[Mapping[str, Any], ...] = ()
     """One parity.Parity as a mapping for each output of each graph."""
+    replaced: Replaced | None = None
+    """The bundle that was there before."""
 
 
 def export_checkpoint(
@@ -99,25 +104,34 @@ def export_checkpoint(
     options: ExportOptions | None = None,
     watch: Watch = lambda _: None,
     signer: Signer = UNSIGNED,
+    *,
+    replace_other: bool = False,
 ) -> ExportReport:
     """Write a checkpoint's bundle to a folder, or find that it is there and up to date.
 
+    replace_other: whether the bundle of another checkpoint may be there, and be lost.
     Exports of one folder happen one at a time: a second one waits, then finds the work done.
     Raises CheckpointError, ParityError or InvalidInputError; the folder is then as it was before.
     """
     options = options or ExportOptions()
     out = out.resolve()
-    current = up_to_date(checkpoint, out, options)
+    hashes = Hashes.remembered(out)
+    current = up_to_date(checkpoint, out, options, hashes)
     if current and not remains(out) and signer.has_signed(out):
         return ExportReport(current, exported=False)
+    to_be_replaced(checkpoint, out, hashes, replace_other)
     out.parent.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(out, watch):
-        current = up_to_date(checkpoint, out, options)
+        restore(out)
+        current = up_to_date(checkpoint, out, options, hashes)
         if current:
             clear_remains(out)
             signer.sign(out)
             return ExportReport(current, exported=False)
-        hashes = Hashes.remembered(out)
+        before = to_be_replaced(checkpoint, out, hashes, replace_other)
+        if before:
+            logger.warning("replaces %s", before)
+        hashes = Hashes(hashes.known)  # so that it remembers nothing of the files replaced
         provenance = _provenance(checkpoint, hashes, options)
         work = WorkFolder.open(out, provenance["key"])
         try:
@@ -127,7 +141,7 @@ def export_checkpoint(
             raise
         hashes.trust(report.bundle)
         hashes.save(out)
-        return report
+        return replace(report, replaced=before)
 
 
 def stages_of(checkpoint: Checkpoint) -> dict[str, int]:
@@ -136,7 +150,9 @@ def stages_of(checkpoint: Checkpoint) -> dict[str, int]:
     return {stage: share for stage, share in STAGES.items() if stage.split()[-1] in names}
 
 
-def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bundle | None:
+def up_to_date(
+    checkpoint: Checkpoint, out: Path, options: ExportOptions, hashes: Hashes | None = None
+) -> Bundle | None:
     """The bundle in a folder if this export would make it again, and every file of it is whole.
 
     InvalidInputError if the folder holds what an export may not replace.
@@ -144,7 +160,7 @@ def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bun
     refuse_foreign(out)
     if not is_bundle(out):
         return None
-    hashes = Hashes.remembered(out)
+    hashes = hashes or Hashes.remembered(out)
     key = _provenance(checkpoint, hashes, options)["key"]
     try:
         bundle = load_bundle(out, verify="manifest")
@@ -157,11 +173,21 @@ def up_to_date(checkpoint: Checkpoint, out: Path, options: ExportOptions) -> Bun
     return bundle
 
 
+def to_be_replaced(
+    checkpoint: Checkpoint, out: Path, hashes: Hashes, replace_other: bool
+) -> Replaced | None:
+    """The bundle that an export takes the place of; InvalidInputError if it may not."""
+    return replaced(out, _hashed(checkpoint, hashes), replace_other)
+
+
+def _hashed(checkpoint: Checkpoint, hashes: Hashes) -> dict[str, str]:
+    return {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.files.items()}
+
+
 def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) -> dict[str, Any]:
-    files = {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.files.items()}
     parts = {
         "checkpoint": checkpoint.name,
-        "files": files,
+        "files": _hashed(checkpoint, hashes),
         "packages": {package: version(package) for package in PACKAGES},
         "exporter": exporter_sha256(),
         "options": asdict(options),
@@ -247,12 +273,13 @@ def _export(
 
 
 def _save_reference(tracing: "Tracing", work: WorkFolder) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for name, (inputs, outputs) in tracing.reference().items():
         for kind, tensors in (("inputs", inputs), ("outputs", outputs)):
             packed = {tensor: value.contiguous() for tensor, value in tensors.items()}
-            save_file(packed, work.scratch / f"{name}.{kind}.safetensors")
+            path = work.scratch / f"{name}.{kind}.safetensors"
+            path.write_bytes(save(packed))  # save_file's error of a full disk names no file
 
 
 def _check(

@@ -29,6 +29,11 @@ def quoted(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts, such as 1 thread or 2 threads."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def text(name: str, value: object) -> str:
     """A string of valid Unicode, of at most MAX_TEXT characters."""
     if not isinstance(value, str):
@@ -60,7 +65,8 @@ def per_picture(name: str, values: Sequence[T], count: int, copies: int) -> list
         return [value for value in values for _ in range(copies)]
     prompts = f" or {count // copies}, one a prompt" if copies > 1 else ""
     raise InvalidInputError(
-        f"{name} has {len(values)} entries, expected {count}, one a picture{prompts}."
+        f"{name} has {counted(len(values), 'entry', 'entries')}, expected {count}, "
+        f"one a picture{prompts}."
     )
 
 

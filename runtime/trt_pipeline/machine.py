@@ -29,10 +29,15 @@ def compute_capability(device: int = 0) -> str | None:
     return ".".join(numbers)
 
 
+def missing_gpu() -> str | None:
+    """Why there is no GPU here, or None if there is."""
+    return "there is no NVIDIA GPU, or no driver for it" if compute_capability() is None else None
+
+
 def gpu_obstacle() -> str | None:
     """Why nothing can run on a GPU here, or None if it can."""
-    if compute_capability() is None:
-        return "there is no NVIDIA GPU, or no driver for it"
+    if problem := missing_gpu():
+        return problem
     if find_spec("cupy") is None:
         return 'install cupy with: pip install "trt-pipeline[cuda]"'
     return None

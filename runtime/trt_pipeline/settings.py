@@ -47,7 +47,10 @@ class Settings:
 
     prompt: str = setting("", "What the picture shows.", scope="picture")
     negative_prompt: str = setting(
-        "", "What guidance leads away from; empty is the empty text.", scope="picture"
+        "",
+        "What guidance leads away from; empty is the empty text. Without effect at a "
+        "guidance_scale of 1.",
+        scope="picture",
     )
     seed: int | None = setting(
         None,
@@ -86,8 +89,8 @@ class Settings:
     )
     timestep_spacing: str | None = setting(
         None,
-        "Which training timesteps are visited (arXiv:2305.08891, table 2). "
-        "By default, the bundle's.",
+        "Which training timesteps are visited (arXiv:2305.08891, table 2). Without effect on "
+        "dpmsolver++_karras. By default, the bundle's.",
         choices=TIMESTEP_SPACINGS,
     )
     height: int | None = setting(

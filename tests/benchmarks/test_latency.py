@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from graph_cost import step_bytes, step_flop
+from roofline import int8_peak
 
 from trt_pipeline import load_bundle
 
@@ -44,9 +45,23 @@ def test_a_step_reads_every_weight_once(plain_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", ["0", "2000"])
-def test_steps_out_of_range_end_with_the_reason(plain_bundle: Path, steps: str) -> None:
+def test_steps_out_of_range_end_with_the_reason(
+    plain_bundle: Path, tmp_path: Path, steps: str
+) -> None:
     command = [*SCRIPT, str(plain_bundle), "--steps", steps, *QUICK[2:], "--peers"]
-    result = subprocess.run(
-        [*command, "--backends", "onnxruntime"], capture_output=True, text=True, check=True
+    backends = ["--backends", "onnxruntime", "--json", str(tmp_path / "report.json")]
+    result = subprocess.run([*command, *backends], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (
+        1,
+        "error: nothing could be measured",
     )
     assert "num_inference_steps must be an integer" in result.stdout
+    (row,) = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert "num_inference_steps must be an integer" in row["error"]
+
+
+def test_int8_without_arithmetic_of_its_own_has_no_roofline() -> None:
+    assert int8_peak(single=1e18, side=64) is None
+    peak = int8_peak(single=1.0, side=64)
+    assert peak is not None
+    assert peak > 1

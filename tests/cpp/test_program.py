@@ -102,6 +102,11 @@ def test_pictures_of_a_folder_are_numbered(build: Build, tmp_path: Path) -> None
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_version_at_the_end_of_a_name_makes_no_file(build: Build, tmp_path: Path) -> None:
+    given = ("a star", "--num-inference-steps=1", "-o", tmp_path / "v1.5")
+    assert made_by_cpp(build, *given) == [tmp_path / "v1.5" / "00000.png"]
+
+
 def test_nothing_is_overwritten_without_force(build: Build, tmp_path: Path) -> None:
     path = tmp_path / "star.png"
     path.write_bytes(b"mine")

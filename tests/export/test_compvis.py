@@ -200,7 +200,7 @@ def test_missing_and_unknown_weights_are_named(file: Path) -> None:
 
 def test_weights_of_no_network_are_named(file: Path) -> None:
     change(file, lambda state: state.update({"control_model.weight": torch.zeros(1)}))
-    with pytest.raises(CheckpointError, match=r"1 weights \(first: control_model.weight\) belong"):
+    with pytest.raises(CheckpointError, match=r"1 weight \(first: control_model.weight\) outside"):
         load(file)
 
 

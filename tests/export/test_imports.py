@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
+    "trt_pipeline.arguments",
+    "trt_pipeline.entry",
     "trt_pipeline.bundle",
     "trt_pipeline.command_line.console",
     "trt_pipeline.bundle.decoding",

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import edit_json
+from tests.trajectories import ours, started, theirs, worst
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.schedule import load_schedule
-from trt_export.checkpoint.schedulers import SCHEDULERS
+from trt_export.checkpoint.schedulers import (
+    OF_THE_SCHEDULE,
+    SCHEDULERS,
+    WITHOUT_EFFECT,
+    choose_sampler,
+)
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
@@ -35,7 +42,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("DPMSolverMultistepScheduler", {"euler_at_final": True}, "dpmsolver++"),
     ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "dpmsolver++_karras"),
     ("UniPCMultistepScheduler", {"timestep_spacing": "leading"}, "unipc"),
+    ("DDPMScheduler", {"clip_sample": False}, "ddpm"),
+    ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_small_log"}, "ddpm"),
+    ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_large"}, "ddpm_fixed_large"),
 ]
+ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
 
 
 @pytest.fixture
@@ -83,7 +94,12 @@ def test_a_scheduler_s_default_sampler_visits_its_timesteps(
 def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
     checkpoint: Path, name: str
 ) -> None:
-    needed = {"DDIMScheduler": {"clip_sample": False}, "PNDMScheduler": {"skip_prk_steps": True}}
+    unclipped = {"clip_sample": False}
+    needed = {
+        "DDIMScheduler": unclipped,
+        "DDPMScheduler": unclipped,
+        "PNDMScheduler": {"skip_prk_steps": True},
+    }
     give(checkpoint, getattr(diffusers, name)())
     silent = {"_class_name": name, **needed.get(name, {})}
     (checkpoint / "scheduler" / "scheduler_config.json").write_text(json.dumps(silent))
@@ -94,75 +110,180 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
     assert schedule.set_alpha_to_one == (name != "PNDMScheduler")
 
 
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_levels_rescaled_to_no_signal_give_the_trajectory_of_diffusers(
+    checkpoint: Path, spacing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5e-4: the last level is 2^-24 instead of 0, as diffusers has it in other schedulers."""
+    settings = {**BETAS, **ZERO_SNR, "clip_sample": False, "timestep_spacing": spacing}
+    give(checkpoint, diffusers.DDIMScheduler(**settings))
+    assert off(checkpoint, monkeypatch) <= 5e-4
+
+
 @pytest.mark.parametrize(
-    ("name", "setting", "message"),
+    "name",
     [
-        ("DDIMScheduler", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
-        ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps is False, .* True only"),
-        ("PNDMScheduler", {"prediction_type": "sample"}, "'epsilon' or 'v_prediction' only"),
-        ("LMSDiscreteScheduler", {"use_karras_sigmas": True}, "with False only"),
-        ("EulerDiscreteScheduler", {"use_karras_sigmas": True}, "use_karras_sigmas is True"),
-        ("EulerDiscreteScheduler", {"use_beta_sigmas": True}, "use_beta_sigmas is True"),
-        ("EulerDiscreteScheduler", {"timestep_type": "continuous"}, "is 'continuous'"),
-        ("EulerDiscreteScheduler", {"interpolation_type": "log_linear"}, "is 'log_linear'"),
-        ("EulerDiscreteScheduler", {"final_sigmas_type": "sigma_min"}, "is 'sigma_min'"),
-        ("EulerAncestralDiscreteScheduler", {"prediction_type": "sample"}, "is 'sample'"),
-        ("DPMSolverMultistepScheduler", {"solver_order": 3}, "solver_order is 3, .* with 2 only"),
-        ("DPMSolverMultistepScheduler", {"solver_order": 2.0}, "solver_order is 2.0"),
-        ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver"}, "is 'dpmsolver'"),
-        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "is 'sde-"),
-        ("DPMSolverMultistepScheduler", {"solver_type": "heun"}, "solver_type is 'heun'"),
-        ("DPMSolverMultistepScheduler", {"thresholding": True}, "thresholding is True"),
-        ("DPMSolverMultistepScheduler", {"use_lu_lambdas": True}, "use_lu_lambdas is True"),
-        ("DPMSolverMultistepScheduler", {"lambda_min_clipped": -5.1}, "with -inf only"),
-        ("DPMSolverMultistepScheduler", {"variance_type": "learned"}, "with None only"),
-        ("DPMSolverMultistepScheduler", {"use_karras_sigmas": 1}, "with False or True only"),
-        ("UniPCMultistepScheduler", {"use_karras_sigmas": True}, "use_karras_sigmas is True"),
-        ("UniPCMultistepScheduler", {"solver_type": "bh1"}, "solver_type is 'bh1'"),
-        ("UniPCMultistepScheduler", {"disable_corrector": [0]}, r"is \[0\], .* with \[\] only"),
-        ("UniPCMultistepScheduler", {"lower_order_final": False}, "lower_order_final is False"),
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "UniPCMultistepScheduler",
     ],
 )
-def test_a_setting_that_the_sampler_would_not_honour_is_named(
-    checkpoint: Path, name: str, setting: dict[str, Any], message: str
+def test_rescaled_levels_of_samplers_in_sigma_give_the_trajectory_of_diffusers(
+    checkpoint: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit_json(checkpoint / "model_index.json", scheduler=["diffusers", name])
-    path = checkpoint / "scheduler" / "scheduler_config.json"
-    path.write_text(json.dumps({"clip_sample": False, "skip_prk_steps": True, **setting}))
+    """1e-4: steps from σ = 4096 subtract large numbers in float32, diffusers' as ours."""
+    scheduler = getattr(diffusers, name)(**BETAS, **ZERO_SNR, timestep_spacing="trailing")
+    give(checkpoint, scheduler)
+    assert scheduler.alphas_cumprod[-1] == 2**-24
+    assert off(checkpoint, monkeypatch) <= 1e-4
+
+
+def off(checkpoint: Path, patch: pytest.MonkeyPatch) -> float:
+    """How far a trajectory of 20 steps is from that of diffusers' scheduler in the same folder."""
+    schedule, sampler = schedule_of(checkpoint)
+    kind = json.loads((checkpoint / "model_index.json").read_text())["scheduler"][1]
+    scheduler = getattr(diffusers, kind).from_pretrained(checkpoint / "scheduler")
+    scheduler.set_timesteps(20)
+    run = started(sampler_table(sampler, schedule, 20), scheduler)
+    return worst(ours(run, np.float32), theirs(run, np.float32, patch))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("DDIMScheduler", {"rescale_betas_zero_snr": True}, "alphas_cumprod ends at 0 .*v_pred"),
+        ("DDIMScheduler", {"beta_schedule": "scaled_linear", "beta_end": 1.0}, "ends at 0"),
+        ("DDIMScheduler", {"trained_betas": []}, "alphas_cumprod must be numbers"),
+        ("EulerDiscreteScheduler", {"rescale_betas_zero_snr": True}, "rises .* 4.2e-09 to 6e-08"),
+    ],
+)
+def test_levels_without_a_table_are_named(
+    checkpoint: Path, name: str, settings: dict[str, Any], message: str
+) -> None:
+    rewrite(checkpoint, name, {"clip_sample": False, **settings})
     with pytest.raises(CheckpointError, match=message):
         schedule_of(checkpoint)
+
+
+def rewrite(checkpoint: Path, name: str, settings: dict[str, Any]) -> Path:
+    """Give a checkpoint a scheduler with settings that its class may refuse."""
+    edit_json(checkpoint / "model_index.json", scheduler=["diffusers", name])
+    path = checkpoint / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({"clip_sample": False, "skip_prk_steps": True, **settings}))
+    return path
+
+
+def multistep(name: str, **settings: Any) -> tuple[str, dict[str, Any]]:
+    return f"{name}MultistepScheduler", settings
+
+
+def discrete(name: str, **settings: Any) -> tuple[str, dict[str, Any]]:
+    return f"{name}DiscreteScheduler", settings
+
+
+OF_THE_MODEL = [
+    (("PNDMScheduler", {"prediction_type": "sample"}), '"epsilon" or "v_prediction" only'),
+    (("DDPMScheduler", {"variance_type": "fixed_large_log"}), 'or "fixed_large" only'),
+    (("DDPMScheduler", {"rescale_betas_zero_snr": True}), "rescale_betas_zero_snr is true"),
+    (("DDPMScheduler", {"variance_type": "learned"}), 'variance_type is "learned"'),
+    (("DDPMScheduler", {"variance_type": "learned_range"}), 'variance_type is "learned_range"'),
+    (discrete("Euler", timestep_type="continuous"), 'is "continuous"'),
+    (discrete("EulerAncestral", prediction_type="sample"), 'is "sample"'),
+    (multistep("DPMSolver", variance_type="learned"), "with null only"),
+    (multistep("DPMSolver", use_flow_sigmas=True), "use_flow_sigmas is true"),
+    (multistep("UniPC", use_dynamic_shifting=True), "use_dynamic_shifting is true"),
+]
+OF_THE_SAMPLER = [
+    (("DDIMScheduler", {"clip_sample": True}), "clip_sample is true, .* with false only"),
+    (("DDIMScheduler", {"thresholding": True}), "thresholding is true, .* with false only"),
+    (("DDPMScheduler", {"clip_sample": True}), "clip_sample is true"),
+    (("DDPMScheduler", {"clip_sample": True, "thresholding": True}), "true.*; thresholding is"),
+    (("PNDMScheduler", {"skip_prk_steps": False}), "skip_prk_steps is false, .* true only"),
+    (discrete("LMS", use_karras_sigmas=True), "with false only"),
+    (discrete("Euler", use_karras_sigmas=True), "use_karras_sigmas is true"),
+    (discrete("Euler", use_exponential_sigmas=True), "use_exponential_sigmas is true"),
+    (discrete("Euler", use_beta_sigmas=True), "use_beta_sigmas is true"),
+    (discrete("Euler", interpolation_type="log_linear"), 'is "log_linear"'),
+    (discrete("Euler", final_sigmas_type="sigma_min"), 'is "sigma_min"'),
+    (multistep("DPMSolver", solver_order=3), "solver_order is 3, .* with 2 only"),
+    (multistep("DPMSolver", solver_order=2.0), "solver_order is 2.0"),
+    (multistep("DPMSolver", algorithm_type="dpmsolver"), 'is "dpmsolver"'),
+    (multistep("DPMSolver", algorithm_type="sde-dpmsolver++"), 'is "sde-dpm'),
+    (multistep("DPMSolver", solver_type="heun"), 'solver_type is "heun"'),
+    (multistep("DPMSolver", thresholding=True), "thresholding is true"),
+    (multistep("DPMSolver", use_lu_lambdas=True), "use_lu_lambdas is true"),
+    (multistep("DPMSolver", lambda_min_clipped=-5.1), "with -Infinity only"),
+    (multistep("DPMSolver", use_karras_sigmas=1), "with false or true only"),
+    (multistep("UniPC", use_karras_sigmas=True), "use_karras_sigmas is true"),
+    (multistep("UniPC", solver_type="bh1"), 'solver_type is "bh1"'),
+    (multistep("UniPC", disable_corrector=[0]), r"is \[0\], .* with \[\] only"),
+    (multistep("UniPC", lower_order_final=False), "lower_order_final is false"),
+    (multistep("UniPC", predict_x0=False), "predict_x0 is false"),
+]
+
+
+@pytest.mark.parametrize(("scheduler", "message"), OF_THE_MODEL)
+def test_a_setting_that_the_model_was_trained_for_is_refused_without_advice(
+    checkpoint: Path, scheduler: tuple[str, dict[str, Any]], message: str
+) -> None:
+    rewrite(checkpoint, *scheduler)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        schedule_of(checkpoint)
+    assert "Set " not in str(caught.value)
+
+
+@pytest.mark.parametrize(("scheduler", "message"), OF_THE_SAMPLER)
+def test_the_advice_of_a_refusal_gives_the_trajectory_of_diffusers(
+    checkpoint: Path,
+    scheduler: tuple[str, dict[str, Any]],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = rewrite(checkpoint, *scheduler)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        schedule_of(checkpoint)
+    assert str(path) in str(caught.value)
+    advice = re.search(r"Set (.*) in that file: the bundle then draws", str(caught.value))
+    assert advice
+    for change in advice[1].split(" and "):
+        setting, _, value = change.partition(" to ")
+        edit_json(path, **{setting: json.loads(value)})
+    assert off(checkpoint, monkeypatch) <= 1e-5
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_every_setting_of_a_scheduler_is_known(name: str) -> None:
+    """A new release of diffusers may add settings: see whether they change what is drawn."""
+    known = inspect.signature(getattr(diffusers, name).__init__).parameters.keys() - {"self"}
+    assert known <= OF_THE_SCHEDULE | WITHOUT_EFFECT | SCHEDULERS[name].honoured.keys()
+
+
+def test_an_unknown_setting_of_a_newer_release_may_have_its_default_only(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Newer(diffusers.DDIMScheduler):  # type: ignore[misc]
+        def __init__(self, clip_sample: bool = True, churn: float = 0.0) -> None: ...
+
+    monkeypatch.setattr(diffusers, "DDIMScheduler", Newer)
+    assert choose_sampler("DDIMScheduler", {"clip_sample": False, "churn": 0.0}) == "ddim"
+    with pytest.raises(ValueError, match=r"churn is 0\.5, but a DDIMScheduler .* with 0\.0 only"):
+        choose_sampler("DDIMScheduler", {"clip_sample": False, "churn": 0.5})
+
+
+def test_fixed_large_log_is_refused_as_diffusers_itself_draws_nothing_with_it() -> None:
+    import torch
+
+    ddpm = diffusers.DDPMScheduler(variance_type="fixed_large_log", clip_sample=False)
+    ddpm.set_timesteps(5)
+    x = torch.ones(1, 1)
+    assert ddpm.step(x, ddpm.timesteps[0], x).prev_sample.isnan().all()
 
 
 def test_settings_of_another_scheduler_are_ignored(checkpoint: Path) -> None:
     pndm = diffusers.PNDMScheduler(**BETAS, skip_prk_steps=False)
     give(checkpoint, diffusers.EulerDiscreteScheduler.from_config(pndm.config))
     assert schedule_of(checkpoint)[1] == "euler"
-
-
-def test_ddpm_is_refused_with_what_to_do_instead(checkpoint: Path) -> None:
-    give(checkpoint, diffusers.DDPMScheduler())
-    with pytest.raises(CheckpointError, match=r"DDPMScheduler is not .* DDIMScheduler with eta 1"):
-        schedule_of(checkpoint)
-
-
-def test_ddpm_s_steps_are_those_of_ddim_with_eta_1() -> None:
-    """3e-7: both round to float32."""
-    import torch
-
-    ddpm = diffusers.DDPMScheduler(**BETAS, clip_sample=False)
-    ddpm.set_timesteps(20)
-    alphas = tuple(ddpm.alphas_cumprod.tolist())
-    table = sampler_table(
-        "ddim", ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", alphas), 20, 1.0
-    )
-    assert table.timesteps.tolist() == ddpm.timesteps.tolist()
-    x, output = torch.ones(1, 1), torch.full((1, 1), 0.5)
-    z = torch.randn(1, 1, generator=torch.Generator().manual_seed(0))
-    for row, t in zip(table.coefficients, ddpm.timesteps, strict=True):
-        p, q, a, b0, *_, s = row
-        theirs = ddpm.step(output, t, x, generator=torch.Generator().manual_seed(0)).prev_sample
-        ours = a * 1 + b0 * (p * 1 + q * 0.5) + s * float(z)
-        np.testing.assert_allclose(ours, float(theirs), atol=3e-7)
 
 
 def test_a_scheduler_without_scipy_says_so(
@@ -180,5 +301,5 @@ def test_a_scheduler_without_scipy_says_so(
 
 def test_a_scheduler_follows_a_sampler_of_the_runtime() -> None:
     functions = {one.sampler for one in SCHEDULERS.values()}
-    functions |= {one.karras for one in SCHEDULERS.values() if one.karras}
+    functions |= {made for one in SCHEDULERS.values() for made in one.variants.values()}
     assert functions == set(SAMPLERS.values())

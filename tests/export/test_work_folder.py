@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trt_export.publishing.work_folder import WorkFolder
+from trt_export.publishing.work_folder import WorkFolder, restore, standing
 from trt_pipeline.durable import write_synced
 
 
@@ -45,8 +45,10 @@ def test_a_target_lost_between_two_renames_comes_back(tmp_path: Path) -> None:
     retired = tmp_path / ".target.retired"
     retired.mkdir()
     (retired / "old").touch()
-    WorkFolder.open(tmp_path / "target", "key")
+    assert standing(tmp_path / "target") == retired
+    restore(tmp_path / "target")
     assert (tmp_path / "target" / "old").exists()
+    assert standing(tmp_path / "target") == tmp_path / "target"
 
 
 def test_publishing_replaces_the_target(tmp_path: Path) -> None:

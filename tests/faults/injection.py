@@ -79,8 +79,11 @@ def _strike(work: Work, fault: Fault) -> None:
     try:
         install(fault)
         work()
-    except OSError:
-        os._exit(FAILED)
+    except OSError as error:
+        nameless = error.errno and not error.filename  # which disk is full?
+        if nameless:
+            traceback.print_exc()
+        os._exit(UNEXPECTED if nameless else FAILED)
     except BaseException:
         traceback.print_exc()
         os._exit(UNEXPECTED)

@@ -24,7 +24,8 @@ STEPS = {"kill": 1, "ENOSPC": 5, "EIO": 5}
 
 
 def export(checkpoint: Path, out: Path) -> bool:
-    return export_checkpoint(open_checkpoint(str(checkpoint)), out, OPTIONS).exported
+    checkpoint_now = open_checkpoint(str(checkpoint))
+    return export_checkpoint(checkpoint_now, out, OPTIONS, replace_other=True).exported
 
 
 @pytest.fixture(scope="session")

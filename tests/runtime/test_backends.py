@@ -34,6 +34,7 @@ from trt_pipeline.backends import (
 )
 from trt_pipeline.backends.onnxruntime import OnnxRuntimeBackend
 from trt_pipeline.backends.openvino import OpenVinoBackend, OpenVinoGraph
+from trt_pipeline.errors import DeviceUnavailableError
 from trt_pipeline.machine import compute_capability
 
 from .tiny_bundle import EMBEDDING, WEIGHTS, write_tiny_bundle
@@ -462,5 +463,16 @@ def test_every_registered_backend_can_be_opened(bundle: Bundle, name: str) -> No
     ],
 )
 def test_without_a_gpu_its_backends_say_so(bundle: Bundle, name: str, message: str) -> None:
-    with pytest.raises(BackendError, match=message):
+    with pytest.raises(BackendError, match=message) as caught:
         open_backend(bundle, name, None)
+    if name.startswith("onnxruntime"):
+        assert type(caught.value) is DeviceUnavailableError
+
+
+def test_a_gpu_without_its_packages_is_a_missing_dependency(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trt_pipeline.machine.compute_capability", lambda: "8.9")
+    monkeypatch.setattr("trt_pipeline.machine.find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match="onnxruntime_cuda cannot run here: install"):
+        open_backend(bundle, "onnxruntime_cuda", None)

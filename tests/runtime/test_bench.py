@@ -102,8 +102,19 @@ def test_a_bench_without_any_measurement_fails(
     assert console.run(bench, command) == 1
     captured = capsys.readouterr()
     assert "error: onnxruntime: InvalidInputError: guidance_scale must be" in captured.err
-    assert captured.out == ""
+    assert "onnxruntime          onnxruntime: InvalidInputError" in captured.out
     assert console.run(bench, [str(bundle.path), "--num-inference-steps", "0"]) == 2
+
+
+def test_a_bench_without_any_measurement_still_prints_its_document(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--backend", "onnxruntime", "--rounds", "1", "--cold-starts", "0", "--json")
+    assert console.run(bench, [str(bundle.path), *few, "--guidance-scale", "1e9"]) == 1
+    captured = capsys.readouterr()
+    (row,) = json.loads(captured.out)["rows"]
+    assert row["error"].startswith("onnxruntime: InvalidInputError: guidance_scale must be")
+    assert captured.err.splitlines()[-1].startswith("error: onnxruntime: InvalidInputError")
 
 
 def test_a_named_backend_that_fails_beside_another_gives_status_1(

@@ -88,7 +88,7 @@ def token(content: str, number: int) -> dict[str, object]:
             [4, 1],
             "limits: batch is 4\\.\\.1, expected a range within 1\\.\\.65536",
         ),
-        ("limits", "batch", [1], "limits.batch has 1 entries, expected 2"),
+        ("limits", "batch", [1], "limits.batch has 1 entry, expected 2"),
         ("limits", "batch", "14", "limits.batch is '14', expected a list"),
         ("schedule", "prediction", "flow", "schedule.prediction is 'flow', expected an object"),
         ("schedule", "prediction", NOTHING, "must be finite numbers, and not all 0"),

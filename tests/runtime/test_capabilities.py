@@ -139,6 +139,20 @@ def test_an_output_that_is_missing_or_named_twice_is_refused(bundle: Bundle) -> 
             check_graphs(with_forms(bundle, {"fp32": replace(spec, outputs=outputs)}))
 
 
+def test_an_output_that_another_graph_reads_may_not_be_missing(bundle: Bundle) -> None:
+    deaf = replace(bundle.graphs["text_encoder"]["fp32"], outputs=())
+    silent: dict[str, Mapping[GraphPrecision, GraphSpec]] = {**bundle.graphs}
+    silent["text_encoder"] = {"fp32": deaf}
+    with pytest.raises(BundleError, match="text_encoder lacks the output context_kv"):
+        check_graphs(replace(bundle, graphs=silent))
+    assert "cached_denoiser" in bundle.graphs
+    spec = bundle.graphs["denoiser"]["fp32"]
+    plain = replace(spec, outputs=tuple(one for one in spec.outputs if one.name != "features"))
+    with pytest.raises(BundleError, match="denoiser lacks the output features"):
+        check_graphs(with_forms(bundle, {"fp32": plain}))
+    check_graphs(without(with_forms(bundle, {"fp32": plain}), "cached_denoiser"))
+
+
 def test_an_input_that_only_one_form_of_a_graph_has_is_refused(bundle: Bundle) -> None:
     spec = bundle.graphs["denoiser"]["fp32"]
     style = replace(spec, inputs=(*spec.inputs, TensorSpec("style", "float32", ("rows",))))

@@ -113,6 +113,16 @@ def test_a_file_is_replaced_only_by_force(
     assert generate(bundle, "red", "-o", out, "--force") == 0
 
 
+def test_a_version_at_the_end_of_a_name_makes_no_file(bundle: Bundle, tmp_path: Path) -> None:
+    assert generate(bundle, "red", "-o", tmp_path / "v1.5") == 0
+    assert [path.name for path in (tmp_path / "v1.5").iterdir()] == ["00000.png"]
+
+
+def test_quality_may_be_the_grid_s(bundle: Bundle, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.jpg"
+    assert generate(bundle, "red", "-o", tmp_path, "--grid", grid, "--quality", "5") == 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -136,6 +146,10 @@ def test_a_file_is_replaced_only_by_force(
         (["red", "--format", "jpeg", "--lossless"], "lossless: a JPEG always loses some"),
         (["red", "-o", "a.png", "--format", "webp"], "a.png has another suffix than webp"),
         (["red", "--grid", "grid.gif"], "a picture's name ends in"),
+        (["red", "-o", "bundle.v2"], "If it shall be a folder, make it first"),
+        (["red", "-o", "a.png", "--quality", "5"], "--quality is for WebP and JPEG"),
+        (["red", "--grid", "a.png", "--quality", "5"], "--quality is for WebP and JPEG"),
+        (["red", "--grid", "a.png", "--format", "webp"], "--format is for pictures in a folder"),
         (["red", "--grid", "missing/grid.png"], "the folder missing does not exist"),
         (["red", "--grid-columns", "2"], "--grid-columns is given without --grid"),
         (["red", "-o", "a.png", "--grid", "a.png"], "cannot be a picture's file and the grid's"),
@@ -192,7 +206,7 @@ def test_verify_finds_a_damaged_file(
 ) -> None:
     (own_bundle.path / "vocab.txt").write_text("x")
     assert console.run(cli, ["verify", str(own_bundle.path)]) == 2
-    assert "vocab.txt has 1 bytes" in capsys.readouterr().err
+    assert "vocab.txt has 1 byte" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,11 +1,19 @@
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trt_pipeline.durable import claim, exchange, keep, kept, naming, require_room, write_synced
+from trt_pipeline.locking import one_at_a_time
+
+
+def test_a_full_disk_names_what_was_being_written(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    with pytest.raises(OSError, match=re.escape(str(target))), one_at_a_time(target):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_two_folders_swap_their_names(tmp_path: Path) -> None:

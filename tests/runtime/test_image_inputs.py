@@ -1,5 +1,7 @@
 import os
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,16 @@ def first_pixel(image: Image.Image) -> list[int]:
         ("LA", (0, 0), [255, 255, 255]),
         ("CMYK", (0, 0, 0, 255), [0, 0, 0]),
         ("I;16", 65535, [255, 255, 255]),
+        ("I;16B", 65535, [255, 255, 255]),
+        ("I;16", 0, [0, 0, 0]),
         ("I", 257 * 90, [90, 90, 90]),
+        ("I", 257 * 90 + 128, [90, 90, 90]),
+        ("I", 257 * 90 + 129, [91, 91, 91]),
+        ("PA", (0, 0), [255, 255, 255]),
+        ("RGBa", (0, 0, 0, 0), [255, 255, 255]),
+        ("RGBX", (*RED, 0), [255, 0, 0]),
+        ("YCbCr", (255, 128, 128), [255, 255, 255]),
+        ("HSV", (0, 255, 255), [255, 0, 0]),
         ("F", 0.5, [128, 128, 128]),
         ("P", 0, [0, 0, 0]),
     ],
@@ -77,12 +88,83 @@ def test_arrays_are_pictures(array: NDArray[np.generic], expected: list[int]) ->
         (np.full((2, 2), 2.0), "image has numbers from 2 to 2, expected 0 to 1"),
         (np.full((2, 2), np.nan), "image has numbers from nan to nan, expected 0 to 1"),
         (Image.new("I", (2, 2), 65536), "image has greys from 65536 to 65536, expected 0 to 65535"),
+        (Image.new("I", (2, 2), -1), "image has greys from -1 to -1, expected 0 to 65535"),
+        (Image.new("L", (2, 2), 255).convert("I"), "in Pillow's mode I, where 255 may be white"),
+        (Image.new("L", (2, 2), 1).convert("I;16"), "greys from 1 to 1 in Pillow's mode I;16"),
+        (Image.new("L", (2, 2), 2).convert("F"), "image has numbers from 2 to 2, expected 0 to 1"),
+        (Image.new("L", (0, 2)), "image is 0x2 pixels, expected some"),
         (np.zeros((2, 2), np.int64), "image is an array of int64"),
     ],
 )
 def test_what_is_no_picture_is_refused(given: object, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         open_picture("image", given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"])
+def test_an_opaque_picture_is_what_diffusers_loader_makes_of_it(mode: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    given = Image.fromarray(colours).convert(mode)
+    expected = np.asarray(given.convert("RGB"))
+    np.testing.assert_array_equal(rgb_pixels(open_picture("image", given), 8, 8), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "gif", "webp", "bmp", "jp2", "ppm"])
+def test_a_file_s_first_frame_is_what_diffusers_loader_makes_of_it(
+    tmp_path: Path, suffix: str
+) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    first, second = map(Image.fromarray, colours)
+    frames: dict[str, Any] = (
+        {"save_all": True, "append_images": [second]} if suffix in ("gif", "webp") else {}
+    )
+    path = tmp_path / f"picture.{suffix}"
+    first.save(path, **frames)
+    with Image.open(path) as file:
+        expected = np.asarray(file.convert("RGB"))
+    np.testing.assert_array_equal(rgb_pixels(open_picture("image", path), 8, 8), expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "ppm"])
+def test_a_file_of_16_bit_greys_is_scaled(tmp_path: Path, suffix: str) -> None:
+    ramp = np.arange(0, 256, 16, dtype=np.uint16) * 257
+    path = tmp_path / f"grey.{suffix}"
+    Image.fromarray(ramp[None]).save(path)
+    expected = np.arange(0, 256, 16)
+    assert rgb_pixels(open_picture("image", path), 1, 16)[0, :, 0].tolist() == expected.tolist()
+
+
+def test_a_tiff_of_12_bit_greys_is_scaled(tmp_path: Path) -> None:
+    """Two pixels, black and white, which Pillow gives as 0 and 4095; it writes no such file."""
+    entries = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (278, 1), (279, 3)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    path = tmp_path / "grey.tif"
+    head = struct.pack("<2sHI", b"II", 42, 12) + b"\x00\x0f\xff\x00"
+    path.write_bytes(head + struct.pack("<H", len(entries)) + directory + bytes(4))
+    assert rgb_pixels(open_picture("image", path), 1, 2)[0, :, 0].tolist() == [0, 255]
+
+
+def test_the_transparent_grey_of_a_16_bit_png_becomes_white(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[0, 30000]], np.uint16))
+    grey.save(tmp_path / "grey.png", transparency=0)
+    assert rgb_pixels(open_picture("image", tmp_path / "grey.png"), 1, 2)[0, :, 0].tolist() == [
+        255,
+        117,
+    ]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_a_mask_may_have_any_mode(mode: str) -> None:
+    black_and_white = np.array([[0, 255]], np.uint8)
+    if mode in ("I", "I;16"):
+        wide = black_and_white.astype(np.int32 if mode == "I" else np.uint16) * 257
+        mask = Image.fromarray(wide)
+    elif mode == "F":
+        mask = Image.fromarray(black_and_white.astype(np.float32) / 255)
+    else:
+        mask = Image.fromarray(black_and_white).convert(mode)
+    assert mask.mode == mode
+    assert mask_pixels(open_picture("mask_image", mask), 1, 2).tolist() == [[False, True]]
 
 
 def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
@@ -104,7 +186,7 @@ def test_a_mask_is_white_from_the_middle_grey() -> None:
 
 
 def test_a_mask_of_16_bits_has_its_middle_grey_at_32768() -> None:
-    grey = Image.fromarray(np.array([[20000, 32000, 33000]], np.uint16))
+    grey = Image.fromarray(np.array([[20000, 32767, 32768]], np.uint16))
     mask = mask_pixels(open_picture("mask_image", grey), 1, 3)
     assert mask.tolist() == [[False, False, True]]
 
@@ -121,7 +203,7 @@ def test_pictures_of_several_sizes_need_height_and_width() -> None:
 def test_one_picture_serves_all_and_a_list_has_one_each() -> None:
     grey, white = Image.new("L", (8, 8)), np.ones((2, 8, 8, 3))
     assert len(open_pictures("image", grey, 2)) == len(open_pictures("image", white, 2)) == 2
-    with pytest.raises(InvalidInputError, match="image has 1 entries, expected 2, one a picture"):
+    with pytest.raises(InvalidInputError, match="image has 1 entry, expected 2, one a picture"):
         open_pictures("image", [grey], 2)
     assert len(open_pictures("image", [grey], 2, copies=2)) == 2
 

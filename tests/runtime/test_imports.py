@@ -55,6 +55,38 @@ with trt_pipeline(sys.argv[1], backend="onnxruntime", threads=1) as pipe:
     assert [*tmp_path.rglob("*")] == []
 
 
+def test_openvino_reports_on_nobody(bundle: Bundle, tmp_path: Path) -> None:
+    """openvino_telemetry keeps quiet where CI says so."""
+    code = """
+import sys
+from trt_pipeline import trt_pipeline
+with trt_pipeline(sys.argv[1], backend="openvino", threads=1) as pipe:
+    pipe("a red circle", num_inference_steps=2, seed=0)
+import openvino.tools.ovc
+print("openvino_telemetry" in sys.modules)
+"""
+    quiet = ("CI", "TF_BUILD", "JENKINS_URL")
+    inherited = {k: v for k, v in os.environ.items() if k not in quiet}
+    home = {**inherited, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert python(code, str(bundle.path), env=home) == "False\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+@pytest.mark.parametrize("package", ["trt_pipeline", "trt_export"])
+def test_an_interrupt_while_a_program_loads_is_one_line(package: str) -> None:
+    code = f"""
+import runpy, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("{package}", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 def test_every_module_can_be_imported_first() -> None:
     paths = (path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("[a-z]*.py"))
     modules = [".".join(path.with_suffix("").parts) for path in paths]

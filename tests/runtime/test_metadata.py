@@ -149,7 +149,7 @@ def test_a_comment_rewritten_in_unicode_is_read(encoding: str, tmp_path: Path) -
         (entries(seed="1"), "settings.seed is '1', expected an integer"),
         (entries(seed=True), "settings.seed is True, expected an integer"),
         (entries(eta=float("nan")), "NaN for a number"),
-        (entries(guidance_interval=[0.5]), "has 1 entries, expected 2"),
+        (entries(guidance_interval=[0.5]), "has 1 entry, expected 2"),
         (entries()[:-1] + ', "seed": 1}', "entry 'seed' appears twice"),
         (entries(width=32), "is 24 × 16 pixels, but its settings .* 32 × 16"),
         (entries(height="1" * 2**20), "settings take .* bytes, expected at most 1048576"),

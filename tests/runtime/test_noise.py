@@ -121,12 +121,12 @@ def test_a_batch_that_counts_beyond_the_last_seed_is_refused() -> None:
 
 
 def test_a_list_of_seeds_of_another_length_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="seed has 1 entries for 2 images"):
+    with pytest.raises(InvalidInputError, match="seed has 1 entry for 2 images"):
         image_seeds([1], 2)
 
 
 def test_a_list_of_generators_of_another_length_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="generator has 1 entries for 2 images"):
+    with pytest.raises(InvalidInputError, match="generator has 1 entry for 2 images"):
         given_streams([TorchGenerator(0)], 2)
 
 

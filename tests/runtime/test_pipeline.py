@@ -1,4 +1,6 @@
+import copy
 import inspect
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -216,7 +218,20 @@ def test_info_says_what_runs_where_and_why(pipe: Pipeline) -> None:
     info = pipe.info
     assert (info.model, info.backend, info.arithmetic) == ("tiny", "openvino", "fp32")
     assert info.reason.startswith("the best that can run here; ")
-    assert info.device == "CPU, 1 threads"
+    assert info.device == "CPU, 1 thread"
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_pipeline_is_not_copied_but_opened_again(pipe: Pipeline, take: Any) -> None:
+    message = r"cannot be copied or pickled.* Open the bundle in each process: trt_pipeline\('/"
+    with pytest.raises(InvalidInputError, match=message):
+        take(pipe)
+
+
+@pytest.mark.parametrize("bundle", [None, 5, b"bundle"])
+def test_what_is_no_path_is_no_bundle(bundle: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"bundle must be a path, got {bundle!r}"):
+        trt_pipeline(bundle)
 
 
 def test_a_closed_pipeline_refuses_calls(bundle: Bundle) -> None:
@@ -271,7 +286,7 @@ NAN = np.full((1, 4, 8, 8), np.nan)
         ({"latents": np.zeros((1, 4, 8, 9))}, r"latents have shape \(1, 4, 8, 9\), expected"),
         ({"latents": "noise"}, "latents must be an array of numbers: "),
         ({"seed": -1}, "seed must be an integer from 0"),
-        ({"seed": [1, 2]}, "seed has 2 entries for 1 images"),
+        ({"seed": [1, 2]}, "seed has 2 entries for 1 image"),
         ({"seed": 1, "generator": TorchGenerator(0)}, "seed and generator both"),
         ({"generator": 5}, r"generator is a builtins\.int, expected TorchGenerator"),
     ],
@@ -290,6 +305,20 @@ def test_an_unknown_keyword_suggests_the_nearest_name(pipe: Pipeline) -> None:
         pipe("red", steps=5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^this call has no argument zzz\.$"):
         pipe("red", zzz=5, aaa=5)  # type: ignore[call-arg]
+
+
+def test_an_argument_given_twice_is_named(pipe: Pipeline) -> None:
+    with pytest.raises(UnknownArgumentError, match=r"this call has multiple values for .*'prompt'"):
+        pipe("red", prompt="blue")  # type: ignore[misc]
+    with pytest.raises(UnknownArgumentError, match="this call has too many positional arguments"):
+        pipe("red", 64, 64, 2, 1.0, 0.0, None, None, "np", True, 5)  # type: ignore[call-arg]
+
+
+def test_a_negative_prompt_has_no_effect_without_guidance(pipe: Pipeline) -> None:
+    plain = {**QUICK, "guidance_scale": 1.0, "seed": 0}
+    expected = latents(pipe, "red", **plain)
+    found = latents(pipe, "red", negative_prompt="blue", **plain)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_negative_prompt_takes_the_empty_text_s_place(pipe: Pipeline) -> None:

@@ -12,6 +12,8 @@ from trt_pipeline.sampling.samplers import (
     SAMPLERS,
     SamplerTable,
     ddim,
+    ddpm,
+    ddpm_fixed_large,
     dpmsolver,
     dpmsolver_karras,
     euler,
@@ -135,6 +137,40 @@ def trajectories(
     return np.stack(ours), np.stack(expected)
 
 
+def test_ddpm_takes_the_steps_of_ddim_with_eta_1() -> None:
+    ours, theirs = ddpm(SCHEDULE, 50), ddim(SCHEDULE, 50, 1.0)
+    assert ours.draws_noise
+    assert ours.timesteps.tolist() == theirs.timesteps.tolist()
+    np.testing.assert_allclose(column(ours, "s"), column(theirs, "s"), rtol=1e-6)
+    np.testing.assert_allclose(_mean(ours), _mean(theirs), atol=1e-6)
+
+
+def _mean(table: SamplerTable) -> NDArray[np.float64]:
+    """What each step makes of latents 1 and an output of 0.5, without noise."""
+    p, q, a, b0 = table.coefficients[:, :4].T.astype(np.float64)
+    return np.asarray(a + b0 * (p + 0.5 * q))
+
+
+def test_ddpm_with_the_large_variance_draws_more_noise_around_the_same_mean() -> None:
+    small, large = ddpm(SCHEDULE, 50), ddpm_fixed_large(SCHEDULE, 50)
+    np.testing.assert_array_equal(_mean(small), _mean(large))
+    assert (column(large, "s")[:-1] > column(small, "s")[:-1]).all()
+    betas = 1 - np.array(ALPHAS_CUMPROD)[[980, 20]] / np.array(ALPHAS_CUMPROD)[[960, 0]]
+    np.testing.assert_allclose(column(large, "s")[[0, -2]] ** 2, betas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddpm_fixed_large])
+def test_ddpm_adds_no_noise_at_timestep_0(sampler: Any) -> None:
+    assert column(sampler(SCHEDULE, 50), "s")[-1] == 0
+
+
+def test_ddpm_with_the_large_variance_adds_noise_above_timestep_0() -> None:
+    """As diffusers, which looks at the timestep and not at whether it is the last."""
+    table = ddpm_fixed_large(replace(SCHEDULE, steps_offset=1), 50)
+    assert table.timesteps[-1] == 1
+    assert column(table, "s")[-1] == pytest.approx(np.sqrt(1 - ALPHAS_CUMPROD[1]))
+
+
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), "0", True, None])
 def test_eta_outside_its_range_is_refused(eta: float) -> None:
     with pytest.raises(InvalidInputError, match="eta must be a finite number from 0 to 1, got"):
@@ -238,6 +274,12 @@ def test_the_first_step_of_unipc_is_that_of_dpmsolver() -> None:
     np.testing.assert_array_equal(
         unipc(SCHEDULE, 5).coefficients[0], dpmsolver(SCHEDULE, 5).coefficients[0]
     )
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+def test_timestep_spacing_has_no_effect_on_karras_levels(spacing: TimestepSpacing) -> None:
+    spaced = dpmsolver_karras(replace(SCHEDULE, timestep_spacing=spacing), 5)
+    np.testing.assert_array_equal(spaced.coefficients, dpmsolver_karras(SCHEDULE, 5).coefficients)
 
 
 def test_the_timesteps_of_karras_levels_are_whole() -> None:

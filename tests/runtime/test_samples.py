@@ -163,6 +163,12 @@ def test_a_sample_that_is_done_takes_no_further_step(pipe: Pipeline) -> None:
     assert fresh.index == 0
 
 
+def test_what_is_no_sample_takes_no_step_and_makes_no_picture(pipe: Pipeline) -> None:
+    for use in (pipe.step, pipe.finish):
+        with pytest.raises(InvalidInputError, match="samples are what start gives, got 1"):
+            use([1])  # type: ignore[list-item]
+
+
 def test_samples_of_other_sizes_take_no_step_together(pipe: Pipeline) -> None:
     samples = [*pipe.start(**RED, height=32), *pipe.start(**RED)]
     with pytest.raises(InvalidInputError, match=r"one size, got \[\(4, 4, 8\), \(4, 8, 8\)\]"):

@@ -86,6 +86,16 @@ def test_a_callback_s_bad_latents_are_refused(pipe: Pipeline) -> None:
         )
 
 
+def test_a_callback_s_other_keys_are_refused(pipe: Pipeline) -> None:
+    with pytest.raises(InvalidInputError, match="may replace latents only, but returned 'latent'"):
+        pipe(
+            "red",
+            callback_on_step_end=lambda *_: {"latent": np.zeros((1, 4, 8, 8))},
+            progress_bar=False,
+            **QUICK,
+        )
+
+
 def test_a_callback_s_exception_ends_the_call(pipe: Pipeline) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -152,7 +162,7 @@ def test_what_the_safety_checker_refuses_is_blackened(bundle: Bundle) -> None:
 def test_a_safety_checker_must_answer_for_every_image(bundle: Bundle) -> None:
     with (
         trt_pipeline(bundle, threads=1, safety_checker=lambda _: []) as pipe,
-        pytest.raises(InvalidInputError, match="gave 0 answers for 1 images"),
+        pytest.raises(InvalidInputError, match="gave 0 answers for 1 image"),
     ):
         pipe("red", progress_bar=False, **QUICK)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from trt_export.checkpoint.compvis_config import FirstStage, LatentDiffusion, Network, Text, UNet
 from trt_export.families import Role, Section
+from trt_pipeline.arguments import counted
 from trt_pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _check_owners(path: Path, sections: Mapping[Role, Section], state: State) ->
     )
     if unknown:
         raise CheckpointError(
-            f"{path}: {len(unknown)} weights (first: {unknown[0]}) belong to none of "
+            f"{path} has {counted(len(unknown), 'weight')} (first: {unknown[0]}) outside of "
             f"{', '.join(f'{owner}*' for owner in owners)}. Give the YAML that describes this "
             "checkpoint with --config."
         )

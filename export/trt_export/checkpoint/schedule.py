@@ -10,6 +10,9 @@ from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 
+NO_SIGNAL = 2.0**-24
+"""The last alphas_cumprod instead of 0, as diffusers' schedulers in σ have it."""
+
 
 def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
     """The schedule as published, and the name of the sampler that follows its scheduler.
@@ -22,8 +25,10 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
         check_bounds(config)
         sampler = choose_sampler(scheduler, config)
         known_settings(scheduler, config)
+        settings = complete_settings(scheduler, config)
         alphas_cumprod = _training_alphas(scheduler, config)
-        return _schedule(complete_settings(scheduler, config), alphas_cumprod), sampler
+        _keep_signal(alphas_cumprod, settings)
+        return _schedule(settings, alphas_cumprod), sampler
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
 
@@ -37,6 +42,27 @@ def _training_alphas(scheduler: str, config: dict[str, Any]) -> list[float]:
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{scheduler} refuses it: {reason:.200}") from None
+
+
+def _keep_signal(alphas_cumprod: list[float], settings: dict[str, Any]) -> None:
+    """Let the last level keep so little signal that no picture shows it, where there was none.
+
+    ValueError for levels that rise to it, and for predicted noise, which says nothing of a sample
+    that left no signal.
+    """
+    *_, before, last = (1.0, 1.0, *alphas_cumprod)
+    if last == 0 and settings["prediction_type"] == "epsilon":
+        raise ValueError(
+            "alphas_cumprod ends at 0 (rescale_betas_zero_snr), where predicted noise says nothing "
+            'of the sample; expected prediction_type "v_prediction" or "sample"'
+        )
+    if last > before:
+        raise ValueError(
+            f"alphas_cumprod rises at the end from {before:.2g} to {last:.2g} "
+            "(rescale_betas_zero_snr); expected levels that never rise"
+        )
+    if last == 0:
+        alphas_cumprod[-1] = min(NO_SIGNAL, before)
 
 
 def _schedule(settings: dict[str, Any], alphas_cumprod: list[float]) -> ScheduleSpec:

@@ -1,9 +1,10 @@
 """Schedulers: which of diffusers' can be exported, with which settings, and as which sampler."""
 
 import inspect
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import diffusers
@@ -12,6 +13,8 @@ from trt_pipeline.sampling.samplers import (
     SAMPLERS,
     Sampler,
     ddim,
+    ddpm,
+    ddpm_fixed_large,
     dpmsolver,
     dpmsolver_karras,
     euler,
@@ -28,11 +31,11 @@ Honoured = Mapping[str, tuple[Any, ...]]
 PLAIN_SIGMAS: Honoured = dict.fromkeys(
     ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), (False, None)
 )
-NO_RESCALE: Honoured = {"rescale_betas_zero_snr": (False,)}
+UNCLIPPED: Honoured = {"clip_sample": (False,), "thresholding": (False,)}
+"""Clipping is not linear, so no table has it."""
 NO_SAMPLE: Honoured = {"prediction_type": ("epsilon", "v_prediction")}
 """Of schedulers that cannot step from a predicted sample."""
 SECOND_ORDER: Honoured = {
-    **NO_RESCALE,
     **PLAIN_SIGMAS,
     "final_sigmas_type": ("zero",),
     "solver_order": (2,),
@@ -48,27 +51,39 @@ class Scheduler:
 
     sampler: Sampler
     honoured: Honoured
-    karras: Sampler | None = None
-    """The sampler if use_karras_sigmas is on, where there is one."""
+    variants: Mapping[tuple[str, Any], Sampler] = field(default_factory=dict)
+    """Setting and value → the sampler that follows it instead."""
+
+    def follows(self, settings: Settings) -> Sampler:
+        """The sampler for settings that are all honoured."""
+        chosen = (one for key, one in self.variants.items() if key in settings.items())
+        return next(chosen, self.sampler)
 
 
 SCHEDULERS: Mapping[str, Scheduler] = {
-    "DDIMScheduler": Scheduler(
-        ddim, {**NO_RESCALE, "clip_sample": (False,), "thresholding": (False,)}
+    "DDIMScheduler": Scheduler(ddim, UNCLIPPED),
+    "DDPMScheduler": Scheduler(
+        ddpm,
+        # fixed_small_log is the same variance; with fixed_large_log diffusers itself draws NaN.
+        {
+            **UNCLIPPED,
+            "rescale_betas_zero_snr": (False,),
+            "variance_type": ("fixed_small", "fixed_small_log", "fixed_large"),
+        },
+        {("variance_type", "fixed_large"): ddpm_fixed_large},
     ),
     "PNDMScheduler": Scheduler(pndm, {**NO_SAMPLE, "skip_prk_steps": (True,)}),
     "LMSDiscreteScheduler": Scheduler(lms, PLAIN_SIGMAS),
     "EulerDiscreteScheduler": Scheduler(
         euler,
         {
-            **NO_RESCALE,
             **PLAIN_SIGMAS,
             "final_sigmas_type": ("zero",),
             "interpolation_type": ("linear",),
             "timestep_type": ("discrete",),
         },
     ),
-    "EulerAncestralDiscreteScheduler": Scheduler(euler_ancestral, {**NO_RESCALE, **NO_SAMPLE}),
+    "EulerAncestralDiscreteScheduler": Scheduler(euler_ancestral, NO_SAMPLE),
     "DPMSolverMultistepScheduler": Scheduler(
         dpmsolver,
         {
@@ -80,7 +95,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
             "use_lu_lambdas": (False,),
             "variance_type": (None,),
         },
-        karras=dpmsolver_karras,
+        {("use_karras_sigmas", True): dpmsolver_karras},
     ),
     "UniPCMultistepScheduler": Scheduler(
         unipc,
@@ -95,34 +110,93 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         },
     ),
 }
-"""Settings that are not named here take part in the schedule, or in nothing that is allowed."""
 
-
-ADVICE = {
-    "DDPMScheduler": " Its steps are those of DDIMScheduler with eta 1: name DDIMScheduler in "
-    "model_index.json, and generate with --eta 1."
+OF_THE_SCHEDULE = {
+    "beta_end",
+    "beta_schedule",
+    "beta_start",
+    "num_train_timesteps",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "set_alpha_to_one",
+    "steps_offset",
+    "timestep_spacing",
+    "trained_betas",
 }
-"""What to do about a class that cannot be exported."""
+WITHOUT_EFFECT = {
+    # They belong to settings that are not honoured.
+    "clip_sample_range",
+    "dynamic_thresholding_ratio",
+    "flow_shift",
+    "sample_max_value",
+    "sigma_max",
+    "sigma_min",
+    "time_shift_type",
+    # DPM-Solver++'s last step to a σ of 0 is of order 1 in any case.
+    "euler_at_final",
+    "lower_order_final",
+}
+OF_THE_MODEL = {
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "shift_terminal",
+    "timestep_type",
+    "use_dynamic_shifting",
+    "use_flow_sigmas",
+    "variance_type",
+}
+"""Settings that a model is trained for: with another value it draws nothing of use."""
 
 
 def choose_sampler(name: str, config: Settings) -> str:
-    """The name of the sampler that follows a scheduler; ValueError names a setting that the sampler
-    would not honour."""
+    """The name of the sampler that follows a scheduler; ValueError names all settings that the
+    sampler would not honour."""
     if name not in SCHEDULERS:
-        raise ValueError(
-            f"a {name} is not known; only {', '.join(SCHEDULERS)} can be exported"
-            f"{ADVICE.get(name, '')}"
-        )
-    scheduler, settings = SCHEDULERS[name], complete_settings(name, config)
-    for setting, allowed in scheduler.honoured.items():
-        value = settings.get(setting, allowed[0])  # older versions of diffusers lack some
-        if not any(type(value) is type(one) and value == one for one in allowed):
-            choices = " or ".join(repr(one) for one in allowed if one is not None) or None
-            raise ValueError(
-                f"{setting} is {value!r}, but a {name} can be exported with {choices} only"
-            )
-    karras = scheduler.karras if settings.get("use_karras_sigmas") else None
-    return _name_of(karras or scheduler.sampler)
+        raise ValueError(f"a {name} is not known; only {', '.join(SCHEDULERS)} can be exported")
+    settings, allowed = complete_settings(name, config), honoured_settings(name)
+    wrong = {
+        setting: value
+        for setting, value in settings.items()
+        if not _is_one_of(value, allowed.get(setting, (value,)))
+    }
+    if wrong:
+        raise ValueError(_refusal(name, wrong, allowed))
+    return _name_of(SCHEDULERS[name].follows(settings))
+
+
+def _is_one_of(value: Any, allowed: tuple[Any, ...]) -> bool:
+    return any(type(value) is type(one) and value == one for one in allowed)
+
+
+def honoured_settings(name: str) -> Honoured:
+    """The values that can be exported of a scheduler's settings, less those that may have any.
+
+    A setting that only a later release of diffusers has may have its default.
+    """
+    parameters = inspect.signature(getattr(diffusers, name).__init__).parameters
+    unknown = parameters.keys() - OF_THE_SCHEDULE - WITHOUT_EFFECT - {"self"}
+    defaults = {setting: (parameters[setting].default,) for setting in unknown}
+    return {**defaults, **SCHEDULERS[name].honoured}
+
+
+def _refusal(name: str, wrong: Settings, allowed: Honoured) -> str:
+    faults = [
+        f"{setting} is {_json(value)}, but a {name} can be exported with "
+        f"{' or '.join(_json(one) for one in allowed[setting] if one is not None) or 'null'} only"
+        for setting, value in wrong.items()
+    ]
+    if OF_THE_MODEL & wrong.keys():
+        return "; ".join(faults)
+    changes = " and ".join(f"{setting} to {_json(allowed[setting][0])}" for setting in wrong)
+    return (
+        f"{'; '.join(faults)}. Set {changes} in that file: the bundle then draws what diffusers "
+        "draws with the file changed so, which are other pictures than with the file as it is"
+    )
+
+
+def _json(value: Any) -> str:
+    """A value as the file has it."""
+    return f"{json.dumps(value, default=repr):.80}"
 
 
 def _name_of(sampler: Sampler) -> str:

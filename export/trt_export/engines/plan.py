@@ -25,6 +25,7 @@ from trt_pipeline.bundle.manifest import (
     ShapeRange,
 )
 from trt_pipeline.bundle.onnx_files import onnx_file
+from trt_pipeline.durable import naming
 from trt_pipeline.errors import EngineBuildError
 from trt_pipeline.flavours import messages, named_targets, network_flags
 
@@ -83,7 +84,8 @@ def _convert(onnx: Path, bundle: Bundle, engine: EngineSpec, folder: Path) -> Pa
     else:
         ranges = ranges_of(ir.load(onnx_file(bundle, engine.graph, "int8")))
         model = quantized(model, ranges, {"int8": INT8, "fp8": FP8}[engine.key.precision])
-    ir.save(model, folder / onnx.name, external_data=f"{onnx.name}.weights")
+    with naming(folder / onnx.name, folder):
+        ir.save(model, folder / onnx.name, external_data=f"{onnx.name}.weights")
     return folder / onnx.name
 
 

@@ -24,8 +24,6 @@ class WorkFolder:
     def open(cls, target: Path, key: str) -> "WorkFolder":
         """Continue the folder of an earlier run with the same key, or begin an empty one."""
         path = _partial(target)
-        if _retired(target).exists() and not target.exists():
-            _retired(target).rename(target)  # a run was killed between the renames of publish
         claim(path)
         found = path / RECORDS / KEY
         if not (found.is_file() and found.read_text() == key):
@@ -70,6 +68,17 @@ class WorkFolder:
 
     def _record(self, stage: str) -> Path:
         return self.path / RECORDS / f"{stage}.json"
+
+
+def standing(target: Path) -> Path:
+    """Where the bundle of a target is: aside, if a run was killed between publish's renames."""
+    return target if target.exists() or not _retired(target).exists() else _retired(target)
+
+
+def restore(target: Path) -> None:
+    """Give a bundle that is aside its name again."""
+    if standing(target) != target:
+        standing(target).rename(target)
 
 
 def remains(target: Path) -> list[Path]:

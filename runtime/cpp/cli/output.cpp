@@ -83,12 +83,18 @@ fs::path nearest_existing(fs::path path) {
   return path;
 }
 
+// Whether a name ends as a file's does; the .5 of v1.5 is a version's.
+bool names_a_file(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  return extension.size() > 1 && !(extension[1] >= '0' && extension[1] <= '9');
+}
+
 }  // namespace
 
 Output::Output(fs::path path, bool force, std::size_t pictures)
     : path_(std::move(path)),
       force_(force),
-      is_file_(!fs::is_directory(path_) && (path_.has_extension() || fs::exists(path_))) {
+      is_file_(!fs::is_directory(path_) && (names_a_file(path_) || fs::exists(path_))) {
   const std::string name = concat("output ", path_.string());
   if (path_.empty()) throw InvalidInputError("output is empty; name a folder or a picture.");
   if (!is_file_) {
@@ -96,8 +102,8 @@ Output::Output(fs::path path, bool force, std::size_t pictures)
     return;
   }
   if (path_.extension() != ".png") {
-    throw InvalidInputError(
-        concat(name, ": a picture's name ends in .png; a folder's has no dot."));
+    throw InvalidInputError(concat(name, ": a picture's name ends in .png. If it shall be a ",
+                                   "folder, make it first."));
   }
   check_writable(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
   if (fs::exists(path_) && !force_) {

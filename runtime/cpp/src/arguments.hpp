@@ -56,8 +56,8 @@ inline void check_choice(const std::string& name, std::string_view value,
 inline void check_one_a_picture(const std::string& name, std::size_t entries,
                                 std::size_t pictures) {
   if (entries == pictures) return;
-  throw InvalidInputError(
-      concat(name, " has ", entries, " entries, expected ", pictures, ", one a picture."));
+  throw InvalidInputError(concat(name, " has ", counted(entries, "entry", "entries"),
+                                 ", expected ", pictures, ", one a picture."));
 }
 
 }  // namespace trt_pipeline::internal

@@ -11,22 +11,30 @@ namespace {
 
 using Names = std::set<std::string>;
 
-// Every input that this library can give a graph.
-const std::map<std::string, Names>& known_inputs() {
+// What this library can give a graph, and takes from it.
+struct Known {
+  Names inputs, outputs;
+};
+
+const std::map<std::string, Known>& known_graphs() {
   static const Names step = {"latents", "history",  "context_kv",   "time_embeds", "condition",
                              "rows",    "guidance", "coefficients", "noise"};
   static const auto known = [] {
     Names cached = step;
     cached.insert("features");
-    return std::map<std::string, Names>{{"text_encoder", {"input_ids"}},
-                                        {"time_embedding", {"timesteps", "guidance_scale"}},
-                                        {"denoiser", step},
-                                        {"cached_denoiser", cached},
-                                        {"decoder", {"latents"}},
-                                        {"encoder", {"image"}}};
+    return std::map<std::string, Known>{
+        {"text_encoder", {{"input_ids"}, {"context_kv"}}},
+        {"time_embedding", {{"timesteps", "guidance_scale"}, {"time_embeds"}}},
+        {"denoiser", {step, {"next_latents", "next_history", "features"}}},
+        {"cached_denoiser", {cached, {"next_latents", "next_history"}}},
+        {"decoder", {{"latents"}, {"image"}}},
+        {"encoder", {{"image"}, {"latents_mean", "latents_std"}}}};
   }();
   return known;
 }
+
+// Inputs that a family may lack.
+const Names optional_inputs = {"context_kv", "condition", "guidance_scale"};
 
 bool holds(const Bundle& bundle, const std::string& graph) {
   return bundle.manifest.graphs.contains(graph);
@@ -43,27 +51,45 @@ Names inputs_of(const Bundle& bundle, const std::string& graph) {
   return names;
 }
 
-// BundleError for a name that two of these tensors share.
-void check_distinct(const Bundle& bundle, const std::string& graph, const char* kind,
-                    const std::vector<TensorSpec>& tensors) {
+// BundleError unless a graph's inputs or outputs are known, there, and named once each.
+void check_tensors(const Bundle& bundle, const std::string& graph, const std::string& kind,
+                   const std::vector<TensorSpec>& tensors, const Names& known,
+                   const Names& optional) {
+  const std::string place = bundle.path.string() + ": ";
   Names names;
+  bool twice = false;
   for (const TensorSpec& tensor : tensors) {
-    if (names.insert(tensor.name).second) continue;
-    throw BundleError(concat(bundle.path.string(), ": ", graph, " names an ", kind,
-                             " twice. Export the checkpoint again."));
+    if (!known.contains(tensor.name)) {
+      throw BundleError(concat(place, "this release does not know the ", kind, " ",
+                               brief(Json(tensor.name)), " of ", graph, ". Use a newer release."));
+    }
+    twice |= !names.insert(tensor.name).second;
+  }
+  for (const std::string& name : known) {
+    if (names.contains(name) || optional.contains(name)) continue;
+    throw BundleError(concat(place, graph, " lacks the ", kind, " ", name,
+                             ". Export the checkpoint again."));
+  }
+  if (twice) {
+    throw BundleError(
+        concat(place, graph, " names an ", kind, " twice. Export the checkpoint again."));
   }
 }
 
-// BundleError for a graph that this library does not know, or one with a name twice.
+// BundleError for a graph, or a graph's input or output, that this library does not know or that
+// is missing.
 void check_names(const Bundle& bundle) {
+  const Names optional_outputs = holds(bundle, "cached_denoiser") ? Names{} : Names{"features"};
   for (const auto& [graph, forms] : bundle.manifest.graphs) {
-    if (!known_inputs().contains(graph)) {
+    const auto known = known_graphs().find(graph);
+    if (known == known_graphs().end()) {
       throw BundleError(concat(bundle.path.string(), ": this release does not know the graph ",
                                brief(Json(graph)), ". Use a newer release."));
     }
     for (const auto& [precision, spec] : forms) {
-      check_distinct(bundle, graph, "input", spec.inputs);
-      check_distinct(bundle, graph, "output", spec.outputs);
+      check_tensors(bundle, graph, "input", spec.inputs, known->second.inputs, optional_inputs);
+      check_tensors(bundle, graph, "output", spec.outputs, known->second.outputs,
+                    optional_outputs);
     }
   }
 }
@@ -99,13 +125,6 @@ bool begins_with_pictures(const Bundle& bundle) {
 
 void check_graphs(const Bundle& bundle) {
   check_names(bundle);
-  for (const auto& [graph, known] : known_inputs()) {
-    for (const std::string& input : inputs_of(bundle, graph)) {
-      if (known.contains(input)) continue;
-      throw BundleError(concat(bundle.path.string(), ": this release does not know the input ",
-                               brief(Json(input)), " of ", graph, ". Use a newer release."));
-    }
-  }
   const std::string missing = missing_part(bundle);
   if (!missing.empty()) {
     throw BundleError(

@@ -17,7 +17,8 @@ bool enlarges(const Bundle& bundle);
 // Whether an image can be what denoising begins with.
 bool begins_with_pictures(const Bundle& bundle);
 
-// BundleError for a graph input that this library does not know, or a part that is missing.
+// BundleError for a graph, or a graph's input or output, that this library does not know or that is
+// missing.
 void check_graphs(const Bundle& bundle);
 
 }  // namespace trt_pipeline::internal

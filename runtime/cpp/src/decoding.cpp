@@ -73,7 +73,8 @@ std::vector<Entry> Entry::list() const {
 std::vector<Entry> Entry::list_of(std::size_t count) const {
   auto entries = list();
   if (entries.size() != count) {
-    throw FormatError(concat(where, " has ", entries.size(), " entries, expected ", count));
+    const std::string found = counted(entries.size(), "entry", "entries");
+    throw FormatError(concat(where, " has ", found, ", expected ", count));
   }
   return entries;
 }

@@ -47,4 +47,10 @@ inline void enlist(std::string& list, const std::string& one, const char* separa
   list += one;
 }
 
+// A number and what it counts, such as "1 thread" or "2 threads".
+template <class Number>
+std::string counted(Number count, const std::string& one, const std::string& many = {}) {
+  return concat(count, " ", count == 1 ? one : many.empty() ? one + "s" : many);
+}
+
 }  // namespace trt_pipeline::internal

@@ -19,8 +19,9 @@ void check_entries(const char* name, std::size_t entries, std::size_t pictures,
                    std::int32_t copies) {
   const bool one_a_prompt = entries * static_cast<std::size_t>(copies) == pictures;
   if (entries == 1 || entries == pictures || one_a_prompt) return;
-  throw InvalidInputError(concat(name, " has ", entries, " entries for ", pictures,
-                                 " pictures; give one for all, or one a picture."));
+  throw InvalidInputError(concat(name, " has ", counted(entries, "entry", "entries"), " for ",
+                                 counted(pictures, "picture"),
+                                 "; give one for all, or one a picture."));
 }
 
 std::size_t area_of(const trt_pipeline_settings& settings) {
@@ -67,8 +68,8 @@ std::size_t first_step(const trt_pipeline_settings& settings) {
   const auto left =
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);
   if (left < 1) {
-    throw InvalidInputError(concat("strength ", strength, " of ", steps,
-                                   " steps leaves none; use at least ",
+    throw InvalidInputError(concat("strength ", strength, " of ", counted(steps, "step"),
+                                   " leaves none; use at least ",
                                    1 / static_cast<double>(steps), "."));
   }
   return static_cast<std::size_t>(steps - left);

@@ -41,7 +41,7 @@ std::string problem_of(std::FILE* stream, const std::string& name, const FileSpe
     return concat(name, " is a hard link, one of ", status.st_nlink, " names of a file");
   }
   if (status.st_size != spec.size) {
-    return concat(name, " has ", status.st_size, " bytes, but ", manifest_name, " says ",
+    return concat(name, " has ", counted(status.st_size, "byte"), ", but ", manifest_name, " says ",
                   spec.size);
   }
   if (hashes && stream_sha256(stream) != spec.sha256) {

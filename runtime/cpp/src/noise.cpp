@@ -119,8 +119,8 @@ std::vector<float> PerSample::draw(std::size_t, std::size_t count) {
 std::vector<std::uint64_t> image_seeds(const std::vector<std::uint64_t>& seeds, std::size_t batch) {
   if (seeds.size() > 1 || (seeds.size() == 1 && batch == 1)) {
     if (seeds.size() != batch) {
-      throw InvalidInputError(
-          concat("seeds has ", seeds.size(), " entries for ", batch, " images."));
+      throw InvalidInputError(concat("seeds has ", counted(seeds.size(), "entry", "entries"),
+                                     " for ", counted(batch, "image"), "."));
     }
     return seeds;
   }

@@ -136,8 +136,9 @@ Source noise_of(const trt_pipeline_settings& settings, std::size_t pictures) {
   }
   if (given.size() == 1) return {std::make_unique<TorchGenerator>(given[0]), {}};
   if (given.size() != pictures) {
-    throw InvalidInputError(concat("seeds has ", given.size(), " entries for ", pictures,
-                                   " pictures; torch's noise needs one, or one a picture."));
+    throw InvalidInputError(concat("seeds has ", counted(given.size(), "entry", "entries"), " for ",
+                                   counted(pictures, "picture"),
+                                   "; torch's noise needs one, or one a picture."));
   }
   return {per_sample<TorchGenerator>(given), {}};
 }

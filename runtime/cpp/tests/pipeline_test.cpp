@@ -224,7 +224,7 @@ TEST_CASE("images that do not fit are refused") {
   CHECK(message([](Settings& s) { s.height = 64; }) ==
         "height is 64, but that of image is 32; this library does not resize.");
   CHECK(message([](Settings& s) { s.image.resize(s.image.size() * 2); }) ==
-        "image has 2 entries for 1 pictures; give one for all, or one a picture.");
+        "image has 2 entries for 1 picture; give one for all, or one a picture.");
   CHECK(message([](Settings& s) { s.image.pop_back(); }) ==
         "image has 3071 bytes, expected a multiple of 3072.");
   CHECK(message([](Settings& s) { s.latents.assign(4, 0); }) ==

@@ -17,6 +17,7 @@ from trt_pipeline.archive import (
     open_archive,
     read_beginning,
 )
+from trt_pipeline.arguments import counted
 from trt_pipeline.bundle import parse_json, parse_manifest
 from trt_pipeline.bundle.integrity import file_problem
 from trt_pipeline.bundle.names import MANIFEST
@@ -74,7 +75,8 @@ def _members(
     found, size = os.fstat(stream.fileno()).st_size, archive_bytes(members)
     if found != size:
         raise IntegrityError(
-            f"{archive} has {found} bytes, but its {MANIFEST} says {size}. Copy it again."
+            f"{archive} has {counted(found, 'byte')}, but its {MANIFEST} says {size}. "
+            "Copy it again."
         )
     return members
 

@@ -25,7 +25,7 @@ class CpuBackend(Closing):
         self.threads = (
             _usable_cpus() if threads is None else arguments.integer("threads", threads, 1, 1024)
         )
-        self.device = f"CPU, {self.threads} threads"
+        self.device = f"CPU, {arguments.counted(self.threads, 'thread')}"
         self._graphs: dict[str, Graph] = {}
         self._lock = Lock()
         self._closed = False

@@ -17,8 +17,8 @@ from trt_pipeline.backends.device.onnxruntime import (
 )
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.onnx_files import onnx_file
-from trt_pipeline.errors import BackendError, MissingDependencyError
-from trt_pipeline.machine import gpu_obstacle
+from trt_pipeline.errors import BackendError, DeviceUnavailableError, MissingDependencyError
+from trt_pipeline.machine import gpu_obstacle, missing_gpu
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +49,16 @@ def provider_obstacle(provider: str) -> str | None:
     return None
 
 
+def refuse(backend: str, problem: str | None) -> None:
+    """DeviceUnavailableError without a GPU, MissingDependencyError for any other obstacle."""
+    if problem:
+        kind = DeviceUnavailableError if missing_gpu() else MissingDependencyError
+        raise kind(f"backend {backend} cannot run here: {problem}.")
+
+
 def open_backend(bundle: Bundle, threads: int | None) -> "OnnxRuntimeCudaBackend":
     """Open the backend on the current GPU; threads are for CPUs, and mean nothing here."""
-    problem = obstacle(bundle)
-    if problem:
-        raise MissingDependencyError(f"backend onnxruntime_cuda cannot run here: {problem}")
+    refuse("onnxruntime_cuda", obstacle(bundle))
     return OnnxRuntimeCudaBackend(bundle, CudaDevice())
 
 

@@ -2,9 +2,12 @@
 
 from trt_pipeline.backends.device.cuda import CudaDevice
 from trt_pipeline.backends.device.onnxruntime import Providers
-from trt_pipeline.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend, provider_obstacle
+from trt_pipeline.backends.onnxruntime_cuda import (
+    OnnxRuntimeCudaBackend,
+    provider_obstacle,
+    refuse,
+)
 from trt_pipeline.bundle import Bundle
-from trt_pipeline.errors import MissingDependencyError
 from trt_pipeline.machine import cache_folder, gpu_obstacle
 
 PROVIDER = "TensorrtExecutionProvider"
@@ -17,9 +20,7 @@ def obstacle(bundle: Bundle | None = None) -> str | None:
 
 def open_backend(bundle: Bundle, threads: int | None) -> "OnnxRuntimeTensorrtBackend":
     """Open the backend on the current GPU; threads are for CPUs, and mean nothing here."""
-    problem = obstacle(bundle)
-    if problem:
-        raise MissingDependencyError(f"backend onnxruntime_tensorrt cannot run here: {problem}")
+    refuse("onnxruntime_tensorrt", obstacle(bundle))
     return OnnxRuntimeTensorrtBackend(bundle, CudaDevice())
 
 

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: each graph compiled for each set of shapes it meets."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from trt_pipeline.bundle.onnx_files import onnx_file
 from trt_pipeline.errors import BackendError, MissingDependencyError
 
 INSTALL = 'pip install "trt-pipeline[openvino]"'
+TELEMETRY = "openvino_telemetry"
+"""It writes to ~/intel and reports over the network when openvino is imported, with no switch to
+turn it off; openvino does without it where it is missing."""
 MAX_COMPILED = {True: 8, False: 4}
 """Sets of shapes that a graph stays compiled for, if it is small and if not; each holds its own
 copy of the weights."""
@@ -322,11 +326,25 @@ class Lane:
 
 
 def import_openvino() -> Any:
-    """The package; MissingDependencyError without it."""
+    """The package, without its telemetry; MissingDependencyError without the package."""
     try:
-        import openvino
+        with _without(TELEMETRY):
+            import openvino
     except ImportError:
         raise MissingDependencyError(
             f"the openvino package is not installed. Install it with: {INSTALL}"
         ) from None
     return openvino
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let imports of a package fail, unless something else imported it before."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = cast(Any, None)
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -77,12 +77,13 @@ def bench(
         click.echo(json.dumps(asdict(report), indent=1))
     else:
         click.echo("\n".join(lines(report)))
+    check_measured(rows)
     if backends and any(row.error for row in rows):
         raise click.exceptions.Exit(console.FAILURE)
 
 
 def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:
-    """Measure with progress on stderr; BackendError if nothing could be measured."""
+    """Measure with progress on stderr."""
     turns = len(specs) * (plan.rounds * len(plan.workloads) + plan.cold_starts)
     with TemporaryDirectory() as work, console.progress("bench", turns) as bar:
 
@@ -90,10 +91,13 @@ def watched(specs: Sequence[CandidateSpec], plan: Plan) -> list[Row]:
             bar.describe(turn)
             bar.advance()
 
-        rows = measure(specs, plan, Path(work), watch)
+        return measure(specs, plan, Path(work), watch)
+
+
+def check_measured(rows: Sequence[Row]) -> None:
+    """BackendError if no backend could be measured, for after the report that says why."""
     if all(row.error and not row.seconds for row in rows):
         raise BackendError(rows[0].error)
-    return rows
 
 
 def runnable_backends(bundle: Bundle) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trt_pipeline.arguments import counted
 from trt_pipeline.bench.report import Limit, Report, Row
 
 COLUMNS = (
@@ -15,14 +16,15 @@ COLUMNS = (
 def lines(report: Report) -> Iterator[str]:
     """One table for each batch size, then what the columns say."""
     machine = report.machine
-    yield f"{report.model} on {machine.cpu}, {machine.cores} cores, {machine.gpu or 'no GPU'}"
+    cores = counted(machine.cores, "core")
+    yield f"{report.model} on {machine.cpu}, {cores}, {machine.gpu or 'no GPU'}"
     for workload in dict.fromkeys(row.workload for row in report.rows):
         rows = [row for row in report.rows if row.workload == workload]
         yield ""
         yield (
-            f"batch {workload.batch}, {workload.num_inference_steps} steps, "
+            f"batch {workload.batch}, {counted(workload.num_inference_steps, 'step')}, "
             f"guidance {workload.guidance_scale:g}, eta {workload.eta:g}, "
-            f"{max(len(row.seconds) for row in rows)} rounds"
+            f"{counted(max(len(row.seconds) for row in rows), 'round')}"
         )
         yield COLUMNS
         first = next((row for row in rows if row.seconds), rows[0])

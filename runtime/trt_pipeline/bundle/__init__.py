@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from trt_pipeline.arguments import quoted
 from trt_pipeline.bundle.decoding import decode, strict_json
 from trt_pipeline.bundle.integrity import file_problem, open_regular
 from trt_pipeline.bundle.manifest import (
@@ -109,6 +110,8 @@ def load_bundle(
     """
     if verify not in get_args(Verify):
         raise InvalidInputError(f"verify must be one of {get_args(Verify)}, got {verify!r}.")
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInputError(f"bundle must be a path, got {quoted(path)}.")
     folder = Path(path)
     content = manifest_bytes(folder)
     if trusted_keys is not None:

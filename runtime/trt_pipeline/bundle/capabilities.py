@@ -33,8 +33,8 @@ OUTPUTS: Mapping[str, set[str]] = {
     "decoder": {"image"},
     "encoder": {"latents_mean", "latents_std"},
 }
-OPTIONAL = {"context_kv", "condition", "guidance_scale", "features"}
-"""Inputs and outputs that a family may lack."""
+OPTIONAL_INPUTS = {"context_kv", "condition", "guidance_scale"}
+"""Those that a family may lack."""
 ALWAYS = ("time_embedding", "denoiser", "decoder")
 """Graphs that every bundle has."""
 
@@ -83,9 +83,13 @@ def check_graphs(bundle: Bundle) -> None:
 
 def _check_names(bundle: Bundle, graph: str, kind: str, names: list[str]) -> None:
     """BundleError unless a graph's inputs or outputs are known, there, and named once each."""
-    known = (INPUTS if kind == "input" else OUTPUTS)[graph]
+    if kind == "input":
+        known, optional = INPUTS[graph], OPTIONAL_INPUTS
+    else:
+        known = OUTPUTS[graph]
+        optional = set() if "cached_denoiser" in bundle.graphs else {"features"}
     unknown = [name for name in names if name not in known]
-    missing = sorted(known - OPTIONAL - {*names})
+    missing = sorted(known - optional - {*names})
     if unknown:
         raise BundleError(
             f"{bundle.path}: this release does not know the {kind} {unknown[0]!r:.80} of "

@@ -7,6 +7,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Never, TypeVar, Union, cast, get_args, get_origin
 
+from trt_pipeline.arguments import counted
+
 T = TypeVar("T")
 
 MAX_DEPTH = 32
@@ -83,7 +85,9 @@ def _tuple(inner: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]
     if inner[-1] is Ellipsis:
         inner = (inner[0],) * len(value)
     if len(value) != len(inner):
-        raise ValueError(f"{where} has {len(value)} entries, expected {len(inner)}")
+        raise ValueError(
+            f"{where} has {counted(len(value), 'entry', 'entries')}, expected {len(inner)}"
+        )
     return tuple(
         _decode(kind, one, f"{where}[{number}]")
         for number, (kind, one) in enumerate(zip(inner, value, strict=True))

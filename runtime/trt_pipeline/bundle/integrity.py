@@ -9,6 +9,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from trt_pipeline.arguments import counted
 from trt_pipeline.bundle.manifest import FileSpec
 from trt_pipeline.bundle.names import MANIFEST
 
@@ -36,7 +37,9 @@ def file_problem(folder: Path, name: str, spec: FileSpec, *, hashes: bool) -> st
             if status.st_nlink > 1:
                 return f"{name} is a hard link, one of {status.st_nlink} names of a file"
             if status.st_size != spec.size:
-                return f"{name} has {status.st_size} bytes, but {MANIFEST} says {spec.size}"
+                return (
+                    f"{name} has {counted(status.st_size, 'byte')}, but {MANIFEST} says {spec.size}"
+                )
             if hashes and not _hash_holds(stream, spec):
                 return f"{name} has another sha256 than {MANIFEST} says"
     except OSError as error:

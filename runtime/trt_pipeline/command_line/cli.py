@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from trt_pipeline.arguments import counted
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, FileSpec, PredictionSpec, TensorSpec
 from trt_pipeline.command_line import console
@@ -57,17 +58,18 @@ def _summary(bundle: Bundle) -> Iterator[str]:
     yield f"weights    {bundle.precision}"
     yield f"picture    {own.width} × {own.height} pixels"
     yield (
-        f"defaults   {own.num_inference_steps} steps of {own.sampler}, "
+        f"defaults   {counted(own.num_inference_steps, 'step')} of {own.sampler}, "
         f"guidance scale {own.guidance_scale:g}, eta {own.eta:g}"
     )
     for name, (low, high) in asdict(limits).items():
         yield f"{name:10} {low}..{high}"
     yield (
-        f"schedule   {len(schedule.alphas_cumprod)} timesteps, {_prediction(schedule.prediction)}, "
-        f"{schedule.timestep_spacing}, steps_offset {schedule.steps_offset}"
+        f"schedule   {counted(len(schedule.alphas_cumprod), 'timestep')}, "
+        f"{_prediction(schedule.prediction)}, {schedule.timestep_spacing}, "
+        f"steps_offset {schedule.steps_offset}"
     )
     if bundle.tokenizer:
-        yield f"tokenizer  {bundle.tokenizer.kind}, {bundle.tokenizer.max_length} tokens"
+        yield f"tokenizer  {bundle.tokenizer.kind}, {counted(bundle.tokenizer.max_length, 'token')}"
     for name, precisions in bundle.graphs.items():
         for precision, graph in precisions.items():
             size = _megabytes({path: bundle.files[path] for path in (graph.path, graph.weights)})
@@ -111,7 +113,7 @@ def verify(bundle: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"bundle": str(bundle), "files": len(files), "bytes": size}))
     else:
-        click.echo(f"{bundle}: {len(files)} files, {_megabytes(files)}, all as listed")
+        click.echo(f"{bundle}: {counted(len(files), 'file')}, {_megabytes(files)}, all as listed")
 
 
 @cli.command()

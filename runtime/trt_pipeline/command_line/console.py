@@ -107,7 +107,7 @@ class _StderrHandler(logging.Handler):
     """Looks sys.stderr up for each record, so that lines appear above a running progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        click.echo(printable(self.format(record)), err=True)
 
 
 def log_to_stderr(level: int) -> None:

@@ -65,7 +65,7 @@ def open_destination(
 
     kind: for a folder's pictures, PNG if None; a single file's name says it.
     """
-    is_folder = output.is_dir() or not (output.suffix or output.exists())
+    is_folder = output.is_dir() or not (_names_a_file(output) or output.exists())
     if is_folder:
         above = (output, *output.absolute().parents)
         check_writable(next(folder for folder in above if folder.exists()))
@@ -83,6 +83,11 @@ def open_destination(
     if encoding.lossless and chosen == "jpeg":
         raise InvalidInputError("lossless: a JPEG always loses some; write a WebP or a PNG.")
     return Destination(output, not is_folder, chosen, encoding, force)
+
+
+def _names_a_file(output: Path) -> bool:
+    """Whether a name ends as a file's does; the .5 of v1.5 is a version's."""
+    return bool(output.suffix) and not output.suffix[1:2].isdecimal()
 
 
 def check_file(output: Path, force: bool) -> PictureFormat:

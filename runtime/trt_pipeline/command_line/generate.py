@@ -9,6 +9,7 @@ from typing import Any, get_args
 import click
 from PIL.Image import Image
 
+from trt_pipeline.arguments import counted
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bundle import Bundle, load_bundle
 from trt_pipeline.bundle.capabilities import enlarges, takes_prompts
@@ -31,7 +32,7 @@ from trt_pipeline.command_line.jobs import (
 from trt_pipeline.command_line.prompt_files import MAX_COUNT, file_jobs
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.pictures.grid import PictureGrid
-from trt_pipeline.pictures.images import Encoding, check_sides
+from trt_pipeline.pictures.images import QUALITY, Encoding, check_sides, picture_format
 from trt_pipeline.pictures.metadata import PictureFormat, read_settings
 from trt_pipeline.pictures.sources import Sources
 from trt_pipeline.pipelines.pipeline import Pipeline, trt_pipeline
@@ -117,7 +118,9 @@ def _default(row: Setting) -> str:
     type=click.Choice(get_args(PictureFormat)),
     help="Of pictures in a folder, png by default; a file's name says its own.",
 )
-@click.option("--quality", type=click.IntRange(1, 100), default=95, help="Of WebP and JPEG.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), help=f"Of WebP and JPEG; {QUALITY} by default."
+)
 @click.option("--lossless", is_flag=True, help="Keep every pixel of a WebP.")
 @click.option(
     "--no-ai-mark",
@@ -157,7 +160,7 @@ def generate(
     for job, path in kept.items():
         delivery.keep(job, path)
     with ExitStack() as stack:
-        first = f"loading {bundle}" if todo else f"all {len(kept)} pictures are there"
+        first = f"loading {bundle}" if todo else _all_there(len(kept))
         bar = None if no_progress else stack.enter_context(console.progress(first))
         if todo:
             pipe = stack.enter_context(trt_pipeline(bundle, backend=backend, threads=threads))
@@ -166,14 +169,16 @@ def generate(
     delivery.finish()
 
 
+def _all_there(kept: int) -> str:
+    return "the picture is there" if kept == 1 else f"all {kept} pictures are there"
+
+
 def _pictures(
     pipe: Pipeline, jobs: Sequence[Job], kept: int, bar: console.Progress | None
 ) -> Iterator[tuple[Job, Image]]:
     batches = batched(jobs, pipe.bundle.limits.batch[1])
     if bar:
-        text = f"generating {len(jobs)} picture{'s' * (len(jobs) != 1)}" + (
-            f", {kept} kept" if kept else ""
-        )
+        text = f"generating {counted(len(jobs), 'picture')}" + (f", {kept} kept" if kept else "")
         bar.describe(text, total=count_steps(pipe.bundle, batches))
     return run_batches(pipe, batches, bar.advance if bar else None)
 
@@ -245,12 +250,22 @@ def _sources(options: Mapping[str, Any]) -> Sources:
     return Sources(options["image"], options["mask_image"])
 
 
+def _check_quality(options: Mapping[str, Any], destination: Destination | None) -> None:
+    """InvalidInputError for a quality that no picture has."""
+    kinds = {destination.kind} if destination else set()
+    if options["grid"]:
+        kinds.add(picture_format(options["grid"]))
+    if options["quality"] and kinds == {"png"}:
+        raise InvalidInputError("--quality is for WebP and JPEG; a PNG keeps every pixel.")
+
+
 def _outputs(
     jobs: Sequence[Job], options: Mapping[str, Any]
 ) -> tuple[Destination | None, GridFile | None]:
     """Where pictures go; the grid alone if it is given without another output."""
     force, output, grid = options["force"], options["output"], options["grid"]
-    encoding = Encoding(options["quality"], options["lossless"], not options["no_ai_mark"])
+    quality = options["quality"] or QUALITY
+    encoding = Encoding(quality, options["lossless"], not options["no_ai_mark"])
     destination = None
     if output or not grid:
         output = output or Path()
@@ -258,6 +273,9 @@ def _outputs(
         if destination.is_file and options["prompt_file"]:
             raise InvalidInputError(f"output {output} is one file; --prompts needs a folder.")
         destination.check(jobs)
+    if options["kind"] and not destination:
+        raise InvalidInputError("--format is for pictures in a folder; a grid's name says its own.")
+    _check_quality(options, destination)
     if not grid:
         return destination, None
     if destination and destination.may_write(grid):

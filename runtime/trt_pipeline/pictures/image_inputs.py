@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image | NDArray[Any]"
 """A path, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4], uint8, bool or 0..1 floats."""
 
+TIFF_BITS_PER_SAMPLE = 258
 MASK_THRESHOLD = 128
 """Grey level from which a mask's pixel is repainted."""
 
@@ -49,9 +50,9 @@ def open_picture(name: str, given: ImageInput) -> "Image":
             with Image.open(Path(given)) as file:
                 _require_few_pixels(name, file)
                 file.load()
-                return _eight_bits(name, ImageOps.exif_transpose(file))
+                return _eight_bits(name, ImageOps.exif_transpose(file), _white(file))
         if isinstance(given, Image.Image):
-            return _eight_bits(name, ImageOps.exif_transpose(given))
+            return _eight_bits(name, ImageOps.exif_transpose(given), _white(given))
     except InvalidInputError:
         raise
     except (*UNREADABLE, Image.DecompressionBombError) as error:
@@ -78,22 +79,50 @@ def _require_few_pixels(name: str, image: "Image") -> None:
         )
 
 
-def _eight_bits(name: str, image: "Image") -> "Image":
-    """The image, in a mode of 8 bits a channel: 16-bit greys are scaled, floats are 0..1."""
+def _white(image: "Image") -> int:
+    """The white of a mode of more than 8 bits; Pillow keeps the 12 bits of a TIFF as they are."""
+    bits = getattr(image, "tag_v2", {}).get(TIFF_BITS_PER_SAMPLE)
+    return 0xFFF if bits == (12,) else 0xFFFF
+
+
+def _eight_bits(name: str, image: "Image", white: int) -> "Image":
+    """The image, in a mode of 8 bits a channel: greys of more bits are scaled, floats are 0..1."""
     from PIL import Image
 
+    if not all(image.size):
+        raise InvalidInputError(f"{name} is {image.width}x{image.height} pixels, expected some.")
     if image.mode == "F":
         return Image.fromarray(_as_uint8(name, np.asarray(image)))
     if image.mode == "I" or image.mode.startswith("I;16"):
-        greys = np.asarray(image)
-        if greys.min() < 0 or greys.max() > 0xFFFF:
-            raise InvalidInputError(
-                f"{name} has greys from {greys.min()} to {greys.max()}, expected 0 to 65535."
-            )
-        return Image.fromarray((greys // 257).astype(np.uint8))
+        return _scaled_greys(name, image, white)
     if image.mode == "LAB":
         raise InvalidInputError(f"{name} has colours in LAB, expected RGB. Convert it first.")
     return image.convert("LA") if image.mode == "La" else image
+
+
+def _scaled_greys(name: str, image: "Image", white: int) -> "Image":
+    """Greys from 0..white in 0..255; the one that a PNG calls transparent stays so.
+
+    InvalidInputError for greys outside 0..white, and for those of 8 bits: Pillow's convert("I")
+    leaves 255 white, which as one of 65535 is black.
+    """
+    from PIL import Image
+
+    greys = np.asarray(image).astype(np.int64)
+    low, high = int(greys.min()), int(greys.max())
+    if low < 0 or high > white:
+        raise InvalidInputError(f"{name} has greys from {low} to {high}, expected 0 to {white}.")
+    if 0 < high <= 0xFF:
+        raise InvalidInputError(
+            f"{name} has greys from {low} to {high} in Pillow's mode {image.mode}, where 255 may "
+            f"be white or, as one of {white}, black. Give greys of 8 bits as an array: "
+            "numpy.asarray(image).astype(numpy.uint8)."
+        )
+    scaled = Image.fromarray(((greys * 0xFF + white // 2) // white).astype(np.uint8))
+    if "transparency" in image.info:
+        opaque = greys != image.info["transparency"]
+        scaled.putalpha(Image.fromarray(opaque.astype(np.uint8) * np.uint8(0xFF)))
+    return scaled
 
 
 def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -31,11 +31,15 @@ LARGEST_SIDE: Mapping[PictureFormat, int] = {"png": 2**31 - 1, "webp": 16383, "j
 """Pixels that a format, as Pillow writes it, has room for."""
 
 
+QUALITY = 95
+"""Of WebP and JPEG, if nothing else is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How a picture is written, whatever its format."""
 
-    quality: int = 95
+    quality: int = QUALITY
     """1 to 100, of WebP and JPEG; a JPEG keeps its colours at full resolution."""
     lossless: bool = False
     """Whether a WebP keeps every pixel, as a PNG does."""
@@ -60,7 +64,8 @@ def picture_format(path: Path) -> PictureFormat:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         raise InvalidInputError(
-            f"output {path}: a picture's name ends in {', '.join(FORMATS)}; a folder's has no dot."
+            f"output {path}: a picture's name ends in {', '.join(FORMATS)}. If it shall be a "
+            "folder, make it first."
         ) from None
 
 

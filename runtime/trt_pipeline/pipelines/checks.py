@@ -200,7 +200,8 @@ def _skipped_steps(settings: Settings, has_image: bool, request: Request) -> int
     left = min(int(steps * strength), steps)
     if left < 1:
         raise InvalidInputError(
-            f"strength {strength:g} of {steps} steps leaves none; use at least {1 / steps:g}."
+            f"strength {strength:g} of {arguments.counted(steps, 'step')} leaves none; "
+            f"use at least {1 / steps:g}."
         )
     return steps - left
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,7 @@ class Pipeline(Closing):
         if one is done or given twice, or their latents differ in size. Not for several threads at a
         time.
         """
+        _check_samples(samples)
         if any(sample.done for sample in samples):
             raise InvalidInputError("a sample that is done takes no further step; finish it.")
         if len(set(samples)) < len(samples):
@@ -171,6 +172,7 @@ class Pipeline(Closing):
 
         InvalidInputError if there are none, or one is not done, or they differ in size or tiles.
         """
+        _check_samples(samples)
         _check_done(samples)
         pixels, unsafe = self._checked_pixels(samples)
         return PipelineOutput(to_pil(pixels), _seeds(samples), unsafe)
@@ -186,6 +188,13 @@ class Pipeline(Closing):
             backend=self._backend.name,
             reason=self._reason,
             device=self._backend.device,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        """InvalidInputError: what runs the graphs belongs to this process."""
+        raise InvalidInputError(
+            "a pipeline cannot be copied or pickled, as its engine belongs to this process. Open "
+            f"the bundle in each process: trt_pipeline({str(self.bundle.path)!r})."
         )
 
     def close(self) -> None:
@@ -244,7 +253,13 @@ class Pipeline(Closing):
                 "callback_on_step_end must return a dictionary or None, "
                 f"got {arguments.quoted(answer)}."
             )
-        if answer and "latents" in answer:
+        for name in answer or ():
+            if name != "latents":
+                raise InvalidInputError(
+                    "callback_on_step_end may replace latents only, but returned "
+                    f"{arguments.quoted(name)}."
+                )
+        if answer:
             given = checked_latents(answer["latents"], latents.shape)
             for sample, replaced in zip(samples, given, strict=True):
                 sample.latents = replaced.copy()
@@ -290,9 +305,16 @@ def _verdicts(safety_checker: SafetyChecker, images: "list[Image]") -> tuple[boo
         )
     if len(answer) != len(images):
         raise InvalidInputError(
-            f"safety_checker gave {len(answer)} answers for {len(images)} images."
+            f"safety_checker gave {arguments.counted(len(answer), 'answer')} for "
+            f"{arguments.counted(len(images), 'image')}."
         )
     return tuple(map(bool, answer))
+
+
+def _check_samples(samples: Sequence[Sample]) -> None:
+    for one in samples:
+        if not isinstance(one, Sample):
+            raise InvalidInputError(f"samples are what start gives, got {arguments.quoted(one)}.")
 
 
 def _check_done(samples: Sequence[Sample]) -> None:
@@ -301,7 +323,8 @@ def _check_done(samples: Sequence[Sample]) -> None:
     for sample in samples:
         if not sample.done:
             raise InvalidInputError(
-                f"a sample took {sample.index} of {len(sample.rows)} steps; take the others first."
+                f"a sample took {sample.index} of {arguments.counted(len(sample.rows), 'step')}; "
+                "take the others first."
             )
     _check_sizes(samples)
 

@@ -48,7 +48,8 @@ class Request:
     """TorchGenerator(s) draws as diffusers does after torch.manual_seed(s); a list has one a
     picture. Instead of seed."""
     latents: ArrayLike | None = None
-    """The starting noise [B, C, h, w], instead of the first draw."""
+    """The starting noise [B, C, h, w], instead of the first draw; then seed and generator matter to
+    samplers alone that add noise."""
     output_type: OutputType = "pil"
     """Pillow images, "np": float32 [B, H, W, 3] in 0..1, or "latent": float32 [B, C, h, w]."""
     return_dict: bool = True
@@ -107,13 +108,22 @@ def takes_arguments(
         def call(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> Result:
             for name in (name for name in kwargs if name not in names):
                 raise UnknownArgumentError(_unknown(name, names))
-            return method(self, make(*args, **kwargs))
+            return method(self, _made(make, *args, **kwargs))
 
         update_wrapper(call, method)
         vars(call)["__signature__"] = inspect.Signature([first, *parameters])
         return call
 
     return decorate
+
+
+def _made(make: Callable[P, Request], *args: P.args, **kwargs: P.kwargs) -> Request:
+    """UnknownArgumentError for an argument given twice, or more of them than there are."""
+    try:
+        inspect.signature(make).bind(*args, **kwargs)
+    except TypeError as error:
+        raise UnknownArgumentError(f"this call has {error}.") from None
+    return make(*args, **kwargs)
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

@@ -164,7 +164,10 @@ def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]
     """
     if arguments.is_list(seed):
         if len(seed) != batch:
-            raise InvalidInputError(f"seed has {len(seed)} entries for {batch} images.")
+            raise InvalidInputError(
+                f"seed has {arguments.counted(len(seed), 'entry', 'entries')} for "
+                f"{arguments.counted(batch, 'image')}."
+            )
         return tuple(arguments.integer("seed", one, 0, MAX_SEED) for one in seed)
     first = int.from_bytes(os.urandom(4)) if seed is None else seed
     first = arguments.integer("seed", first, 0, MAX_SEED + 1 - batch)
@@ -175,7 +178,10 @@ def given_streams(generator: object, batch: int) -> list[NoiseStream]:
     """A stream for each sample, of a `generator` argument: a stream for all, or a list of them."""
     if isinstance(generator, list | tuple):
         if len(generator) != batch:
-            raise InvalidInputError(f"generator has {len(generator)} entries for {batch} images.")
+            raise InvalidInputError(
+                f"generator has {arguments.counted(len(generator), 'entry', 'entries')} for "
+                f"{arguments.counted(batch, 'image')}."
+            )
         return [_checked_stream(one) for one in generator]
     shared = SharedNoise(_checked_stream(generator), batch)
     return [SampleOfShared(shared, sample) for sample in range(batch)]

@@ -248,7 +248,7 @@ class OnnxRuntimeBackend : public Backend {
 
   std::string name() const override { return "onnxruntime"; }
   std::string precision() const override { return "fp32"; }
-  std::string device() const override { return concat("CPU, ", threads_, " threads"); }
+  std::string device() const override { return concat("CPU, ", counted(threads_, "thread")); }
 
  private:
   SessionOptions options_for(const GraphSpec& spec) const {

@@ -41,7 +41,7 @@ class OpenVinoBackend : public Backend {
   std::string name() const override { return variant_.name; }
   std::string precision() const override { return "fp32"; }
   std::string arithmetic() const override { return variant_.arithmetic; }
-  std::string device() const override { return concat("CPU, ", threads_, " threads"); }
+  std::string device() const override { return concat("CPU, ", counted(threads_, "thread")); }
 
  private:
   const Bundle& bundle_;

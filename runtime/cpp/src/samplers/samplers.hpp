@@ -23,6 +23,11 @@ SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& sched
 SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
                   double eta = 0);
 
+// DDPM, arXiv:2006.11239, eq. 7, with the variance of the posterior or of the forward step; m0 is
+// the predicted sample.
+SamplerTable ddpm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+SamplerTable ddpm_fixed_large(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+
 // PLMS, arXiv:2202.09778, eq. 9 and 12, started without Runge-Kutta; m0 is the model's output. The
 // first step is repeated, so there is a row more than `steps` if that is over 1.
 SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);

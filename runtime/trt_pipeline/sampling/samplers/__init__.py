@@ -9,6 +9,7 @@ from typing import Protocol
 from trt_pipeline.bundle.manifest import ScheduleSpec
 from trt_pipeline.errors import InvalidInputError
 from trt_pipeline.sampling.samplers.ddim import ddim
+from trt_pipeline.sampling.samplers.ddpm import ddpm, ddpm_fixed_large
 from trt_pipeline.sampling.samplers.exponential import dpmsolver, dpmsolver_karras, unipc
 from trt_pipeline.sampling.samplers.pndm import pndm
 from trt_pipeline.sampling.samplers.sigma_space import euler, euler_ancestral, lms
@@ -19,6 +20,8 @@ __all__ = [
     "SAMPLERS",
     "SamplerTable",
     "ddim",
+    "ddpm",
+    "ddpm_fixed_large",
     "dpmsolver",
     "dpmsolver_karras",
     "euler",
@@ -49,6 +52,8 @@ SAMPLERS: Mapping[str, Sampler] = {
     "dpmsolver++": dpmsolver,
     "dpmsolver++_karras": dpmsolver_karras,
     "unipc": unipc,
+    "ddpm": ddpm,
+    "ddpm_fixed_large": ddpm_fixed_large,
 }
 """Name → function; each follows the defaults of diffusers' scheduler of that name."""
 
