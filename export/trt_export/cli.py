@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -33,7 +33,7 @@ from trt_pipeline.bundle.manifest import (
     Flavour,
     Precision,
 )
-from trt_pipeline.command_line.console import debug_option, progress, run
+from trt_pipeline.command_line.console import debug_option, printable, progress, run
 from trt_pipeline.flavours import load_flavour
 
 
@@ -72,8 +72,8 @@ def pixel_range(value: str) -> tuple[int, int]:
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
     show_default=True,
-    help="How weights are stored. fp16 also holds half-precision graphs for GPUs; CPUs compute in "
-    "float32 either way.",
+    help="How weights are stored. fp16 also holds half-precision graphs for GPUs, but for a VAE "
+    "beyond float16's range; CPUs compute in float32 either way.",
 )
 @click.option(
     "--max-batch",
@@ -129,7 +129,7 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--engine-precision",
-    type=click.Choice(get_args(EnginePrecision)),
+    type=click.Choice([one for one in get_args(EnginePrecision) if one != "fp32"]),
     default="fp16",
     show_default=True,
     help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy; "
@@ -203,7 +203,9 @@ def command(
     if dry_run:
         summary = _plan(checkpoint, out, options, engines, quantize, prompts)
     else:
-        summary = _summary(_export(checkpoint, out, options, signer))
+        report = _export(checkpoint, out, options, signer)
+        _say(report.notes)
+        summary = _summary(report)
         if quantize:
             summary["quantized"] = _quantize(out, prompts, signer)
         if engines:
@@ -309,7 +311,9 @@ def _plan(
     if current is None:
         from trt_export.networks.description import describe
 
-        limits_of(describe(checkpoint), options)  # raises what the export would
+        description = describe(checkpoint)
+        limits_of(description, options)  # raises what the export would
+        _say(description.notes)
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
@@ -335,7 +339,13 @@ def _summary(report: ExportReport) -> dict[str, Any]:
         "seconds": {name: round(spent, 2) for name, spent in report.seconds.items()},
         "bytes": {name: file.size for name, file in report.bundle.files.items()},
         "parity": list(report.parity),
+        "notes": list(report.notes),
     }
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {printable(note)}", err=True)
 
 
 def _table(summary: Mapping[str, Any]) -> str:
