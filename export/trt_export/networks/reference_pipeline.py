@@ -136,7 +136,7 @@ def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
     """The pipeline, without the parts that families have no role for, such as safety checkers."""
     kind = getattr(diffusers, name)
     own: dict[str, Any] = {"scheduler": _scheduler(checkpoint)}
-    if checkpoint.vocabulary:
+    if "tokenizer" in checkpoint.family.parts:
         own["tokenizer"] = _tokenizer(checkpoint, networks.tokens)
     for role in checkpoint.weights:
         own[role] = getattr(networks, role).module
@@ -164,7 +164,7 @@ def _tokenizer(checkpoint: Checkpoint, tokens: int) -> Any:
 def _tokenizer_folder(checkpoint: Checkpoint) -> Iterator[Path]:
     """A folder as transformers writes it: the checkpoint's own, or one for a single file."""
     if checkpoint.path.is_dir():
-        yield checkpoint.configs["tokenizer"].parent
+        yield checkpoint.path / checkpoint.family.parts["tokenizer"].folder
         return
     with TemporaryDirectory() as folder:
         for content, file in checkpoint.vocabulary.items():
