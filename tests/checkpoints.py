@@ -148,7 +148,7 @@ def make_super_resolution(folder: Path, quantized: bool = True) -> Path:
 
 
 def make_wide(folder: Path) -> Path:
-    """A small LDMPipeline whose decoder's numbers reach 4 million, far beyond float16; its
+    """A small LDMPipeline whose decoder's numbers reach 700,000, far beyond float16; its
     normalisation takes the factor out again."""
     torch.manual_seed(2)
     unet = UNet2DModel(

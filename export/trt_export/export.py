@@ -250,6 +250,7 @@ def _export(
     if checkpoint.family.reference:
         check = partial(_check_picture, work, checkpoint.family.reference)
         parity.append(stage("check picture", check))
+    watch("publish")
     work.publish(out)
     stay = [f"{graph} stays float32: {why}." for graph, why in wide.items()]
     return ExportReport(

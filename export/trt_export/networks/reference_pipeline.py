@@ -6,6 +6,7 @@ A family's data and the signatures of diffusers' classes say how to build and to
 import inspect
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,13 +177,15 @@ def _tokenizer_folder(checkpoint: Checkpoint) -> Iterator[Path]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what diffusers and transformers say of settings that are checked elsewhere to them."""
+    """Keep remarks of diffusers and transformers to them: settings are checked elsewhere."""
     loggers = (diffusers.utils.logging, transformers.utils.logging)
     before = [one.get_verbosity() for one in loggers]
     for one in loggers:
         one.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for one, level in zip(loggers, before, strict=True):
             one.set_verbosity(level)
