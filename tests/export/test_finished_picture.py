@@ -74,8 +74,8 @@ def test_a_picture_of_another_seed_is_refused(
 def test_one_seed_that_agrees_is_enough(
     unconditional_checkpoint: Path, unconditional_bundle: Path
 ) -> None:
-    first, second, third = drawn(unconditional_checkpoint).pictures
-    tipped = Drawing({"num_inference_steps": 3}, (1 - first, second, third), None)
+    first, second = drawn(unconditional_checkpoint).pictures
+    tipped = Drawing({"num_inference_steps": 3}, (1 - first, second), None)
     assert check_picture(unconditional_bundle, "LDMPipeline", tipped).difference <= 1
 
 

@@ -36,9 +36,10 @@ LEAST_LATENTS, MOST_LATENTS = 4, 12
 seen."""
 LOW_RESOLUTION = 32
 """Pixels of the smallest picture that diffusers enlarges."""
-SEEDS = {"VQModel": 3}
+SEEDS = {"VQModel": 2}
 """Class of the VAE → how many pictures are drawn of it; one of any other. A latent that is a tie
-between two codes takes either, as the order of float32 sums has it."""
+between two codes takes either, as the order of float32 sums has it. That is rare: none of 58,000
+latents in 72 pictures did, with 64 and 8,192 codes."""
 
 
 @dataclass(frozen=True, slots=True)
