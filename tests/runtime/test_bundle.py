@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from trt_pipeline import Bundle, BundleError, BundleVersionError, IntegrityError, load_bundle
 from trt_pipeline.bundle import manifest_json, parse_manifest
+from trt_pipeline.bundle.manifest import GraphPrecision, GraphSpec
 from trt_pipeline.bundle.names import MANIFEST
 
 NOTHING = {"sample": [0, 0, 0], "noise": [0, 0, 0]}
@@ -144,7 +146,7 @@ def test_a_manifest_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 
 def half(bundle: Bundle, name: str) -> Bundle:
     """The bundle as if it stored half precision, of which one graph has no float16 form."""
-    graphs = {
+    graphs: dict[str, Mapping[GraphPrecision, GraphSpec]] = {
         graph: forms if graph == name else {"fp16": forms["fp32"], "fp32": forms["fp32"]}
         for graph, forms in bundle.graphs.items()
     }

@@ -166,7 +166,7 @@ def _tokenizer(checkpoint: Checkpoint, tokens: int) -> Any:
 def _tokenizer_folder(checkpoint: Checkpoint) -> Iterator[Path]:
     """A folder as transformers writes it: the checkpoint's own, or one for a single file."""
     if checkpoint.path.is_dir():
-        yield checkpoint.path / checkpoint.family.parts["tokenizer"].folder
+        yield checkpoint.path / checkpoint.folder_of("tokenizer")
         return
     with TemporaryDirectory() as folder:
         for content, file in checkpoint.vocabulary.items():
