@@ -132,7 +132,7 @@ def make_saved(folder: Path) -> Path:
 SCHEDULE: dict[str, Any] = {"beta_start": 0.0015, "beta_end": 0.0195}
 
 
-def make_unconditional(folder: Path) -> Path:
+def make_unconditional(folder: Path, scaling_factor: float = 0.5) -> Path:
     """A LDMPipeline with attention, as CompVis/ldm-celebahq-256 has it."""
     torch.manual_seed(0)
     unet = UNet2DModel(
@@ -145,7 +145,7 @@ def make_unconditional(folder: Path) -> Path:
         norm_num_groups=8,
     )
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, **SCHEDULE)
-    LDMPipeline(_vq((16, 16, 32)), unet, scheduler).save_pretrained(folder)
+    LDMPipeline(_vq((16, 16, 32), scaling_factor), unet, scheduler).save_pretrained(folder)
     return folder
 
 
@@ -166,7 +166,8 @@ def make_super_resolution(folder: Path, quantized: bool = True) -> Path:
         attention_head_dim=None,
         norm_num_groups=8,
     )
-    vae = _vq((16, 32, 32)) if quantized else _kl((16, 32))
+    # The pipeline reads no scaling factor, whatever the VAE has.
+    vae = _vq((16, 32, 32), 0.18215) if quantized else _kl((16, 32), 0.5)
     scheduler = DPMSolverMultistepScheduler(
         beta_schedule="scaled_linear", timestep_spacing="leading", **SCHEDULE
     )
@@ -174,14 +175,35 @@ def make_super_resolution(folder: Path, quantized: bool = True) -> Path:
     return folder
 
 
-def _vq(channels: tuple[int, ...]) -> VQModel:
-    vae = VQModel(num_vq_embeddings=64, scaling_factor=1.0, **_shape(channels))
+def make_wide(folder: Path) -> Path:
+    """A small LDMPipeline whose decoder's numbers reach 700,000, far beyond float16; its
+    normalisation takes the factor out again."""
+    torch.manual_seed(2)
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(16,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        layers_per_block=1,
+        attention_head_dim=None,
+        norm_num_groups=8,
+    )
+    vae = _vq((16, 16), 0.18215)
+    with torch.no_grad():
+        vae.decoder.conv_in.weight.mul_(1e6 / vae.decoder.conv_in.weight.abs().max() / 20)
+    scheduler = DDIMScheduler(clip_sample=False, **SCHEDULE)
+    LDMPipeline(vae, unet, scheduler).save_pretrained(folder)
+    return folder
+
+
+def _vq(channels: tuple[int, ...], scaling_factor: float) -> VQModel:
+    vae = VQModel(num_vq_embeddings=64, scaling_factor=scaling_factor, **_shape(channels))
     torch.nn.init.normal_(vae.quantize.embedding.weight)
     return vae
 
 
-def _kl(channels: tuple[int, ...]) -> AutoencoderKL:
-    return AutoencoderKL(latent_channels=3, scaling_factor=1.0, **_shape(channels))
+def _kl(channels: tuple[int, ...], scaling_factor: float) -> AutoencoderKL:
+    return AutoencoderKL(latent_channels=3, scaling_factor=scaling_factor, **_shape(channels))
 
 
 def _shape(channels: tuple[int, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tests.checkpoints import (
     make_checkpoint,
     make_super_resolution,
     make_unconditional,
+    make_wide,
 )
 from tests.shared import once
 from trt_export.checkpoint.opening import open_checkpoint
@@ -80,6 +81,16 @@ def unconditional_bundle(
 ) -> Path:
     """A model without prompts, stored as float32."""
     return _shared_bundle(tmp_path_factory, unconditional_checkpoint, ExportOptions("fp32"))
+
+
+@pytest.fixture(scope="session")
+def wide_export(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """A model whose decoder is beyond float16, stored as float16."""
+
+    def export(folder: Path) -> ExportReport:
+        return _export(make_wide(folder / "checkpoint"), ExportOptions("fp16", max_batch=2))
+
+    return once(tmp_path_factory, "wide", export)
 
 
 @pytest.fixture(scope="session")

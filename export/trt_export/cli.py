@@ -1,7 +1,7 @@
 """The command export-all."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -77,8 +77,8 @@ def pixel_range(value: str) -> tuple[int, int]:
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
     show_default=True,
-    help="How weights are stored. fp16 also holds half-precision graphs for GPUs; CPUs compute in "
-    "float32 either way.",
+    help="How weights are stored. fp16 also holds half-precision graphs for GPUs, but for a VAE "
+    "beyond float16's range; CPUs compute in float32 either way.",
 )
 @click.option(
     "--max-batch",
@@ -134,7 +134,7 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--engine-precision",
-    type=click.Choice(get_args(EnginePrecision)),
+    type=click.Choice([one for one in get_args(EnginePrecision) if one != "fp32"]),
     default="fp16",
     show_default=True,
     help="Arithmetic of engines. bf16 has the range of float32, and an eighth of fp16's accuracy; "
@@ -209,7 +209,9 @@ def command(
     if dry_run:
         summary = _plan(checkpoint, out, replace, options, engines, quantize, prompts)
     else:
-        summary = _summary(_export(checkpoint, out, replace, options, signer))
+        report = _export(checkpoint, out, replace, options, signer)
+        _say(report.notes)
+        summary = _summary(report)
         if quantize:
             summary["quantized"] = _quantize(out, prompts, signer)
         if engines:
@@ -313,7 +315,9 @@ def _plan(
         from trt_export.networks.description import describe
 
         before = to_be_replaced(checkpoint, out, hashes, replace)
-        limits_of(describe(checkpoint), options)  # raises what the export would
+        description = describe(checkpoint)
+        limits_of(description, options)  # raises what the export would
+        _say(description.notes)
     return {
         "checkpoint": str(checkpoint.path),
         "bundle": str(out),
@@ -345,7 +349,13 @@ def _summary(report: ExportReport) -> dict[str, Any]:
         "seconds": {name: round(spent, 2) for name, spent in report.seconds.items()},
         "bytes": {name: file.size for name, file in report.bundle.files.items()},
         "parity": list(report.parity),
+        "notes": list(report.notes),
     }
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {printable(note)}", err=True)
 
 
 def _table(summary: Mapping[str, Any]) -> str:

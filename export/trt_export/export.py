@@ -64,6 +64,7 @@ STAGES = {
     "check cached_denoiser": 1,
     "check decoder": 1,
     "check encoder": 1,
+    "check picture": 2,
 }
 """Stage → roughly how many hundredths of the time it takes, in their order."""
 
@@ -93,7 +94,9 @@ class ExportReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time of each stage; next to nothing for a stage that an earlier run finished."""
     parity: tuple[Mapping[str, Any], ...] = ()
-    """One parity.Parity as a mapping for each output of each graph."""
+    """One parity.Parity as a mapping for each output of each graph, and the finished picture's."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the checkpoint was read."""
     replaced: Replaced | None = None
     """The bundle that was there before."""
 
@@ -147,6 +150,7 @@ def export_checkpoint(
 def stages_of(checkpoint: Checkpoint) -> dict[str, int]:
     """The stages of an export in their order, and roughly the hundredths of its time."""
     names = {*checkpoint.family.graphs, "reference", "preview"}
+    names |= {"picture"} if checkpoint.family.reference else set()
     return {stage: share for stage, share in STAGES.items() if stage.split()[-1] in names}
 
 
@@ -240,7 +244,7 @@ def _export(
     limits = limits_of(description, options)
     tracing = Tracing(checkpoint, options.precision)
     names = checkpoint.family.graphs
-    stage("reference", partial(_save_reference, tracing, work))
+    wide = tracing.wide = stage("reference", partial(_save_reference, tracing, work))
     preview = stage("preview", tracing.preview)
     for name in names:
         stage(f"trace {name}", partial(tracing.trace, name, work.path))
@@ -268,18 +272,41 @@ def _export(
         files=_describe_files(work.path),
     )
     signer.write_manifest(bundle)
+    if checkpoint.family.reference:
+        check = partial(_check_picture, work, checkpoint.family.reference)
+        parity.append(stage("check picture", check))
+    watch("publish")
     work.publish(out)
-    return ExportReport(replace(bundle, path=out), True, seconds, tuple(parity))
+    stay = [f"{graph} stays float32: {why}." for graph, why in wide.items()]
+    return ExportReport(
+        bundle=replace(bundle, path=out),
+        exported=True,
+        seconds=seconds,
+        parity=tuple(parity),
+        notes=(*description.notes, *stay),
+    )
 
 
-def _save_reference(tracing: "Tracing", work: WorkFolder) -> None:
+def _save_reference(tracing: "Tracing", work: WorkFolder) -> dict[str, str]:
+    """Keep what the networks answer; the graphs that stay float32 → why."""
     from safetensors.torch import save
 
-    for name, (inputs, outputs) in tracing.reference().items():
+    reference = tracing.reference()
+    for name, (inputs, outputs) in reference.graphs.items():
         for kind, tensors in (("inputs", inputs), ("outputs", outputs)):
             packed = {tensor: value.contiguous() for tensor, value in tensors.items()}
             path = work.scratch / f"{name}.{kind}.safetensors"
             path.write_bytes(save(packed))  # save_file's error of a full disk names no file
+    if reference.drawing:
+        reference.drawing.save(work.scratch)
+    return dict(tracing.wide)
+
+
+def _check_picture(work: WorkFolder, reference: str) -> dict[str, Any]:
+    from trt_export.networks.reference_pipeline import Drawing
+    from trt_export.onnx_graphs.picture import check_picture
+
+    return asdict(check_picture(work.path, reference, Drawing.load(work.scratch)))
 
 
 def _check(

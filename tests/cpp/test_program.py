@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.cpp.build import Build, pixels
+from trt_export.export import ExportReport
 from trt_pipeline import read_settings
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
@@ -174,3 +175,17 @@ def test_a_folder_without_a_bundle_is_status_2(build: Build, tmp_path: Path) -> 
     done = build.run(tmp_path, "a star", "--no-progress", "-o", tmp_path / "star.png")
     assert done.returncode == 2
     assert "is not a bundle: it has no bundle.json" in done.stderr
+
+
+def test_a_decoder_beyond_float16_runs_in_float32(
+    build: Build, wide_export: ExportReport, tmp_path: Path
+) -> None:
+    bundle = wide_export.bundle.path
+    ours, theirs = tmp_path / "ours.png", tmp_path / "theirs.png"
+    given = ("--num-inference-steps=3", "--seed=4", "--no-progress")
+    done = build.run(bundle, *given, "-o", ours)
+    assert done.returncode == 0, done.stderr
+    words = ["generate", f"--bundle={bundle}", *given, "-o", str(theirs)]
+    assert console.run(cli, words) == 0
+    apart = np.abs(pixels(ours) - pixels(theirs))
+    assert (apart <= 1).mean() >= 0.99

@@ -1,5 +1,6 @@
 """Engines of TensorRT for RTX, built for named targets; no GPU is needed for that."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from trt_export.engines.build import build_engines, planned_engines
 from trt_export.engines.options import EngineOptions
 from trt_export.engines.plan import set_targets
 from trt_export.engines.targets import engine_targets
+from trt_export.export import ExportReport
 from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
@@ -180,6 +182,31 @@ def test_bfloat16_replaces_half_precision_and_is_kept(engines: Bundle, tmp_path:
     assert engine.key.precision == "bf16"
     assert fitting_engine(load_bundle(folder), "time_embedding", machine_of(engine.key)) == engine
     assert len(build_engines(folder, options).kept) == 1
+
+
+def test_a_decoder_beyond_float16_becomes_a_float32_engine(
+    wide_export: ExportReport, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(wide_export.bundle.path, tmp_path / "bundle"))
+    options = replace(RTX, engine_precision="bf16")
+    planned = planned_engines(load_bundle(folder), options, [])
+    assert planned[-1] == "decoder as tensorrt_rtx engine for 8.9, fp32"
+    with caplog.at_level("INFO", "trt_export.engines.plan"):
+        build_engines(folder, RTX)
+    bundle = load_bundle(folder, verify="full")
+    keys = {engine.graph: engine.key for engine in bundle.engines}
+    assert {name: key.precision for name, key in keys.items()} == {
+        "time_embedding": "fp16",
+        "denoiser": "fp16",
+        "cached_denoiser": "fp16",
+        "decoder": "fp32",
+    }
+    float32 = bundle.files[bundle.graph("decoder", "fp32").path]
+    assert keys["decoder"].onnx_sha256 == float32.sha256
+    assert re.search(r"decoder: \d+ convolutions and matrix products are fp32", caplog.text)
+    fitting = fitting_engine(bundle, "decoder", machine_of(keys["decoder"]))
+    assert fitting.key.precision == "fp32"
+    assert len(build_engines(folder, RTX).kept) == 4
 
 
 @pytest.fixture(scope="session")

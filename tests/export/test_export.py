@@ -98,7 +98,7 @@ def test_an_interrupted_export_goes_on_with_its_stage(resumed_export: ExportRepo
 
 
 def test_every_output_is_checked_and_close(resumed_export: ExportReport) -> None:
-    assert len(resumed_export.parity) == 10
+    assert len(resumed_export.parity) == 11
     relative = [row for row in resumed_export.parity if row["output"] != "image"]
     assert all(0 < row["difference"] < 1e-4 for row in relative)
 

@@ -26,7 +26,7 @@ def loaded(kind: Any, checkpoint: Path) -> Any:
 
 
 def assert_same(found: Any, expected: Any) -> None:
-    """A code that is a tie between two in float32 may differ; then so do the pixels around it."""
+    """A latent that is a tie between two codes may take either, and then pixels differ."""
     difference = np.abs(np.asarray(found) * 255 - np.asarray(expected) * 255)
     assert (difference <= 1.01).mean() >= 0.99
 

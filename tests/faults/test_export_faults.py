@@ -33,7 +33,7 @@ def unwritten(plain_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The work folder of an export of which only the last stage is missing."""
 
     def interrupt(stage: str) -> None:
-        if stage == "write":
+        if stage == "publish":
             raise KeyboardInterrupt
 
     place = tmp_path_factory.mktemp("unwritten")

@@ -699,6 +699,7 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((*KEY, "flavour"), "openvino"),
     ((*KEY, "precision"), "bf16"),
     ((*KEY, "precision"), "fp32"),
+    ((*KEY, "precision"), "fp64"),
     ((*KEY, "precision"), "int8"),
     ((*KEY, "precision"), "fp8"),
     ((*KEY, "optimization_level"), "3"),

@@ -65,5 +65,5 @@ class HostBackend(OnnxRuntimeCudaBackend):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle, HostDevice())
 
-    def providers(self) -> Providers:
+    def providers(self, graph: str) -> Providers:
         return [("CPUExecutionProvider", {})]

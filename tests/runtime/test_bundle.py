@@ -1,5 +1,7 @@
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from trt_pipeline import Bundle, BundleError, BundleVersionError, IntegrityError, load_bundle
 from trt_pipeline.bundle import manifest_json, parse_manifest
+from trt_pipeline.bundle.manifest import GraphPrecision, GraphSpec
 from trt_pipeline.bundle.names import MANIFEST
 
 NOTHING = {"sample": [0, 0, 0], "noise": [0, 0, 0]}
@@ -163,3 +166,33 @@ def test_a_manifest_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "bundle.json")
     with pytest.raises(BundleError, match="not a regular file"):
         load_bundle(tmp_path)
+
+
+def half(bundle: Bundle, name: str) -> Bundle:
+    """The bundle as if it stored half precision, of which one graph has no float16 form."""
+    graphs: dict[str, Mapping[GraphPrecision, GraphSpec]] = {
+        graph: forms if graph == name else {"fp16": forms["fp32"], "fp32": forms["fp32"]}
+        for graph, forms in bundle.graphs.items()
+    }
+    return replace(bundle, precision="fp16", graphs=graphs)
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder"])
+def test_a_first_stage_without_float16_runs_in_float32(bundle: Bundle, name: str) -> None:
+    kept = half(bundle, name)
+    assert kept.stays_wide(name)
+    assert kept.graph(name, "fp16") is kept.graphs[name]["fp32"]
+    assert not kept.stays_wide("denoiser")
+
+
+def test_no_other_graph_may_lack_float16(bundle: Bundle) -> None:
+    kept = half(bundle, "denoiser")
+    assert not kept.stays_wide("denoiser")
+    with pytest.raises(BundleError, match="no fp16 graph 'denoiser'"):
+        kept.graph("denoiser", "fp16")
+
+
+def test_a_float32_bundle_has_no_float16_graph(bundle: Bundle) -> None:
+    assert not bundle.stays_wide("decoder")
+    with pytest.raises(BundleError, match="no fp16 graph 'decoder'"):
+        bundle.graph("decoder", "fp16")

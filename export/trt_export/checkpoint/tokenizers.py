@@ -125,7 +125,7 @@ def describe_tokenizer(
     part = checkpoint.family.parts.get("tokenizer")
     if not part:
         return None
-    files, folder = checkpoint.tokenizer_files, checkpoint.path / part.folder
+    files, folder = checkpoint.tokenizer_files, checkpoint.path / checkpoint.folder_of("tokenizer")
     if not any(name in files for name in VOCABULARIES):
         raise CheckpointError(f"{folder} has none of {', '.join(VOCABULARIES)}. Download it again.")
     for name in OTHER_VOCABULARIES:

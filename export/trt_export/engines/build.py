@@ -1,4 +1,5 @@
-"""TensorRT engines from a bundle's float16 graphs, in float16 or another arithmetic.
+"""TensorRT engines from a bundle's float16 graphs, in float16 or another arithmetic; a graph that
+float16 cannot hold becomes a float32 engine.
 
 Every plan is keyed by all that would make it stale. A plan with the right key is kept; the manifest
 is rewritten after each new one, so that an interrupted build goes on with the next.
@@ -80,7 +81,7 @@ def planned_engines(
         wanted = _all_wanted(bundle, trt.__version__, targets, options)
         places = [engine.place for engine in wanted if engine not in bundle.engines]
     return [
-        f"{graph} as {flavour} engine for {target}, {options.precision_of(graph)}"
+        f"{graph} as {flavour} engine for {target}, {options.precision_of(graph, bundle)}"
         for flavour, target, graph in places
     ]
 
@@ -111,7 +112,7 @@ def _all_wanted(
 def _wanted(
     bundle: Bundle, version: str, graph: str, target: str, options: EngineOptions
 ) -> EngineSpec:
-    precision = options.precision_of(graph)
+    precision = options.precision_of(graph, bundle)
     eight_bits = options.eight_bits and graph == QUANTIZED_GRAPH
     source = bundle.graph(graph, "int8" if eight_bits else "fp16")
     key = EngineKey(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     EIGHT_BITS,
     QUANTIZED_GRAPH,
@@ -43,7 +44,12 @@ class EngineOptions:
         """Whether the bundle has to be quantized first."""
         return self.engine_precision in EIGHT_BITS
 
-    def precision_of(self, graph: str) -> EnginePrecision:
-        """The arithmetic of a graph's engine."""
+    def precision_of(self, graph: str, bundle: Bundle | None = None) -> EnginePrecision:
+        """The arithmetic of a graph's engine: fp32 where float16 cannot hold the bundle's graph.
+
+        None is a bundle that is yet to be exported.
+        """
+        if bundle and bundle.stays_wide(graph):
+            return "fp32"
         kept = self.eight_bits and graph != QUANTIZED_GRAPH
         return "fp16" if kept else self.engine_precision

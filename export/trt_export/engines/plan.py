@@ -65,7 +65,7 @@ def build_plan(trt: Any, bundle: Bundle, engine: EngineSpec, watch: Watch) -> An
 
 def _network(trt: Any, builder: Any, log: Any, bundle: Bundle, engine: EngineSpec) -> Any:
     onnx = onnx_file(bundle, engine.graph, "fp16")
-    if engine.key.precision == "fp16":
+    if engine.key.precision in ("fp16", "fp32"):
         return parse(trt, builder, log, engine.graph, onnx)
     with TemporaryDirectory(prefix=f"{engine.graph}-") as folder:
         return parse(trt, builder, log, engine.graph, _convert(onnx, bundle, engine, Path(folder)))
@@ -107,13 +107,14 @@ def check_precision(
 
     With int8 and fp8 only some of them have it; the others, and what is dequantized, are fp16.
     """
-    half = trt.bfloat16 if precision == "bf16" else trt.float16
+    types = {"bf16": trt.bfloat16, "fp32": trt.float32}
+    expected = types.get(precision, trt.float16)
     heavy = [layer for layer in _layers(network) if layer.type.name in HEAVY]
-    wide = [layer.name for layer in heavy if layer.get_input(0).dtype != half]
-    if wide:
+    others = [layer.name for layer in heavy if layer.get_input(0).dtype != expected]
+    if others:
         raise EngineBuildError(
-            f"{graph}: {len(wide)} of {len(heavy)} convolutions and matrix products are not "
-            f"{precision}, the first {wide[0]}. Export the checkpoint again with this release."
+            f"{graph}: {len(others)} of {len(heavy)} convolutions and matrix products are not "
+            f"{precision}, the first {others[0]}. Export the checkpoint again with this release."
         )
     if precision in EIGHT_BITS:
         heavy = _quantized(network, heavy, trt.int8 if precision == "int8" else trt.fp8)

@@ -84,8 +84,14 @@ class Family:
     """By default, as are the two that follow."""
     guidance_scale: float = 1.0
     eta: float = 0.0
-    reference: str
-    """Name of the pipeline in diffusers whose pictures the bundle's are."""
+    reference: str | None
+    """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
+    and only graphs can be compared."""
+    scales_latents: bool = True
+    """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
+    scales_input: bool = False
+    """Whether the reference scales what the UNet reads, and nothing else, as schedulers ask that
+    count in sigmas."""
 
     @property
     def graphs(self) -> tuple[str, ...]:

@@ -17,4 +17,5 @@ FAMILY = Family(
     condition="low_resolution",
     num_inference_steps=100,
     reference="LDMSuperResolutionPipeline",
+    scales_latents=False,
 )

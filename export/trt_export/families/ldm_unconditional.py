@@ -16,4 +16,5 @@ FAMILY = Family(
     },
     num_inference_steps=50,
     reference="LDMPipeline",
+    scales_input=True,
 )

@@ -18,13 +18,25 @@ PLAIN_VQ = {"lookup_from_codebook": (False,), "norm_type": ("group",)}
 """Settings of VQModel that add steps which the graphs don't have."""
 
 
-class Autoencoder:
-    """A first stage as diffusers made it."""
+GRAPHS = {
+    "decoder": ("decoder", "post_quant_conv", "quantize"),
+    "encoder": ("encoder", "quant_conv"),
+}
+"""Graph → the parts of a first stage that it is made of."""
+PUBLISHED_VQ_FACTOR = 1.0
+"""What CompVis' VQ models were trained with. They were published before VQModel had the setting,
+and its default is for another model."""
 
-    scaling_factor = 1.0
+
+class Autoencoder:
+    """A first stage as diffusers made it. Settings that no reference reads, such as shift_factor
+    and latents_mean, have no effect here either."""
+
+    graphs = GRAPHS
 
     def __init__(self, module: Any) -> None:
         self.module = module
+        self.scaling_factor: float = module.config.scaling_factor
         self.latent_channels: int = module.config.latent_channels
         self.pixels_per_latent: int = 2 ** (len(module.config.block_out_channels) - 1)
 
@@ -37,19 +49,10 @@ class Autoencoder:
 class KLAutoencoder(Autoencoder):
     """AutoencoderKL."""
 
-    def __init__(self, module: Any) -> None:
-        super().__init__(module)
-        self.scaling_factor = module.config.scaling_factor
-
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a scaling factor that is not a positive number."""
-        module = AutoencoderKL.from_config(config)
-        factor = module.config.scaling_factor
-        is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
-        if not is_number or not math.isfinite(factor) or factor <= 0:
-            raise ValueError(f"scaling_factor is {factor!r:.80}, expected a positive number")
-        return module
+        return _require_factor(AutoencoderKL.from_config(config))
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
@@ -72,20 +75,30 @@ class KLAutoencoder(Autoencoder):
 
 
 class VQAutoencoder(Autoencoder):
-    """VQModel, whose latents have no scaling factor; diffusers' 0.18215 is not for it."""
+    """VQModel."""
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
-        return require_plain(VQModel.from_config(config), PLAIN_VQ)
+        module = VQModel.from_config({"scaling_factor": PUBLISHED_VQ_FACTOR, **config})
+        return require_plain(_require_factor(module), PLAIN_VQ)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
-        return self.module.encode(pictures).latents
+        return self.module.encode(pictures).latents * self.scaling_factor
 
     def decoder(self) -> nn.Module:
         """The graph's module; takes the first stage apart."""
-        return QuantizingDecoder(self.module)
+        return QuantizingDecoder(self.module, self.scaling_factor)
+
+
+def _require_factor(module: Any) -> Any:
+    """The module; ValueError for a scaling factor that is not a positive number."""
+    factor = module.config.scaling_factor
+    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    if not is_number or not math.isfinite(factor) or factor <= 0:
+        raise ValueError(f"scaling_factor is {factor!r:.80}, expected a positive number")
+    return module
 
 
 def to_pixels(image: Tensor) -> Tensor:
@@ -113,17 +126,18 @@ class Decoder(nn.Module):
 
 
 class QuantizingDecoder(nn.Module):
-    """latents float32 [B, C, h, w] → image uint8 [B, H, W, 3], by way of the nearest codes, as
-    VQModel.decode has it."""
+    """latents float32 [B, C, h, w], scaled, → image uint8 [B, H, W, 3], by way of the nearest
+    codes, as VQModel.decode has it."""
 
-    def __init__(self, vae: Any) -> None:
+    def __init__(self, vae: Any, scaling_factor: float) -> None:
         super().__init__()
         self.codes = vae.quantize.embedding
-        self.decoder = Decoder(vae, scaling_factor=1.0)
+        self.decoder = Decoder(vae, scaling_factor=1.0)  # the codes are not scaled
+        self.scaling_factor = scaling_factor
 
     def forward(self, latents: Tensor) -> Tensor:
         codes = self.codes.weight.float()
-        flat = latents.permute(0, 2, 3, 1)
+        flat = (latents / self.scaling_factor).permute(0, 2, 3, 1)
         # The nearest code is the one with the largest 2·z·e - |e|², in float32: codes lie close.
         likeness = 2 * flat @ codes.T - codes.square().sum(dim=1)
         nearest = nn.functional.embedding(likeness.argmax(dim=-1), codes)

@@ -1,5 +1,6 @@
 """What a checkpoint's configurations say of it, as the entries of a manifest; no weight is read."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,14 @@ from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 
+COUNT_IN_SIGMAS = (
+    "LMSDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+)
+"""Schedulers whose latents have a variance of 1 + sigma², which the UNet must not see."""
+VQ_DEFAULT = 0.18215
+"""VQModel's own scaling_factor, which is for another model."""
 CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
 """What is joined to the latents → its channels."""
 
@@ -23,6 +32,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the checkpoint is read."""
 
 
 @lru_cache(maxsize=8)
@@ -33,6 +44,7 @@ def describe(checkpoint: Checkpoint) -> Description:
     _check_channels(checkpoint, networks)
     _check_context(checkpoint, networks)
     _check_guidance(checkpoint, networks)
+    _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
     vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
     return Description(
@@ -40,6 +52,7 @@ def describe(checkpoint: Checkpoint) -> Description:
         defaults=_defaults(checkpoint, networks, sampler),
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, networks.tokens, vocab_size),
+        notes=tuple(_notes(checkpoint)),
     )
 
 
@@ -109,3 +122,35 @@ def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:
             f"{checkpoint.configs['unet']}: time_cond_proj_dim is {width}, but the family "
             f"{family.name} expects {expected}."
         )
+
+
+def _check_scheduler(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a scheduler with which the reference draws noise."""
+    name, family = checkpoint.class_of("scheduler"), checkpoint.family
+    if family.reference and not family.scales_input and name in COUNT_IN_SIGMAS:
+        raise CheckpointError(
+            f"{checkpoint.configs['scheduler']}: a {name} asks its pipeline to scale what the UNet "
+            f"reads, but diffusers' {family.reference} does not, and draws noise with it. Put a "
+            "DDIMScheduler there, and choose the sampler of each picture with --sampler."
+        )
+
+
+def _notes(checkpoint: Checkpoint) -> Iterator[str]:
+    family, path = checkpoint.family, checkpoint.configs["vae"]
+    if family.reference is None:
+        yield (
+            f"{family.name}: no pipeline of diffusers draws such pictures, so that graphs are "
+            "compared, but no finished picture."
+        )
+    if family.scales_latents and checkpoint.class_of("vae") == "VQModel":
+        stated = checkpoint.config("vae").get("scaling_factor")
+        if stated is None:
+            yield (
+                f"{path} states no scaling_factor: latents are decoded as they are, as CompVis "
+                f"trained its VQ models. diffusers would divide them by {VQ_DEFAULT}."
+            )
+        elif stated == VQ_DEFAULT:
+            yield (
+                f"{path}: scaling_factor is {VQ_DEFAULT}, diffusers' default, and latents are "
+                "divided by it, as diffusers does. CompVis' VQ models were trained with 1."
+            )

@@ -53,7 +53,7 @@ class TraceableBert(nn.Module):
         positions = encoder.embed_positions.weight[: input_ids.shape[1]]
         # The residual stream stays float32: LDMBert's own forward guards its half-precision
         # overflow with a data-dependent clamp, which cannot be traced.
-        hidden_states = (encoder.embed_tokens(input_ids) + positions).float()
+        hidden_states = encoder.embed_tokens(input_ids).float() + positions.float()
         for layer in encoder.layers:
             normed = layer.self_attn_layer_norm(hidden_states)
             hidden_states = hidden_states + _attention(layer.self_attn, normed).float()

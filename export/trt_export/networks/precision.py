@@ -1,9 +1,14 @@
 """Rounding of weights to the precision they are stored in."""
 
+from collections.abc import Collection, Mapping
+
 import torch
 from torch import nn
 
 from trt_pipeline.errors import CheckpointError
+
+LARGEST_HALF = 65504.0
+"""float16's largest number."""
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -16,18 +21,49 @@ def round_weights(component: str, module: nn.Module) -> None:
 
     CheckpointError names a weight that float16 cannot hold.
     """
-    for prefix, part in module.named_modules():
-        for name, parameter in part.named_parameters(recurse=False):
+    too_large = _weight_beyond_half(module)
+    if too_large:
+        raise CheckpointError(
+            f"{component}: {too_large} has numbers beyond float16's largest, "
+            f"{LARGEST_HALF:.0f}. Export it with --precision fp32."
+        )
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
             if is_norm(part):
                 parameter.data = parameter.data.clone()  # a view would keep its file in memory
-                continue
-            rounded = parameter.data.half()
-            if not bool(rounded.isfinite().all()):
-                raise CheckpointError(
-                    f"{component}: {prefix}.{name} has numbers beyond float16's largest, 65504. "
-                    "Export it with --precision fp32."
-                )
-            parameter.data = rounded.float()
+            else:
+                parameter.data = parameter.data.half().float()
+
+
+def round_graphs(
+    module: nn.Module, graphs: Mapping[str, Collection[str]], kept: Mapping[str, str]
+) -> dict[str, str]:
+    """Round the parts of every graph but those that are kept as they are; the graphs that stay
+    float32 → why: those that were kept, and those with a weight that float16 cannot hold.
+
+    graphs: graph → names of its parts in the module.
+    """
+    wide = dict(kept)
+    for graph, names in graphs.items():
+        children = dict(module.named_children())
+        parts = nn.ModuleDict({name: children[name] for name in names if name in children})
+        too_large = _weight_beyond_half(parts)
+        if too_large:
+            wide[graph] = f"its {too_large} has numbers beyond float16's largest"
+        elif graph not in wide:
+            round_weights(graph, parts)
+    return wide
+
+
+def _weight_beyond_half(module: nn.Module) -> str | None:
+    """The first weight that would be stored as float16, and cannot."""
+    stored = (
+        (f"{prefix}.{name}", parameter.data)
+        for prefix, part in module.named_modules()
+        if not is_norm(part)
+        for name, parameter in part.named_parameters(recurse=False)
+    )
+    return next((name for name, weight in stored if not weight.half().isfinite().all()), None)
 
 
 def store_half(module: nn.Module) -> None:

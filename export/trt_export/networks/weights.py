@@ -4,7 +4,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.known_parts import KNOWN_PARTS
-from trt_export.networks.precision import round_weights
+from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.unets import UNet
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError
@@ -44,6 +44,8 @@ class Networks:
     """KLAutoencoder or VQAutoencoder."""
     text_encoder: Any = None
     """LDMBert, or None without prompts."""
+    wide: Mapping[str, str] = field(default_factory=dict)
+    """Graph of the VAE that stays float32 where others are float16 → why."""
 
     @property
     def tokens(self) -> int:
@@ -51,20 +53,26 @@ class Networks:
         return self.text_encoder.tokens if self.text_encoder else 0
 
 
-def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
+def load_networks(
+    checkpoint: Checkpoint, precision: Precision, wide: Mapping[str, str] | None = None
+) -> Networks:
     """Build the networks and load their weights, rounded to the precision they will be stored in.
 
+    wide: graphs of the VAE that stay float32 → why; those with weights beyond float16 join them.
     CheckpointError names what does not fit.
     """
-    loaded = {}
+    loaded: dict[Role, Any] = {}
+    wide = wide or {}
     for role in checkpoint.weights:
         part = build_empty(checkpoint, role)
         _load(part.module, checkpoint, role)
         part.module.eval()
-        if precision == "fp16":
+        if precision == "fp16" and role == "vae":
+            wide = round_graphs(part.module, part.graphs, wide)
+        elif precision == "fp16":
             round_weights(checkpoint.folder_of(role), part.module)
         loaded[role] = part
-    return Networks(**loaded)
+    return Networks(**loaded, wide=wide)
 
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
@@ -75,6 +83,8 @@ def empty_networks(checkpoint: Checkpoint) -> Networks:
 def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     """A known part without weights, on the meta device; CheckpointError if it cannot be built."""
     config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
+    if role == "vae" and not checkpoint.family.scales_latents:
+        config = {**config, "scaling_factor": 1.0}
     try:
         check_bounds(config)
         settings = known_settings(checkpoint.class_of(role), config)

@@ -17,6 +17,13 @@ TOLERANCE: Mapping[GraphPrecision, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8":
 """Largest difference allowed, relative to the largest expected number. float32 differs by the order
 of its sums; float16 has eleven bits in every product, and the layers add up; int8 has seven, and
 one scale for all numbers of a tensor."""
+ADVICE: Mapping[GraphPrecision, str] = {
+    "fp32": "Please report it with the checkpoint's name.",
+    "fp16": "float16 has too few digits or too small a range for this model. Export it with "
+    "--precision fp32.",
+    "int8": "8 bits are too few for this model. Leave --quantize out.",
+}
+"""What to do about a graph that differs by more."""
 LEVELS: Mapping[GraphPrecision, int] = {"fp32": 1, "fp16": 8}
 """Largest difference allowed between uint8 pixels, of 255."""
 
@@ -62,7 +69,7 @@ def check_parity(
         if not row.holds:
             raise ParityError(
                 f"{name} ({precision}): {row.output} differs by {row.difference:.2e}, but at most "
-                f"{row.tolerance:.0e} is allowed. Please report it with the checkpoint's name."
+                f"{row.tolerance:.0e} is allowed. {ADVICE[precision]}"
             )
     return rows
 

@@ -1,7 +1,7 @@
 """From a checkpoint's networks to traced graphs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from trt_export.checkpoint.folder import Checkpoint
 from trt_export.networks.context import ContextEncoder
 from trt_export.networks.denoisers import CachedDenoiser, Denoiser
 from trt_export.networks.description import condition_channels
+from trt_export.networks.float16_range import beyond_half, check_finite, watched
 from trt_export.networks.precision import store_half
 from trt_export.networks.preview import fit_preview
 from trt_export.networks.random_inputs import random_inputs
 from trt_export.networks.reference import reference_outputs
+from trt_export.networks.reference_pipeline import Drawing, draw
 from trt_export.networks.signatures import Widths, graph_inputs
 from trt_export.networks.time_embedding import TimeEmbedding
 from trt_export.networks.unets import context_sizes
@@ -30,20 +32,49 @@ are as many steps as rows, since the rows' time_embeds are those of the steps.""
 Tensors = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the untouched networks answer: what a bundle is compared with."""
+
+    graphs: Mapping[str, tuple[Tensors, Tensors]]
+    """Graph → random inputs, and the outputs expected of them."""
+    drawing: Drawing | None
+    """Finished pictures, where the family has a reference for them."""
+
+
+@dataclass
 class Tracing:
     """A checkpoint's networks on their way to graphs, loaded when first used. First reference(), on
     the networks as loaded; then trace(), which takes them apart."""
 
     checkpoint: Checkpoint
     precision: Precision
+    wide: Mapping[str, str] = field(default_factory=dict)
+    """Graph of the VAE that stays float32 in a float16 bundle → why; reference() finds them."""
 
     @cached_property
     def networks(self) -> Networks:
-        return load_networks(self.checkpoint, self.precision)
+        return load_networks(self.checkpoint, self.precision, self.wide)
 
-    def reference(self) -> dict[str, tuple[Tensors, Tensors]]:
-        """Graph name → random inputs, and what the untouched networks answer to them."""
+    def reference(self) -> Reference:
+        """Answers of the networks as they will be stored.
+
+        CheckpointError for numbers that are not finite, or beyond float16 where a bundle needs it.
+        """
+        path = self.checkpoint.path
+        with watched(self.networks) as largest:
+            reference = Reference(self._answers(), draw(self.checkpoint, self.networks))
+        check_finite(largest, path)
+        if self.precision == "fp32":
+            return reference
+        known = self.networks.wide
+        self.wide = {**beyond_half(largest, path), **known}
+        if self.wide.keys() == known.keys():
+            return reference
+        self.release()  # it was answered with rounded weights
+        return Reference(self._answers(), draw(self.checkpoint, self.networks))
+
+    def _answers(self) -> dict[str, tuple[Tensors, Tensors]]:
         inputs: dict[str, Tensors] = {
             name: self._random_inputs(name, specs, CHECKED_SIZES, seed)
             for seed, (name, specs) in enumerate(self._inputs("fp32").items())
@@ -76,8 +107,9 @@ class Tracing:
         _ = self._signatures  # their widths are read off the layers that the graphs remove
         found = dict(self._make_graphs())
         if self.precision == "fp16":
-            for module in found.values():
-                store_half(module)
+            for name, module in found.items():
+                if name not in self.networks.wide:
+                    store_half(module)
         return found
 
     def _make_graphs(self) -> Iterator[tuple[str, nn.Module]]:

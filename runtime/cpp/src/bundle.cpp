@@ -71,8 +71,11 @@ void check_references(const Bundle& bundle) {
 
 }  // namespace
 
-const GraphSpec& Bundle::graph(const std::string& name, const std::string& precision) const {
+const GraphSpec& Bundle::graph(const std::string& name, const std::string& wanted) const {
   const auto found = manifest.graphs.find(name);
+  const bool is_wide = manifest.precision == "fp16" && (name == "decoder" || name == "encoder") &&
+                       found != manifest.graphs.end() && !found->second.contains("fp16");
+  const std::string precision = is_wide && wanted == "fp16" ? "fp32" : wanted;
   if (found != manifest.graphs.end() && found->second.contains(precision)) {
     return found->second.at(precision);
   }

@@ -15,7 +15,8 @@ struct Bundle {
   std::filesystem::path path;
   Manifest manifest;
 
-  // One graph; BundleError if the bundle lacks it.
+  // One graph; BundleError if the bundle lacks it. In a float16 bundle, a decoder or encoder
+  // without a float16 form runs in float32.
   const GraphSpec& graph(const std::string& name, const std::string& precision) const;
   // Path of a listed file; IntegrityError for one the manifest does not list.
   std::filesystem::path file(const std::string& name) const;

@@ -306,7 +306,7 @@ EngineSpec engine_of(const Entry& entry) {
                     key["version"].string(),
                     key["compute_capability"].string(),
                     key["platform"].string(),
-                    key["precision"].one_of({"fp16", "bf16", "int8", "fp8"}),
+                    key["precision"].one_of({"fp32", "fp16", "bf16", "int8", "fp8"}),
                     key["onnx_sha256"].string(),
                     key["weights_sha256"].string(),
                     map_of(key["profile"], shape_range_of),

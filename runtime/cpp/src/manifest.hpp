@@ -125,7 +125,7 @@ struct EngineSpec {
   std::string version;
   std::string compute_capability;  // of an ampere_plus plan the lowest one
   std::string platform;
-  std::string precision;  // fp16, bf16, int8 or fp8: of the arithmetic
+  std::string precision;  // fp32, fp16, bf16, int8 or fp8: of the arithmetic
   std::string
       onnx_sha256;  // of the fp16 graph, or for 8 bits of the int8 one, which has its ranges
   std::string weights_sha256;

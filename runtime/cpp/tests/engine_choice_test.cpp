@@ -110,3 +110,14 @@ TEST_CASE("a plan's bytes are hashed before anything else sees them") {
   CHECK_THROWS_AS(read("pla"), IntegrityError);
   std::filesystem::remove_all(folder);
 }
+
+TEST_CASE("a decoder that float16 cannot hold is a float32 graph, and so is its plan's") {
+  Bundle bundle = bundle_of();
+  auto& forms = bundle.manifest.graphs["decoder"];
+  forms.erase("fp16");
+  CHECK(&bundle.graph("decoder", "fp16") == &forms.at("fp32"));
+  bundle.manifest.engines[0].precision = "fp32";
+  CHECK(choose_engine(bundle, "decoder", fitting).precision == "fp32");
+  bundle.manifest.precision = "fp32";
+  CHECK_THROWS_AS(bundle.graph("decoder", "fp16"), BundleError);
+}

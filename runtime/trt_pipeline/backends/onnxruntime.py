@@ -68,7 +68,7 @@ class OnnxRuntimeBackend(CpuBackend):
         return OnnxRuntimeGraph(name, session, self.bundle, threads)
 
     def _stays_half(self, name: str) -> bool:
-        return self.bundle.precision == "fp16" and self._is_large(name)
+        return "fp16" in self.bundle.graphs.get(name, ()) and self._is_large(name)
 
     def _is_large(self, name: str) -> bool:
         weights = self.bundle.graph(name, self.precision).weights

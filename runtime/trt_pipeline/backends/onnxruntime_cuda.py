@@ -79,15 +79,16 @@ class OnnxRuntimeCudaBackend(DeviceBackend):
             onnxruntime.preload_dlls()  # CUDA and cuDNN lie in packages that no linker searches
         self._options = {**OPTIONS, **(options or {})}
 
-    def providers(self) -> Providers:
-        """What runs the nodes, first choice first."""
+    def providers(self, graph: str) -> Providers:
+        """What runs the nodes of a graph, first choice first."""
+        del graph
         stream = {"user_compute_stream": str(self._device.stream)}
         return [(PROVIDER, {**self._options, **stream})]
 
     def open_program(self, name: str) -> OnnxRuntimeProgram:
         """A session over the graph's file, with CUDA graphs unless ONNX Runtime refuses them."""
         path = onnx_file(self.bundle, name, self.precision)
-        providers = self.providers()
+        providers = self.providers(name)
         try:
             session = open_session(self._runtime, path, providers, name)
         except MissingDependencyError:

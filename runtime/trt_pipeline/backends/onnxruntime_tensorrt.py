@@ -29,7 +29,7 @@ class OnnxRuntimeTensorrtBackend(OnnxRuntimeCudaBackend):
 
     name = "onnxruntime_tensorrt"
 
-    def providers(self) -> Providers:
+    def providers(self, graph: str) -> Providers:
         """TensorRT first. Its engines are kept, since building them takes minutes."""
         cache = cache_folder() / PROVIDER
         cache.mkdir(parents=True, exist_ok=True)
@@ -38,13 +38,13 @@ class OnnxRuntimeTensorrtBackend(OnnxRuntimeCudaBackend):
             "trt_cuda_graph_enable": "1",
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": folder,
-            "trt_fp16_enable": "1" if self.precision == "fp16" else "0",
+            "trt_fp16_enable": "1" if "fp16" in self.bundle.graphs.get(graph, ()) else "0",
             "trt_timing_cache_enable": "1",
             "trt_timing_cache_path": folder,
             "user_compute_stream": str(self._device.stream),
         }
         # Only TensorRT captures: with both, each would take the other's nodes into its graph.
         others = [
-            (name, {**given, "enable_cuda_graph": "0"}) for name, given in super().providers()
+            (name, {**given, "enable_cuda_graph": "0"}) for name, given in super().providers(graph)
         ]
         return [(PROVIDER, options), *others]

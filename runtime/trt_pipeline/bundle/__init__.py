@@ -16,6 +16,7 @@ from trt_pipeline.arguments import quoted
 from trt_pipeline.bundle.decoding import decode, strict_json
 from trt_pipeline.bundle.integrity import file_problem, open_regular
 from trt_pipeline.bundle.manifest import (
+    FIRST_STAGE,
     Defaults,
     EngineSpec,
     FileSpec,
@@ -76,7 +77,12 @@ class Bundle:
         return {spec.name: spec for form in [*forms.values()][:1] for spec in form.inputs}
 
     def graph(self, name: str, precision: GraphPrecision) -> GraphSpec:
-        """Look up one graph; BundleError if the bundle lacks it."""
+        """Look up one graph; BundleError if the bundle lacks it.
+
+        In a float16 bundle, a decoder or encoder without a float16 form runs in float32.
+        """
+        if self.stays_wide(name) and precision == "fp16":
+            precision = "fp32"
         try:
             return self.graphs[name][precision]
         except KeyError:
@@ -85,6 +91,11 @@ class Bundle:
                 f"{self.path}: no {precision} graph {name!r}; this bundle holds {held}. "
                 "Export the checkpoint again with the precision you need."
             ) from None
+
+    def stays_wide(self, name: str) -> bool:
+        """Whether float16 cannot hold the numbers of a decoder or encoder in a float16 bundle."""
+        kept = self.precision == "fp16" and name in FIRST_STAGE
+        return kept and "fp16" not in self.graphs.get(name, ())
 
     def file(self, name: str) -> Path:
         """Path of a listed file; IntegrityError for one the manifest does not list."""

@@ -24,11 +24,14 @@ GRAPHS = (
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
 GraphPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
-EnginePrecision: TypeAlias = Literal["fp16", "bf16", "int8", "fp8"]
+EnginePrecision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 EIGHT_BITS: tuple[EnginePrecision, ...] = ("int8", "fp8")
 QUANTIZED_GRAPH = "denoiser"
 """The one with an 8-bit form, as it takes nearly all the time."""
-Arithmetic: TypeAlias = Precision | EnginePrecision
+FIRST_STAGE = ("decoder", "encoder")
+"""Graphs that may be float32 in a float16 bundle, for numbers beyond float16's: what goes in and
+comes out has the same types in both."""
+Arithmetic: TypeAlias = EnginePrecision
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_capability"]
@@ -335,8 +338,8 @@ class EngineKey:
 
     @property
     def source(self) -> GraphPrecision:
-        """The graph that the plan depends on: fp16, or int8, which is made from it and has the
-        ranges of all 8-bit arithmetic."""
+        """The graph that the plan depends on: fp16, which a bundle may lack for one of the first
+        stage, or int8, which is made from it and has the ranges of all 8-bit arithmetic."""
         return "int8" if self.precision in EIGHT_BITS else "fp16"
 
     def digest(self) -> str:

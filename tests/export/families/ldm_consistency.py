@@ -10,5 +10,5 @@ FAMILY = replace(
     embeds_guidance=True,
     num_inference_steps=4,
     guidance_scale=8.5,
-    reference="LatentConsistencyModelPipeline",
+    reference=None,
 )

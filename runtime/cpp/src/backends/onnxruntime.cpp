@@ -239,9 +239,10 @@ class OnnxRuntimeBackend : public Backend {
 
   std::unique_ptr<Graph> open(const std::string& graph) override {
     const GraphSpec& spec = bundle_.graph(graph, precision());
+    const SessionOptions options = options_for(graph);
     // Each part of a step would read all weights.
     const std::size_t threads = is_large(spec) ? 0 : static_cast<std::size_t>(threads_);
-    return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options_for(spec).get(),
+    return std::make_unique<OnnxRuntimeGraph>(environment_.get(), options.get(),
                                               onnx_file(bundle_, graph, precision()), graph,
                                               bundle_, spec, threads);
   }
@@ -251,7 +252,7 @@ class OnnxRuntimeBackend : public Backend {
   std::string device() const override { return concat("CPU, ", counted(threads_, "thread")); }
 
  private:
-  SessionOptions options_for(const GraphSpec& spec) const {
+  SessionOptions options_for(const std::string& graph) const {
     const std::string refusal = "ONNX Runtime took no options";
     OrtSessionOptions* raw = nullptr;
     check(api().CreateSessionOptions(&raw), refusal);
@@ -259,18 +260,18 @@ class OnnxRuntimeBackend : public Backend {
     check(api().SetIntraOpNumThreads(raw, threads_), refusal);
     // A session's idle threads would keep the CPUs busy for some 30 ms, while the next one runs.
     check(api().AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), refusal);
-    if (stays_half(spec)) {
+    if (stays_half(graph)) {
       check(api().SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL), refusal);
     }
-    const bool large = std::ranges::any_of(bundle_.manifest.graphs, [&](const auto& graph) {
-      return stays_half(bundle_.graph(graph.first, precision()));
-    });
+    const bool large = std::ranges::any_of(
+        bundle_.manifest.graphs, [&](const auto& one) { return stays_half(one.first); });
     if (large) check(api().DisableCpuMemArena(raw), refusal);
     return options;
   }
 
-  bool stays_half(const GraphSpec& spec) const {
-    return bundle_.manifest.precision == "fp16" && is_large(spec);
+  bool stays_half(const std::string& graph) const {
+    return bundle_.manifest.graphs.at(graph).contains("fp16") &&
+           is_large(bundle_.graph(graph, precision()));
   }
 
   bool is_large(const GraphSpec& spec) const {
