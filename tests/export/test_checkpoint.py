@@ -217,7 +217,7 @@ def test_another_text_length_is_refused(checkpoint: Path) -> None:
     [
         (
             {"clip_sample": True},
-            "clip_sample is True, but a DDIMScheduler can be exported with False",
+            "clip_sample is true, but a DDIMScheduler can be exported with false",
         ),
         ({"beta_schedule": "cosine?"}, "DDIMScheduler refuses it"),
         ({"beta_end": 7.0}, "alphas_cumprod must be numbers between 0 and 1"),

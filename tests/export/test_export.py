@@ -276,7 +276,7 @@ def test_a_dry_run_refuses_what_the_export_would(
     path.write_text(json.dumps({**json.loads(path.read_text()), "clip_sample": True}))
     arguments = [str(checkpoint), "--out", str(tmp_path / "bundle"), "--dry-run"]
     assert console.run(command, arguments) == 2
-    assert "clip_sample is True" in capsys.readouterr().err
+    assert "clip_sample is true" in capsys.readouterr().err
 
 
 def test_a_dry_run_knows_what_is_there(
