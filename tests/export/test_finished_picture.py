@@ -19,11 +19,13 @@ from tests.checkpoints import (
 )
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.cli import command
 from trt_export.export import ExportOptions, ExportReport, export_checkpoint
 from trt_export.networks.description import describe
 from trt_export.networks.reference_pipeline import Drawing, draw
 from trt_export.networks.weights import load_networks
 from trt_export.onnx_graphs.picture import check_picture
+from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, ParityError
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
@@ -227,6 +229,16 @@ def test_an_absent_factor_is_said_to_be_1(tmp_path: Path) -> None:
 def test_the_default_factor_is_honoured_and_named(tmp_path: Path) -> None:
     folder = make_unconditional(tmp_path / "checkpoint", scaling_factor=0.18215)
     assert "CompVis' VQ models were trained with 1" in notes_of(folder)
+
+
+def test_notes_are_lines_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_unconditional(tmp_path / "checkpoint", scaling_factor=0.18215)
+    assert console.run(command, [str(folder), "--out", str(tmp_path / "bundle"), "--dry-run"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("note: ")] == [
+        f"note: {folder}/vqvae/config.json: scaling_factor is 0.18215, diffusers' default, and "
+        "latents are divided by it, as diffusers does. CompVis' VQ models were trained with 1."
+    ]
 
 
 def test_another_factor_needs_no_words(tmp_path: Path) -> None:
