@@ -1,0 +1,91 @@
+"""A checkpoint's networks as the graphs of its bundle: their inputs, examples of them, and their
+modules."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+from trt_export.families import Family
+from trt_export.networks.context import ContextEncoder
+from trt_export.networks.denoisers import CachedDenoiser, Denoiser
+from trt_export.networks.random_inputs import random_inputs
+from trt_export.networks.signatures import Widths, graph_inputs
+from trt_export.networks.time_embedding import TimeEmbedding
+from trt_export.networks.unets import context_sizes
+from trt_export.networks.weights import Networks
+from trt_pipeline.bundle.manifest import Precision, TensorSpec
+
+CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
+"""What is joined to the latents → its channels."""
+TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
+CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 4, "latent_height": 6, "latent_width": 10}
+"""Tracing must not fix what it saw, so graphs are checked at sizes they were not traced at. There
+are as many steps as rows, since the rows' time_embeds are those of the steps."""
+
+Signatures = Mapping[str, tuple[TensorSpec, ...]]
+
+
+def signatures(networks: Networks, family: Family, precision: Precision) -> Signatures:
+    """The inputs of every graph of a bundle. The networks must be as loaded."""
+    unet = networks.unet
+    widths = Widths(
+        latent_channels=networks.vae.latent_channels,
+        condition_channels=CONDITION_CHANNELS[family.condition],
+        tokens=networks.tokens,
+        context=sum(context_sizes(unet.module, networks.tokens)),
+        time_embeds=unet.time_width,
+        features=unet.feature_channels,
+        embeds_guidance=unet.guidance_width is not None,
+    )
+    inputs = graph_inputs(widths, precision)
+    return {name: inputs[name] for name in family.graphs}
+
+
+def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module]]:
+    """Every graph's name and module; takes the networks apart."""
+    if "text_encoder" in family.graphs:
+        yield "text_encoder", ContextEncoder(networks.text_encoder.traceable(), networks.unet)
+    yield "time_embedding", TimeEmbedding(networks.unet)
+    denoiser = Denoiser(networks.unet, networks.tokens)
+    yield "denoiser", denoiser
+    yield "cached_denoiser", CachedDenoiser(denoiser)
+    yield "decoder", networks.vae.decoder()
+    if "encoder" in family.graphs:
+        yield "encoder", networks.vae.encoder()
+
+
+def traced_inputs(
+    networks: Networks, name: str, specs: tuple[TensorSpec, ...]
+) -> Mapping[str, Tensor]:
+    """Random inputs to trace a graph on: latents large enough for the UNet, of an odd width."""
+    factor = -(-networks.unet.min_size // TRACED_SIZES["latent_height"])
+    grown = {side: TRACED_SIZES[side] * factor for side in ("latent_height", "latent_width")}
+    return _inputs(networks, name, specs, {**TRACED_SIZES, **grown}, seed=0)
+
+
+def checked_inputs(networks: Networks, inputs: Signatures) -> dict[str, Mapping[str, Tensor]]:
+    """Random inputs to compare every graph on: latents of a size that diffusers can take."""
+    unit = networks.unet.whole_size
+    height, width = (
+        -(-CHECKED_SIZES[side] // unit) * unit for side in ("latent_height", "latent_width")
+    )
+    width += unit if width == height else 0
+    sizes = {**CHECKED_SIZES, "latent_height": height, "latent_width": width}
+    return {
+        name: _inputs(networks, name, specs, sizes, seed)
+        for seed, (name, specs) in enumerate(inputs.items())
+    }
+
+
+def _inputs(
+    networks: Networks,
+    name: str,
+    specs: tuple[TensorSpec, ...],
+    sizes: Mapping[str, int],
+    seed: int,
+) -> Mapping[str, Tensor]:
+    factor = networks.vae.pixels_per_latent
+    pixels = {"height": sizes["latent_height"] * factor, "width": sizes["latent_width"] * factor}
+    batch = sizes["rows"] if name == "text_encoder" else sizes["batch"]
+    tokens = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    return random_inputs(specs, {**sizes, **pixels, "batch": batch}, tokens, seed)
