@@ -11,7 +11,7 @@ from trt_export.networks.denoisers import CachedDenoiser, Denoiser
 from trt_export.networks.random_inputs import random_inputs
 from trt_export.networks.signatures import Widths, graph_inputs
 from trt_export.networks.time_embedding import TimeEmbedding
-from trt_export.networks.unets import context_sizes
+from trt_export.networks.unets import context_sizes, downsamplers
 from trt_export.networks.weights import Networks
 from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
@@ -20,7 +20,8 @@ CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
 CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 4, "latent_height": 6, "latent_width": 10}
 """Tracing must not fix what it saw, so graphs are checked at sizes they were not traced at. There
-are as many steps as rows, since the rows' time_embeds are those of the steps."""
+are as many steps as rows, since the rows' time_embeds are those of the steps. Latents of more than
+two levels are larger: see traced_inputs and checked_inputs."""
 
 Signatures = Mapping[str, tuple[TensorSpec, ...]]
 
@@ -57,10 +58,13 @@ def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module
 def traced_inputs(
     networks: Networks, name: str, specs: tuple[TensorSpec, ...]
 ) -> Mapping[str, Tensor]:
-    """Random inputs to trace a graph on: latents large enough for the UNet, of an odd width."""
-    factor = -(-networks.unet.min_size // TRACED_SIZES["latent_height"])
-    grown = {side: TRACED_SIZES[side] * factor for side in ("latent_height", "latent_width")}
-    return _inputs(networks, name, specs, {**TRACED_SIZES, **grown}, seed=0)
+    """Random inputs to trace a graph on. The smallest level has 2 by 3 pixels at least: tracing
+    takes a size of 1 for one that never changes."""
+    unit = 2 ** len(downsamplers(networks.unet.module))
+    height = max(TRACED_SIZES["latent_height"], 2 * unit)
+    width = max(TRACED_SIZES["latent_width"], 3 * unit + 1)
+    sizes = {**TRACED_SIZES, "latent_height": height, "latent_width": width}
+    return _inputs(networks, name, specs, sizes, seed=0)
 
 
 def checked_inputs(networks: Networks, inputs: Signatures) -> dict[str, Mapping[str, Tensor]]:

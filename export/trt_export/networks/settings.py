@@ -117,14 +117,16 @@ HARMLESS = Rule("", lambda _: True)
 """Nothing that an export makes depends on it."""
 
 
+def settings_of(kind: type) -> dict[str, Any]:
+    """The settings of a class, with their defaults."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD}
+
+
 def check_settings(kind: type, config: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
     """Every setting of a class, with its defaults; ValueError names one that breaks its rule."""
-    parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
-    settings = {
-        name: config.get(name, parameter.default)
-        for name, parameter in parameters.items()
-        if name in rules
-    }
+    defaults = settings_of(kind)
+    settings = {name: config.get(name, defaults[name]) for name in rules if name in defaults}
     for name, value in settings.items():
         if not rules[name].holds(value):
             wanted = rules[name].wanted
