@@ -1,6 +1,7 @@
 """Every setting of diffusers' networks: exported as diffusers has it, or refused by name."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from trt_export.networks.graphs import checked_inputs, modules, signatures, trac
 from trt_export.networks.ldm_bert import SETTINGS
 from trt_export.networks.precision import store_half
 from trt_export.networks.reference import reference_outputs
-from trt_export.networks.settings import Rules, settings_of
+from trt_export.networks.settings import HARMLESS, Rules, settings_of
 from trt_export.networks.signatures import OUTPUTS
 from trt_export.networks.unet_settings import CONDITIONAL, UNCONDITIONAL
 from trt_export.networks.weights import Networks, empty_networks
@@ -391,6 +392,14 @@ def test_any_other_setting_is_refused_by_name(
 )
 def test_every_setting_of_a_class_has_a_rule(kind: type, rules: Rules) -> None:
     assert settings_of(kind).keys() == rules.keys()
+
+
+def test_the_page_on_architectures_names_every_setting_that_can_be_wrong() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/architectures.md").read_text()
+    found = set(re.findall(r"`(\w+)`", page))
+    for rules in (CONDITIONAL, UNCONDITIONAL, KL, VQ):
+        named = {name for name, rule in rules.items() if rule is not HARMLESS}
+        assert named <= found
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # of no head
