@@ -9,10 +9,11 @@ from torch import Tensor
 
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.families import Role
-from trt_export.networks.graphs import checked_inputs, modules, signatures
+from trt_export.networks.graphs import checked_sizes, modules, signatures
 from trt_export.networks.reference import text_context, unet_answers, vae_answers
 from trt_export.networks.signatures import OUTPUTS
 from trt_export.networks.weights import Networks
+from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
 
 PARTS: Mapping[str, Role] = {"text_encoder": "text_encoder", "decoder": "vae", "encoder": "vae"}
@@ -25,10 +26,18 @@ Tensors: TypeAlias = Mapping[str, Tensor]
 def check_shapes(checkpoint: Checkpoint, networks: Networks) -> None:
     """Run diffusers' networks and the graphs' modules; CheckpointError if one of them cannot run,
     or if they disagree on a shape. Takes the networks, which must be empty, apart."""
-    made = checked_inputs(networks, signatures(networks, checkpoint.family, "fp32"))
-    inputs = {name: {key: t.to("meta") for key, t in given.items()} for name, given in made.items()}
+    specs = signatures(networks, checkpoint.family, "fp32")
     with torch.device("meta"):
+        inputs = {
+            name: {spec.name: _empty(spec, checked_sizes(networks, name)) for spec in given}
+            for name, given in specs.items()
+        }
         _check(checkpoint, networks, inputs)
+
+
+def _empty(spec: TensorSpec, sizes: Mapping[str, int]) -> Tensor:
+    shape = [dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape]
+    return torch.empty(shape, dtype=getattr(torch, spec.dtype))
 
 
 def _check(checkpoint: Checkpoint, networks: Networks, inputs: Mapping[str, Tensors]) -> None:

@@ -23,6 +23,9 @@ CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 4, "latent_height": 6, "latent_
 are as many steps as rows, since the rows' time_embeds are those of the steps. Latents of more than
 two levels are larger: see traced_inputs and checked_inputs."""
 
+STEPS = ("denoiser", "cached_denoiser")
+"""Graphs with the levels of a UNet."""
+
 Signatures = Mapping[str, tuple[TensorSpec, ...]]
 
 
@@ -58,38 +61,43 @@ def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module
 def traced_inputs(
     networks: Networks, name: str, specs: tuple[TensorSpec, ...]
 ) -> Mapping[str, Tensor]:
-    """Random inputs to trace a graph on. The smallest level has 2 by 3 pixels at least: tracing
-    takes a size of 1 for one that never changes."""
-    unit = 2 ** len(downsamplers(networks.unet.module))
+    """Random inputs to trace a graph on. The smallest level of a UNet has 2 by 3 pixels at least:
+    tracing takes a size of 1 for one that never changes."""
+    unit = 2 ** len(downsamplers(networks.unet.module)) if name in STEPS else 1
     height = max(TRACED_SIZES["latent_height"], 2 * unit)
     width = max(TRACED_SIZES["latent_width"], 3 * unit + 1)
-    sizes = {**TRACED_SIZES, "latent_height": height, "latent_width": width}
-    return _inputs(networks, name, specs, sizes, seed=0)
+    sizes = _sizes(networks, name, {**TRACED_SIZES, **_latents(height, width)})
+    return random_inputs(specs, sizes, _tokens(networks), seed=0)
 
 
 def checked_inputs(networks: Networks, inputs: Signatures) -> dict[str, Mapping[str, Tensor]]:
-    """Random inputs to compare every graph on: latents of a size that diffusers can take."""
-    unit = networks.unet.whole_size
-    height, width = (
-        -(-CHECKED_SIZES[side] // unit) * unit for side in ("latent_height", "latent_width")
-    )
-    width += unit if width == height else 0
-    sizes = {**CHECKED_SIZES, "latent_height": height, "latent_width": width}
+    """Random inputs to compare every graph on."""
     return {
-        name: _inputs(networks, name, specs, sizes, seed)
+        name: random_inputs(specs, checked_sizes(networks, name), _tokens(networks), seed)
         for seed, (name, specs) in enumerate(inputs.items())
     }
 
 
-def _inputs(
-    networks: Networks,
-    name: str,
-    specs: tuple[TensorSpec, ...],
-    sizes: Mapping[str, int],
-    seed: int,
-) -> Mapping[str, Tensor]:
+def checked_sizes(networks: Networks, name: str) -> Mapping[str, int]:
+    """Every dimension at which a graph is compared: one that diffusers can take."""
+    unit = networks.unet.whole_size if name in STEPS else 1
+    height, width = (
+        -(-CHECKED_SIZES[side] // unit) * unit for side in ("latent_height", "latent_width")
+    )
+    width += unit if width == height else 0
+    return _sizes(networks, name, {**CHECKED_SIZES, **_latents(height, width)})
+
+
+def _sizes(networks: Networks, name: str, sizes: Mapping[str, int]) -> Mapping[str, int]:
     factor = networks.vae.pixels_per_latent
     pixels = {"height": sizes["latent_height"] * factor, "width": sizes["latent_width"] * factor}
     batch = sizes["rows"] if name == "text_encoder" else sizes["batch"]
-    tokens = networks.text_encoder.vocab_size if networks.text_encoder else 0
-    return random_inputs(specs, {**sizes, **pixels, "batch": batch}, tokens, seed)
+    return {**sizes, **pixels, "batch": batch}
+
+
+def _latents(height: int, width: int) -> Mapping[str, int]:
+    return {"latent_height": height, "latent_width": width}
+
+
+def _tokens(networks: Networks) -> int:
+    return networks.text_encoder.vocab_size if networks.text_encoder else 0

@@ -87,11 +87,11 @@ def optional(rule: Rule) -> Rule:
     return Rule(f"{rule.wanted} or None", lambda value: value is None or rule.holds(value))
 
 
-def list_of(rule: Rule) -> Rule:
+def list_of(rule: Rule, most: int = 64) -> Rule:
     """A list of one or more values, each as a rule allows."""
     return Rule(
-        f"a list of values that are each {rule.wanted}",
-        lambda value: _is_list(value) and all(map(rule.holds, value)),
+        f"a list of 1 to {most} values that are each {rule.wanted}",
+        lambda value: _is_list(value) and len(value) <= most and all(map(rule.holds, value)),
     )
 
 
@@ -112,6 +112,8 @@ def per_level(rule: Rule) -> Rule:
 FLAG = only(False, True)
 POSITIVE = Rule("a positive number", lambda value: is_number(value) and value > 0)
 CHANNELS = whole(1, MAX_CHANNELS)
+LEVELS = list_of(CHANNELS, most=8)
+"""Channels of each level. Every level halves a picture, so more would need enormous ones."""
 PROBABILITY = number(0, 1)
 HARMLESS = Rule("", lambda _: True)
 """Nothing that an export makes depends on it."""

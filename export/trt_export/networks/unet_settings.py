@@ -9,6 +9,7 @@ from trt_export.networks.settings import (
     CHANNELS,
     FLAG,
     HARMLESS,
+    LEVELS,
     POSITIVE,
     PROBABILITY,
     Rules,
@@ -42,7 +43,7 @@ COMMON: Rules = {
     "time_embedding_dim": optional(CHANNELS),
     "freq_shift": number(0, 1),
     "flip_sin_to_cos": FLAG,
-    "block_out_channels": list_of(CHANNELS),
+    "block_out_channels": LEVELS,
     "mid_block_scale_factor": POSITIVE,
     "downsample_padding": only(1, 0),
     "dropout": PROBABILITY,
@@ -109,7 +110,7 @@ UNCONDITIONAL: Rules = {
 }
 """UNet2DModel's. num_train_timesteps is read for a learned time embedding only."""
 
-LEVELS = (
+LISTED = (
     "down_block_types",
     "up_block_types",
     "only_cross_attention",
@@ -151,7 +152,7 @@ def check_unconditional(config: Mapping[str, Any]) -> None:
 
 def _checked(kind: type, config: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
     settings = check_settings(kind, _plain_names(config), rules)
-    check_lengths(settings, [name for name in LEVELS if name in settings])
+    check_lengths(settings, [name for name in LISTED if name in settings])
     check_divisible(settings, "norm_num_groups", settings["block_out_channels"])
     return settings
 
