@@ -47,8 +47,6 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
 ROOT = Path(__file__).parent
 FOLDERS = ("onnx", "tokenizer")
-MIN_LATENTS = 4
-"""Smallest height and width of latents."""
 STAGES = {
     "reference": 10,
     "preview": 1,
@@ -329,7 +327,7 @@ def limits_of(description: "Description", options: ExportOptions) -> Limits:
     """What the graphs will accept; InvalidInputError if that leaves out the native size."""
     factor, defaults = description.model.vae_scale_factor, description.defaults
     native = max(defaults.height, defaults.width)
-    low, high = MIN_LATENTS * factor, options.max_size or 4 * native
+    low, high = description.min_latents * factor, options.max_size or 4 * native
     if high < native or high % factor:
         raise InvalidInputError(
             f"--max-size {high}: must be a multiple of {factor} that allows the native size of "

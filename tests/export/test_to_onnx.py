@@ -1,5 +1,6 @@
 """float32 graphs made from float16 ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trt_export.onnx_graphs.attention import translation_table
 from trt_export.onnx_graphs.to_onnx import read_specs, save, trace, widen
 from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
@@ -89,4 +89,18 @@ def test_the_attention_scale_is_not_rounded_to_float16() -> None:
     constants = [v.const_value for v in model.graph.initializers.values()]
     scales = [c for c in constants if c is not None and c.size == 1 and c.numpy() == 64**-0.5]
     assert [scale.dtype for scale in scales] == [ir.DataType.FLOAT]
-    assert len(translation_table()) == 1
+
+
+class Mish(nn.Module):
+    def forward(self, timesteps: Tensor) -> Tensor:
+        return nn.functional.mish(timesteps)
+
+
+def test_mish_is_written_without_an_operation_that_openvino_cannot_compile() -> None:
+    wide = replace(HALF, dtype="float32")
+    model = trace("time_embedding", Mish(), (wide,), {"timesteps": torch.ones(3, 64)})
+    assert not {"Mish", "Softplus", "Tanh"} & {node.op_type for node in model.graph}
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    values = torch.linspace(-120, 120, 640).reshape(10, 64)
+    (found,) = session.run(None, {"timesteps": values.numpy()})
+    assert np.abs(found - nn.functional.mish(values).numpy()).max() < 1e-5

@@ -3,7 +3,6 @@
 Scaling and rounding are inside the graphs.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +10,8 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 from torch import Tensor, nn
 
+from trt_export.networks.autoencoder_settings import check_kl, check_vq
 from trt_export.networks.layers import plain_upsamplers
-from trt_export.networks.plain import require_plain
-
-PLAIN_VQ = {"lookup_from_codebook": (False,), "norm_type": ("group",)}
-"""Settings of VQModel that add steps which the graphs don't have."""
-
 
 GRAPHS = {
     "decoder": ("decoder", "post_quant_conv", "quantize"),
@@ -51,8 +46,9 @@ class KLAutoencoder(Autoencoder):
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
-        """ValueError for a scaling factor that is not a positive number."""
-        return _require_factor(AutoencoderKL.from_config(config))
+        """ValueError for a setting that cannot be exported."""
+        check_kl(config)
+        return AutoencoderKL.from_config(config)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
@@ -77,11 +73,15 @@ class KLAutoencoder(Autoencoder):
 class VQAutoencoder(Autoencoder):
     """VQModel."""
 
+    def __init__(self, module: Any) -> None:
+        super().__init__(module)
+        self.latent_channels = module.quantize.vq_embed_dim
+
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
-        module = VQModel.from_config({"scaling_factor": PUBLISHED_VQ_FACTOR, **config})
-        return require_plain(_require_factor(module), PLAIN_VQ)
+        check_vq(config)
+        return VQModel.from_config({"scaling_factor": PUBLISHED_VQ_FACTOR, **config})
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
@@ -90,15 +90,6 @@ class VQAutoencoder(Autoencoder):
     def decoder(self) -> nn.Module:
         """The graph's module; takes the first stage apart."""
         return QuantizingDecoder(self.module, self.scaling_factor)
-
-
-def _require_factor(module: Any) -> Any:
-    """The module; ValueError for a scaling factor that is not a positive number."""
-    factor = module.config.scaling_factor
-    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    if not is_number or not math.isfinite(factor) or factor <= 0:
-        raise ValueError(f"scaling_factor is {factor!r:.80}, expected a positive number")
-    return module
 
 
 def to_pixels(image: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Denoiser(nn.Module):
             skips, used = skips[:left], tuple(skips[left:])
             sample = block(sample, used, time_embeds, **_context(block, context_kv))
             for upsample in upsamplers:
-                sample = upsample(sample, skips[-1].shape[2:])
+                sample = upsample(sample, skips[-1].shape[2:], time_embeds)
         return self.head(sample, skips[0], time_embeds, context_kv), sample
 
 

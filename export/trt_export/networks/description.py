@@ -7,6 +7,9 @@ from functools import lru_cache
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
+from trt_export.networks.dry_run import check_shapes
+from trt_export.networks.graphs import CONDITION_CHANNELS
+from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
@@ -20,8 +23,6 @@ COUNT_IN_SIGMAS = (
 """Schedulers whose latents have a variance of 1 + sigma², which the UNet must not see."""
 VQ_DEFAULT = 0.18215
 """VQModel's own scaling_factor, which is for another model."""
-CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
-"""What is joined to the latents → its channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    min_latents: int
+    """Smallest height and width of latents."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the checkpoint is read."""
 
@@ -47,18 +50,16 @@ def describe(checkpoint: Checkpoint) -> Description:
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
     vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
-    return Description(
+    description = Description(
         model=_model(checkpoint, networks),
         defaults=_defaults(checkpoint, networks, sampler),
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, networks.tokens, vocab_size),
+        min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=tuple(_notes(checkpoint)),
     )
-
-
-def condition_channels(checkpoint: Checkpoint) -> int:
-    """Channels that are joined to the latents."""
-    return CONDITION_CHANNELS[checkpoint.family.condition]
+    check_shapes(checkpoint, networks)
+    return description
 
 
 def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
@@ -74,10 +75,6 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
 
 def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str) -> Defaults:
     side, path = networks.unet.config["sample_size"], checkpoint.configs["unet"]
-    if not isinstance(side, int):
-        raise CheckpointError(
-            f"{path}: sample_size is {side!r:.80}; only a whole number can be exported."
-        )
     pixels, family = side * networks.vae.pixels_per_latent, checkpoint.family
     entries = {
         "num_inference_steps": family.num_inference_steps,
@@ -95,7 +92,7 @@ def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str) -> Defau
 
 def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     config, latent = networks.unet.config, networks.vae.latent_channels
-    joined = condition_channels(checkpoint)
+    joined = CONDITION_CHANNELS[checkpoint.family.condition]
     if not config["in_channels"] - joined == config["out_channels"] == latent:
         also = f" and the condition {joined}" if joined else ""
         raise CheckpointError(
@@ -105,12 +102,14 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
 
 
 def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
-    read = networks.unet.context_width
-    given = networks.text_encoder.width if networks.text_encoder else None
+    read = sorted(networks.unet.context_widths)
+    given = [networks.text_encoder.width] if networks.text_encoder else []
     if read != given:
+        listed = [" and ".join(map(str, widths)) or "none" for widths in (read, given)]
         raise CheckpointError(
-            f"{checkpoint.path}: the UNet reads text of width {read}, but the text encoder gives "
-            f"width {given}."
+            f"{checkpoint.path}: the UNet reads text of width {listed[0]}, but the text encoder "
+            f"gives width {listed[1]}. cross_attention_dim is "
+            f"{networks.unet.config.get('cross_attention_dim')!r:.80}."
         )
 
 

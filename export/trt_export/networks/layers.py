@@ -5,27 +5,38 @@ from typing import Any
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate
 
 
 class Upsample(nn.Module):
     """Upsample2D without its workarounds for large tensors, whose conditions on the batch size
-    would be traced as limits of the graph."""
+    would be traced as limits of the graph. Takes the size that it is given."""
 
-    def __init__(self, conv: nn.Module) -> None:
+    def __init__(self, upsampler: Any) -> None:
+        """Takes an upsampling ResNet block apart: doubling a picture by copying pixels leaves what
+        its first normalisation makes of each as it is, so that it may as well come first."""
         super().__init__()
-        self.conv = conv
+        self.in_time = isinstance(upsampler, ResnetBlock2D)
+        self.layer = upsampler if self.in_time else upsampler.conv
+        if self.in_time:
+            upsampler.upsample = None
 
-    def forward(self, hidden_states: Tensor, output_size: torch.Size | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        output_size: torch.Size | None = None,
+        time_embeds: Tensor | None = None,
+    ) -> Tensor:
         scale = 2.0 if output_size is None else None
         resized = interpolate(hidden_states, size=output_size, scale_factor=scale, mode="nearest")
-        return self.conv(resized)
+        return self.layer(resized, time_embeds) if self.in_time else self.layer(resized)
 
 
 def plain_upsamplers(block: Any) -> nn.ModuleList:
     """A block's upsamplers, which take the size that they are given; none for a block without."""
-    return nn.ModuleList(Upsample(upsampler.conv) for upsampler in block.upsamplers or ())
+    return nn.ModuleList(map(Upsample, block.upsamplers or ()))
 
 
 class Gated(nn.Module):

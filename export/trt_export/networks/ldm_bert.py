@@ -9,8 +9,42 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from trt_export.networks.settings import (
+    HARMLESS,
+    PROBABILITY,
+    Rules,
+    check_settings,
+    only,
+    whole,
+)
+
 TOKENS = 77
 """The pipeline pads and truncates every prompt to so many."""
+
+WIDTH = whole(1, 2**17)
+
+SETTINGS: Rules = {
+    "vocab_size": whole(1, 2**24),
+    "max_position_embeddings": only(TOKENS),
+    "encoder_layers": whole(1, 256),
+    "encoder_ffn_dim": WIDTH,
+    "encoder_attention_heads": WIDTH,
+    "head_dim": WIDTH,
+    "encoder_layerdrop": HARMLESS,
+    "activation_function": only(
+        "gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish"
+    ),
+    "d_model": WIDTH,
+    "dropout": PROBABILITY,
+    "attention_dropout": PROBABILITY,
+    "activation_dropout": PROBABILITY,
+    "init_std": HARMLESS,
+    "classifier_dropout": HARMLESS,
+    "scale_embedding": HARMLESS,
+    "use_cache": HARMLESS,
+    "pad_token_id": HARMLESS,
+}
+"""LDMBertModel's. The harmless ones are for training, or diffusers does not read them."""
 
 
 class LDMBert:
@@ -25,9 +59,8 @@ class LDMBert:
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
-        """ValueError for a length that the pipeline would not pad to."""
-        if config.get("max_position_embeddings", TOKENS) != TOKENS:
-            raise ValueError(f"max_position_embeddings must be {TOKENS}: prompts are padded to it")
+        """ValueError for a setting that cannot be exported."""
+        check_settings(LDMBertConfig, config, SETTINGS)
         bert = LDMBertModel(LDMBertConfig.from_dict(config))
         bert.to_logits = nn.Identity()
         return bert

@@ -23,34 +23,50 @@ def reference_outputs(networks: Networks, inputs: Mapping[str, Tensors]) -> dict
     The networks must be as loaded: denoisers.Denoiser takes the UNet apart.
     """
     with torch.inference_mode():
-        answers = _steps(networks, inputs)
-        if "text_encoder" in inputs:
-            answers["text_encoder"] = {"context_kv": _context_kv(networks, inputs)}
-        if "encoder" in inputs:
-            answers["encoder"] = networks.vae.encoder_outputs(inputs["encoder"]["image"])
-        answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
-        time = inputs["time_embedding"]
-        embeds = time_embeds_of(networks.unet, time["timesteps"], time.get("guidance_scale"))
-        answers["time_embedding"] = {"time_embeds": embeds}
-    return {name: answers[name] for name in inputs}
+        context = text_context(networks, inputs)
+        return unet_answers(networks, inputs, context) | vae_answers(networks, inputs)
 
 
-def _context(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensor | None:
+def text_context(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensor | None:
+    """What the text encoder makes of the texts [rows, tokens, width]; None without one."""
     if "text_encoder" not in inputs:
         return None
     context: Tensor = networks.text_encoder.context(inputs["text_encoder"]["input_ids"])
     return context
 
 
-def _context_kv(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensor:
-    context, layers = _context(networks, inputs), cross_attentions(networks.unet.module)
+def unet_answers(
+    networks: Networks, inputs: Mapping[str, Tensors], context: Tensor | None
+) -> dict[str, Tensors]:
+    """The expected outputs of the graphs that have layers of the UNet."""
+    time, answers = inputs["time_embedding"], {}
+    if context is not None:
+        answers["text_encoder"] = {"context_kv": _context_kv(networks, context)}
+    embeds = time_embeds_of(networks.unet, time["timesteps"], time.get("guidance_scale"))
+    answers["time_embedding"] = {"time_embeds": embeds}
+    return answers | _steps(networks, inputs, context)
+
+
+def vae_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+    """The expected outputs of the first stage's graphs."""
+    answers: dict[str, Tensors] = {}
+    answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
+    if "encoder" in inputs:
+        answers["encoder"] = networks.vae.encoder_outputs(inputs["encoder"]["image"])
+    return answers
+
+
+def _context_kv(networks: Networks, context: Tensor) -> Tensor:
+    layers = cross_attentions(networks.unet.module)
     return torch.cat([p(context).flatten(1) for a in layers for p in (a.to_k, a.to_v)], dim=-1)
 
 
-def _steps(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+def _steps(
+    networks: Networks, inputs: Mapping[str, Tensors], context: Tensor | None
+) -> dict[str, Tensors]:
     """What denoiser and cached_denoiser should answer; the latter sees the former's features."""
     full, cached = inputs["denoiser"], inputs["cached_denoiser"]
-    predict: Callable[[Tensors], Tensor] = partial(_predict, networks, inputs)
+    predict: Callable[[Tensors], Tensor] = partial(_predict, networks, inputs, context)
     with _features(networks.unet, None) as seen:
         answer = sampler_step(full, predict(full))
     with _features(networks.unet, seen[0]):
@@ -58,14 +74,16 @@ def _steps(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, Tenso
     return {"denoiser": {**answer, "features": seen[0]}, "cached_denoiser": cached_answer}
 
 
-def _predict(networks: Networks, inputs: Mapping[str, Tensors], step: Tensors) -> Tensor:
+def _predict(
+    networks: Networks, inputs: Mapping[str, Tensors], context: Tensor | None, step: Tensors
+) -> Tensor:
     """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
     time, given = inputs["time_embedding"], [step["latents"][step["rows"].long()]]
     given += [step["condition"]] if "condition" in step else []
     output = networks.unet.predict(
         torch.cat(given, dim=1),
         time["timesteps"],
-        _context(networks, inputs),
+        context,
         time.get("guidance_scale"),
     )
     return torch.einsum("bm,mchw->bchw", step["guidance"], output)

@@ -19,8 +19,11 @@ class TimeEmbedding(nn.Module):
         self.sinusoid = module.time_proj
         self.embedding = module.time_embedding
         self.guidance = GuidanceSinusoid(unet.guidance_width) if unet.guidance_width else None
-        self.activation = nn.Identity() if unet.config.get("resnet_skip_time_act") else nn.SiLU()
-        self.projections = nn.ModuleList(block.time_emb_proj for block in resnet_blocks(module))
+        self.activation = getattr(module, "time_embed_act", None) or nn.Identity()
+        blocks = resnet_blocks(module)
+        self.nonlinearity = blocks[0].nonlinearity
+        self.active = [not block.skip_time_act for block in blocks]
+        self.projections = nn.ModuleList(block.time_emb_proj for block in blocks)
 
     def forward(self, timesteps: Tensor, guidance_scale: Tensor | None = None) -> Tensor:
         dtype = self.embedding.linear_1.weight.dtype
@@ -28,7 +31,11 @@ class TimeEmbedding(nn.Module):
         if self.guidance is not None and guidance_scale is not None:
             condition = self.guidance(guidance_scale).to(dtype)
         embedding = self.activation(self.embedding(sinusoid, condition))
-        return torch.cat([project(embedding) for project in self.projections], dim=-1)
+        active = self.nonlinearity(embedding)
+        projected = zip(self.projections, self.active, strict=True)
+        return torch.cat(
+            [project(active if on else embedding) for project, on in projected], dim=-1
+        )
 
 
 class GuidanceSinusoid(nn.Module):

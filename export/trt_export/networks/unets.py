@@ -6,32 +6,12 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_blocks import CrossAttnUpBlock2D, UpBlock2D
 from torch import Tensor, nn
 
-from trt_export.networks.plain import require_plain
-
-PLAIN_CONDITIONAL = {
-    "addition_embed_type": (None,),
-    "center_input_sample": (False,),
-    "class_embed_type": (None,),
-    "dual_cross_attention": (False,),
-    "encoder_hid_dim": (None,),
-    "encoder_hid_dim_type": (None,),
-    "num_class_embeds": (None,),
-    "time_embedding_act_fn": (None,),
-}
-"""Settings of UNet2DConditionModel that add inputs or steps which the graphs don't have."""
-PLAIN_UNCONDITIONAL = {
-    "center_input_sample": (False,),
-    "class_embed_type": (None,),
-    "downsample_type": ("conv",),
-    "num_class_embeds": (None,),
-    "resnet_time_scale_shift": ("default",),
-    "time_embedding_type": ("positional",),
-    "upsample_type": ("conv",),
-}
-"""Likewise of UNet2DModel."""
+from trt_export.networks.unet_settings import check_conditional, check_unconditional
 
 
 class UNet:
@@ -42,9 +22,22 @@ class UNet:
         self.config: Mapping[str, Any] = module.config
 
     @property
-    def context_width(self) -> int | None:
-        """Channels of the text that it attends to; None without cross-attention."""
-        return self.config.get("cross_attention_dim")
+    def context_widths(self) -> set[int]:
+        """Channels of the text that it attends to; several if its layers disagree."""
+        return {layer.cross_attention_dim for layer in cross_attentions(self.module)}
+
+    @property
+    def min_size(self) -> int:
+        """Smallest height and width of latents that its downsampling leaves a pixel of."""
+        size = 1
+        for layer in reversed(downsamplers(self.module)):
+            size = 2 * size - rounds_up(layer)
+        return size
+
+    @property
+    def whole_size(self) -> int:
+        """What heights and widths must divide by for diffusers' own forward."""
+        return 2 ** len(downsamplers(self.module))
 
     @property
     def guidance_width(self) -> int | None:
@@ -88,10 +81,24 @@ class UNet:
 class ConditionalUNet(UNet):
     """UNet2DConditionModel."""
 
+    @property
+    def whole_size(self) -> int:
+        """1 where every upsampling block takes the size of what it is joined to."""
+        takes_sizes = all(
+            isinstance(up, UpBlock2D | CrossAttnUpBlock2D) for up in self.module.up_blocks
+        )
+        return 1 if takes_sizes else super().whole_size
+
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
-        return require_plain(UNet2DConditionModel.from_config(config), PLAIN_CONDITIONAL)
+        check_conditional(config)
+        model = UNet2DConditionModel.from_config(config)
+        if not cross_attentions(model):
+            named = ("down_block_types", "mid_block_type", "transformer_layers_per_block")
+            given = ", ".join(f"{name} is {model.config[name]!r}" for name in named)
+            raise ValueError(f"no layer attends to the text: {given}")
+        return _check_size(ConditionalUNet(model))
 
 
 class UnconditionalUNet(UNet):
@@ -100,7 +107,30 @@ class UnconditionalUNet(UNet):
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
-        return require_plain(UNet2DModel.from_config(config), PLAIN_UNCONDITIONAL)
+        check_unconditional(config)
+        return _check_size(UnconditionalUNet(UNet2DModel.from_config(config)))
+
+
+def _check_size(unet: UNet) -> nn.Module:
+    """Its module; ValueError if diffusers cannot run it at its own size."""
+    side, levels = unet.config["sample_size"], len(unet.config["block_out_channels"])
+    if side < unet.min_size or side % unet.whole_size:
+        raise ValueError(
+            f"sample_size is {side}, but for {levels} levels of these blocks diffusers needs "
+            f"a multiple of {unet.whole_size}, and at least {unet.min_size}"
+        )
+    module: nn.Module = unet.module
+    return module
+
+
+def downsamplers(unet: Any) -> list[nn.Module]:
+    """The layers that halve heights and widths, in their order."""
+    return [layer for block in unet.down_blocks for layer in block.downsamplers or ()]
+
+
+def rounds_up(downsampler: nn.Module) -> bool:
+    """Whether half of an odd size is rounded up, so that one pixel stays one."""
+    return isinstance(downsampler, Downsample2D) and downsampler.padding == 1
 
 
 def cross_attentions(unet: nn.Module) -> list[Attention]:
@@ -125,6 +155,8 @@ def time_embeds_of(unet: UNet, timesteps: Tensor, guidance_scale: Tensor | None)
     module = unet.module
     condition = None if guidance_scale is None else unet.guidance_embedding(guidance_scale)
     embedding = module.time_embedding(module.time_proj(timesteps), condition)
+    activation = getattr(module, "time_embed_act", None)
+    embedding = embedding if activation is None else activation(embedding)
     return torch.cat(
         [
             block.time_emb_proj(embedding if block.skip_time_act else block.nonlinearity(embedding))

@@ -4,20 +4,13 @@ The exporter's own translation rounds the scale to the arithmetic's precision; i
 that shifts every logit by up to 2e-4, and its float32 form would inherit the shift.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
-import torch
 from onnxscript import opset20 as op
 
 
-def translation_table() -> dict[Any, Callable[..., Any]]:
-    """For torch.onnx.export's custom_translation_table."""
-    return {torch.ops.aten.scaled_dot_product_attention.default: _attention}
-
-
-def _attention(
+def attention(
     query: Any,
     key: Any,
     value: Any,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from trt_export.networks.signatures import OUTPUTS
-from trt_export.onnx_graphs.attention import translation_table
 from trt_export.onnx_graphs.retype import retype, retype_nodes
+from trt_export.onnx_graphs.translations import translation_table
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import GraphPrecision, GraphSpec, Precision, TensorSpec
 from trt_pipeline.errors import CheckpointError
