@@ -90,7 +90,7 @@ def draw(checkpoint: Checkpoint, networks: Networks) -> Drawing | None:
 
 
 def _draw(pipeline: Any, checkpoint: Checkpoint, networks: Networks) -> Drawing:
-    image = _random_image() if checkpoint.family.condition == "low_resolution" else None
+    image = _random_image(networks) if checkpoint.family.condition == "low_resolution" else None
     settings = _known(
         pipeline,
         {
@@ -125,13 +125,19 @@ def _size(networks: Networks) -> tuple[int, int]:
     """
     pixels = max(networks.vae.pixels_per_latent, 8)
     native = networks.unet.config["sample_size"] * 8 // pixels
-    width = min(MOST_LATENTS, max(native, LEAST_LATENTS))
-    return max(2 * width // 3, LEAST_LATENTS) * pixels, width * pixels
+    width = _whole(networks, max(min(MOST_LATENTS, native), LEAST_LATENTS))
+    return _whole(networks, max(2 * width // 3, LEAST_LATENTS)) * pixels, width * pixels
 
 
-def _random_image() -> NDArray[np.uint8]:
-    shape = (LOW_RESOLUTION, LOW_RESOLUTION, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+def _whole(networks: Networks, latents: int) -> int:
+    """The next number of latents along a side that diffusers' UNet takes."""
+    unit = networks.unet.whole_size
+    return -(-max(latents, networks.unet.min_size) // unit) * unit
+
+
+def _random_image(networks: Networks) -> NDArray[np.uint8]:
+    side = _whole(networks, LOW_RESOLUTION)
+    return np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 
 
 def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
