@@ -64,7 +64,8 @@ def write(folder: Path, family: str, changes: Changes) -> Checkpoint:
         part = found.parts[role]
         index[part.folder] = ["", kind]
         (folder / part.folder).mkdir(parents=True)
-        (folder / part.folder / part.weights[0]).touch()
+        plain = next(name for name in part.weights if name.endswith(".safetensors"))
+        (folder / part.folder / plain).touch()
         text = json.dumps(config | dict(changes.get(role, {})))
         (folder / part.folder / part.config).write_text(text)
     (folder / "model_index.json").write_text(json.dumps(index))

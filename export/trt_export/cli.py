@@ -1,7 +1,7 @@
 """The command export-all."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,10 +26,10 @@ from trt_export.export import (
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import Replaced
+from trt_export.summary import table
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     FLAVOURS,
-    QUANTIZED_GRAPH,
     CompatibilityLevel,
     EnginePrecision,
     Flavour,
@@ -218,7 +218,7 @@ def command(
             summary["engines"] = _build(out, engines, signer)
         if sign:
             summary["signed_with"] = str(sign)
-    click.echo(json.dumps(summary, indent=1) if as_json else printable(_table(summary)))
+    click.echo(json.dumps(summary, indent=1) if as_json else printable(table(summary)))
 
 
 def _engine_options(
@@ -356,60 +356,3 @@ def _summary(report: ExportReport) -> dict[str, Any]:
 def _say(notes: Iterable[str]) -> None:
     for note in notes:
         click.echo(f"note: {printable(note)}", err=True)
-
-
-def _table(summary: Mapping[str, Any]) -> str:
-    if "would_export" in summary:
-        return "\n".join(_plan_lines(summary))
-    parity = summary.get("quantized", ())
-    built = summary.get("engines", {}).get("built", ())
-    added = [
-        *(
-            f"{row['graph']} with 8 bits: a step's latents within {row['difference']:.4f}"
-            for row in parity
-        ),
-        *(f"{engine}: built" for engine in built),
-    ]
-    signed = [f"signed with {summary['signed_with']}"] if "signed_with" in summary else []
-    if not summary["exported"]:
-        return "\n".join(
-            [*added, *signed] or [f"{summary['bundle']} is up to date; nothing to do."]
-        )
-    lines = ["graph           arithmetic  output        difference  allowed"]
-    lines += [_parity_line(row) for row in summary["parity"]]
-    lines += ["", "stage                     seconds"]
-    lines += [f"{name:25} {spent:7.1f}" for name, spent in summary["seconds"].items()]
-    lines += ["", "file                                    MB"]
-    lines += [f"{name:35} {size / 1e6:7.1f}" for name, size in summary["bytes"].items()]
-    total_time, total_size = sum(summary["seconds"].values()), sum(summary["bytes"].values())
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *added,
-            f"{summary['bundle']}: {total_size / 1e6:.1f} MB in {total_time:.0f} s",
-            *signed,
-        ]
-    )
-
-
-def _parity_line(row: Mapping[str, Any]) -> str:
-    return (
-        f"{row['graph']:15} {row['precision']:11} {row['output']:13} "
-        f"{row['difference']:10.1e}  {row['tolerance']:.0e}"
-    )
-
-
-def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
-    if plan["would_export"]:
-        size = sum(plan["read_bytes"].values())
-        yield f"would export {plan['checkpoint']} ({size / 1e6:.1f} MB) to {plan['bundle']}"
-        if plan["would_replace"]:
-            yield f"  replaces {Replaced(**plan['would_replace'])}"
-        yield from (f"  {name} = {value}" for name, value in plan["options"].items())
-        yield f"  stages: {', '.join(plan['stages'])}"
-    else:
-        yield f"{plan['bundle']} is up to date; no graph to export."
-    if plan["would_quantize"]:
-        yield f"would calibrate and quantize the {QUANTIZED_GRAPH}"
-    yield from (f"would build {engine}" for engine in plan["would_build"])

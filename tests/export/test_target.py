@@ -102,7 +102,7 @@ def test_a_bundle_whose_manifest_is_damaged_is_not_replaced(
     (bundle.path / "bundle.json").write_text("{")
     for told in (True, False):
         with pytest.raises(
-            InvalidInputError, match=r"its bundle.json is no manifest. Name another"
+            InvalidInputError, match=r"its bundle.json cannot be read. Name another"
         ):
             export_checkpoint(
                 open_checkpoint(str(plain_checkpoint)), bundle.path, replace_other=told

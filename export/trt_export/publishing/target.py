@@ -23,7 +23,7 @@ def refuse_foreign(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_bundle(folder):
-        broken = f": its {MANIFEST} is no manifest" if (folder / MANIFEST).exists() else ""
+        broken = f": its {MANIFEST} cannot be read" if (folder / MANIFEST).exists() else ""
         raise InvalidInputError(
             f"--out {folder} exists and is not a bundle{broken}. Name another folder, or remove it."
         )
