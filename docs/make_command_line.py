@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-import trt_pipeline.__main__  # noqa: F401 - adds the command bench
 from trt_export.cli import command as export_all
-from trt_pipeline.command_line.cli import cli
+from trt_pipeline.__main__ import all_commands
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEADER = """\
@@ -34,6 +33,7 @@ TABLE = "| option | value | meaning | default, bounds |\n|---|---|---|---|\n"
 
 def page() -> str:
     """The text of the page."""
+    cli = all_commands()
     parent = click.Context(cli, info_name="trt-pipeline", **cli.context_settings)
     ours = [click.Context(one, parent, name) for name, one in sorted(cli.commands.items())]
     exporter = click.Context(export_all, info_name="export-all", **export_all.context_settings)

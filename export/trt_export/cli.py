@@ -30,6 +30,7 @@ from trt_export.summary import table
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     FLAVOURS,
+    MAX_SIZE,
     CompatibilityLevel,
     EnginePrecision,
     Flavour,
@@ -59,12 +60,12 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="YAML of a checkpoint file.  [default: the one beside it, or txt2img-1p4B-eval]",
 )
 @click.option(
     "--vocab",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="vocab.txt or tokenizer.json for a file.  [default: vocab.txt beside it, or BERT's]",
 )
 @click.option(
@@ -89,7 +90,7 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--max-size",
-    type=click.IntRange(8),
+    type=click.IntRange(8, MAX_SIZE),
     help="Largest height and width in pixels.  [default: 4 × the native size]",
 )
 @click.option(

@@ -115,6 +115,7 @@ def export_checkpoint(
     Raises CheckpointError, ParityError or InvalidInputError; the folder is then as it was before.
     """
     options = options or ExportOptions()
+    refuse_foreign(out)
     out = out.resolve()
     hashes = Hashes.remembered(out)
     current = up_to_date(checkpoint, out, options, hashes)

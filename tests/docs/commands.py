@@ -11,12 +11,11 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-import trt_pipeline.__main__  # noqa: F401 - adds the command bench
 from tests.docs.pages import ROOT
 from trt_export.cli import command as export_all
+from trt_pipeline.__main__ import all_commands
 from trt_pipeline.bundle.names import MANIFEST, SIGNATURE
 from trt_pipeline.command_line import console
-from trt_pipeline.command_line.cli import cli
 
 Words = Sequence[str]
 
@@ -82,7 +81,7 @@ def run(words: Words) -> None:
     """Run a command; AssertionError unless it ends well."""
     match words[0]:
         case "trt-pipeline":
-            assert console.run(cli, words[1:]) == 0, words
+            assert console.run(all_commands(), words[1:]) == 0, words
         case "export-all":
             assert console.run(export_all, words[1:]) == 0, words
         case _:
@@ -102,7 +101,7 @@ def check(words: Words) -> None:
     """AssertionError for an option, a file or a target that does not exist."""
     match words:
         case ["trt-pipeline", name, *rest]:
-            _check_options(cli.commands[name], rest)
+            _check_options(all_commands().commands[name], rest)
         case ["export-all", *rest]:
             _check_options(export_all, rest)
         case ["make", *targets]:

@@ -83,7 +83,10 @@ def test_the_index_names_every_page() -> None:
 
 
 def test_the_command_line_page_is_what_the_commands_say() -> None:
-    assert make_command_line.PAGE.read_text() == make_command_line.page()
+    page = make_command_line.page()
+    assert make_command_line.PAGE.read_text() == page
+    for name in ("export-all", "bench", "completion", "generate", "inspect", "pack", "unpack"):
+        assert f"\n## {name}\n" in page
 
 
 def test_the_errors_page_has_every_error_and_its_exit_status() -> None:

@@ -249,5 +249,5 @@ def test_another_factor_needs_no_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("factor", [0, -1, "large", True])
 def test_a_factor_that_is_not_a_positive_number_is_refused(factor: object, tmp_path: Path) -> None:
     folder = with_factor(make_unconditional(tmp_path / "checkpoint"), {"scaling_factor": factor})
-    with pytest.raises(CheckpointError, match=f"scaling_factor is {factor!r}, expected a positive"):
+    with pytest.raises(CheckpointError, match=f"scaling_factor is {factor!r}; only a positive"):
         describe(open_checkpoint(str(folder)))

@@ -13,7 +13,7 @@ from tests.runtime.tiny_bundle import write_tiny_bundle
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.publishing.target import Replaced, replaced
+from trt_export.publishing.target import Replaced, refuse_foreign, replaced
 from trt_pipeline.bundle import Bundle, manifest_json
 from trt_pipeline.bundle.manifest import FileSpec
 from trt_pipeline.command_line import console
@@ -57,7 +57,9 @@ def test_a_bundle_of_another_checkpoint_is_not_replaced_without_being_told_to(
     bundle: Bundle, name: str
 ) -> None:
     other = {**FILES, name: "c" * 64}
-    message = f"holds the bundle of another checkpoint in .*: their {name} differs.* --replace"
+    message = (
+        f"would replace the bundle of another checkpoint in .*: their {name} differs.* --replace"
+    )
     with pytest.raises(InvalidInputError, match=message):
         replaced(bundle.path, other, replace=False)
     told = replaced(bundle.path, other, replace=True)
@@ -169,6 +171,15 @@ def test_a_dry_run_refuses_to_replace_another_checkpoint_s_bundle(
     second = retrained(plain_checkpoint, tmp_path)
     arguments = [str(second), "--out", str(plain_bundle), "--dry-run"]
     assert console.run(command, arguments) == 2
-    assert "holds the bundle of another checkpoint" in capsys.readouterr().err
+    assert "would replace the bundle of another checkpoint" in capsys.readouterr().err
     assert console.run(command, [*arguments, "--replace"]) == 0
     assert "  replaces the bundle of another checkpoint in" in capsys.readouterr().out
+
+
+def test_a_place_below_a_file_and_a_link_to_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InvalidInputError, match="file is a file, expected a folder"):
+        refuse_foreign(tmp_path / "file" / "under" / "bundle")
+    with pytest.raises(InvalidInputError, match="loop is a link that leads nowhere"):
+        refuse_foreign(tmp_path / "loop")

@@ -61,10 +61,10 @@ DEEP: dict[str, Any] = {
     "mid_block_type": None,
     "downsample_padding": 0,
     "layers_per_block": 1,
-    "norm_num_groups": 16,
+    "norm_num_groups": 8,
     "act_fn": "relu",
 }
-"""Sixteen pixels of latents become one, in groups of one channel."""
+"""Sixteen pixels of latents become one."""
 LISTED: dict[str, Any] = {
     "sample_size": 8,
     "block_out_channels": (16, 32),

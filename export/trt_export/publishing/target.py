@@ -19,7 +19,12 @@ INT8_FILES = f"onnx/{QUANTIZED_GRAPH}.int8-*"
 
 
 def refuse_foreign(folder: Path) -> None:
-    """InvalidInputError if a folder holds what replacing a bundle would destroy."""
+    """InvalidInputError for what cannot be a bundle's folder, or holds more than a bundle."""
+    if folder.is_symlink() and not folder.exists():
+        raise InvalidInputError(f"--out {folder} is a link that leads nowhere. Name a folder.")
+    above = next(one for one in folder.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise InvalidInputError(f"--out {folder}: {above} is a file, expected a folder.")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_bundle(folder):
@@ -85,7 +90,7 @@ def replaced(target: Path, files: Mapping[str, str], replace: bool) -> Replaced 
     )
     if found.other and not replace:
         raise InvalidInputError(
-            f"--out {target} holds {found}: their {found.other} differs. Name another folder with "
+            f"this would replace {found}: their {found.other} differs. Name another folder with "
             "--out, or give --replace."
         )
     return found
