@@ -191,6 +191,7 @@ def test_a_value_that_cannot_be_exported_is_named(
     [
         ({"special_tokens_map": {"red_token": "a"}}, "special_tokens_map.json: red_token is 'a'"),
         ({"added_tokens": {"<x>": "12"}}, "added_tokens.json: '<x>' is '12', expected its id"),
+        ({"added_tokens": {"<x>": -1}}, "added_tokens.json: '<x>' is -1, expected its id, from 0"),
         (
             {"tokenizer_config": {"added_tokens_decoder": {"12": {"content": "<x>", "hidden": 1}}}},
             "hidden is 1, and this exporter does not know",
@@ -204,7 +205,8 @@ def test_a_value_that_cannot_be_exported_is_named(
         ({"added_tokens": {" ": 12}}, "the added token ' ' is nothing but white space"),
         ({"added_tokens": {"<X>": 12, "<x>": 13}}, "are both '<x>' once normalized"),
         ({"added_tokens": {"x" * 129: 12}}, "content has 129 characters, expected 1 to 128"),
-        ({"tokenizer": {}}, "transformers cannot use this tokenizer: 'added_tokens'"),
+        ({"tokenizer": {}}, "tokenizer.json has no added_tokens. Save the tokenizer again"),
+        ({"tokenizer": {"added_tokens": []}}, "tokenizer.json has no model. Save"),
         ({"tokenizer": {**backend(), "hidden": 1}}, "tokenizer.json: hidden is 1"),
         ({"tokenizer": []}, "tokenizer.json does not hold a JSON object"),
     ],

@@ -1,5 +1,6 @@
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,16 @@ def test_arrays_are_pictures(array: NDArray[np.generic], expected: list[int]) ->
         (np.full((2, 2), np.nan), "image has numbers from nan to nan, expected 0 to 1"),
         (Image.new("I", (2, 2), 65536), "image has greys from 65536 to 65536, expected 0 to 65535"),
         (Image.new("I", (2, 2), -1), "image has greys from -1 to -1, expected 0 to 65535"),
-        (Image.new("L", (2, 2), 255).convert("I"), "in Pillow's mode I, where 255 may be white"),
-        (Image.new("L", (2, 2), 1).convert("I;16"), "greys from 1 to 1 in Pillow's mode I;16"),
+        (
+            Image.new("L", (2, 2), 255).convert("I"),
+            r"in Pillow's mode I, where 255 may be white .* Give greys of 8 bits as uint8: "
+            r"numpy.asarray\(image\).astype\(numpy.uint8\). Give really dark greys as floats: "
+            r"numpy.asarray\(image\) / 65535",
+        ),
+        (
+            Image.new("L", (2, 2), 1).convert("I;16"),
+            r"greys from 1 to 1 in Pillow's mode I;16, .* as bools: .*astype\(bool\)",
+        ),
         (Image.new("L", (2, 2), 2).convert("F"), "image has numbers from 2 to 2, expected 0 to 1"),
         (Image.new("L", (0, 2)), "image is 0x2 pixels, expected some"),
         (np.zeros((2, 2), np.int64), "image is an array of int64"),
@@ -132,6 +141,85 @@ def test_a_file_of_16_bit_greys_is_scaled(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(ramp[None]).save(path)
     expected = np.arange(0, 256, 16)
     assert rgb_pixels(open_picture("image", path), 1, 16)[0, :, 0].tolist() == expected.tolist()
+
+
+def png_of_16_bits(path: Path, samples: NDArray[np.uint16], colour_type: int) -> Path:
+    """A PNG of [H, W, C] samples, which Pillow does not write."""
+    height, width = samples.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    return path
+
+
+COLOUR_TYPES = pytest.mark.parametrize(
+    ("colour_type", "channels"), [(2, 3), (6, 4), (4, 2)], ids=["RGB", "RGBA", "LA"]
+)
+
+
+@COLOUR_TYPES
+@pytest.mark.parametrize("opened", [False, True])
+def test_8_bit_colours_in_16_bit_samples_are_refused(
+    tmp_path: Path, colour_type: int, channels: int, opened: bool
+) -> None:
+    samples = np.full((2, 2, channels), 255, np.uint16)
+    if channels != 3:
+        samples[..., -1] = 65535
+    path = png_of_16_bits(tmp_path / "dark.png", samples, colour_type)
+    with pytest.raises(InvalidInputError, match=r"all below 256: it is black, .* Save them as uin"):
+        open_picture("image", Image.open(path) if opened else path)
+
+
+@COLOUR_TYPES
+def test_colours_of_16_bits_have_their_upper_bytes(
+    tmp_path: Path, colour_type: int, channels: int
+) -> None:
+    samples = np.full((2, 2, channels), 65535, np.uint16)
+    samples[..., 0] = 0x5AFF
+    path = png_of_16_bits(tmp_path / "colour.png", samples, colour_type)
+    expected = [90, 255, 255] if channels > 2 else [90, 90, 90]
+    assert first_pixel(open_picture("image", path)) == expected
+
+
+@pytest.mark.parametrize(("sample", "accepted"), [(255, False), (0x5AFF, True)])
+def test_a_tiff_of_16_bit_colours_is_read_alike(
+    tmp_path: Path, sample: int, accepted: bool
+) -> None:
+    pixel = struct.pack("<3H", sample, sample, sample)
+    bits = struct.pack("<3H", 16, 16, 16)
+    entries = [(256, 1, 1), (257, 1, 1), (258, 3, 14), (259, 1, 1), (262, 1, 2), (273, 1, 8)]
+    entries += [(277, 1, 3), (278, 1, 1), (279, 1, 6)]
+    directory = b"".join(
+        struct.pack("<HHII", tag, 3 if count == 3 else 4, count, value)
+        for tag, count, value in entries
+    )
+    path = tmp_path / "colour.tif"
+    head = struct.pack("<2sHI", b"II", 42, 20) + pixel + bits
+    path.write_bytes(head + struct.pack("<H", len(entries)) + directory + bytes(4))
+    if accepted:
+        assert first_pixel(open_picture("image", path)) == [90, 90, 90]
+    else:
+        with pytest.raises(InvalidInputError, match="image has colours of 16 bits that are all"):
+            open_picture("image", path)
+
+
+def test_a_black_bitmap_of_16_bits_a_pixel_is_one(tmp_path: Path) -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 0, 4, 0, 0, 0, 0)
+    path = tmp_path / "black.bmp"
+    path.write_bytes(struct.pack("<2sIHHI", b"BM", 58, 0, 0, 54) + header + bytes(4))
+    assert first_pixel(open_picture("image", path)) == [0, 0, 0]
+
+
+def test_a_black_picture_of_8_bits_is_one(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "black.png")
+    assert first_pixel(open_picture("image", tmp_path / "black.png")) == [0, 0, 0]
 
 
 def test_a_tiff_of_12_bit_greys_is_scaled(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ SECTIONS = {
     *("post_processor", "decoder", "model"),
 }
 """Of tokenizer.json."""
+NEEDED_SECTIONS = ("added_tokens", "model")
+"""The others may be left out, which means none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,11 @@ def _vocabulary(path: Path) -> str:
 
 
 def _backend(path: Path) -> str:
-    return _only_known(path, read_object(path, MAX_FILE_BYTES), SECTIONS)
+    content = read_object(path, MAX_FILE_BYTES)
+    for name in NEEDED_SECTIONS:
+        if name not in content:
+            raise CheckpointError(f"{path} has no {name}. Save the tokenizer again.")
+    return _only_known(path, content, SECTIONS)
 
 
 def _special_tokens_map(path: Path) -> str:
@@ -124,8 +130,10 @@ def _special_tokens_map(path: Path) -> str:
 def _added_tokens(path: Path) -> str:
     content = read_object(path, MAX_FILE_BYTES, MAX_ADDED)
     for token, number in content.items():
-        if type(number) is not int:
-            raise CheckpointError(f"{path}: {token!r:.80} is {number!r:.80}, expected its id.")
+        if type(number) is not int or number < 0:
+            raise CheckpointError(
+                f"{path}: {token!r:.80} is {number!r:.80}, expected its id, from 0."
+            )
     return json.dumps(content)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.tokenizer_files import OTHER_VOCABULARIES, VOCABULARIES, checked_files
 from trt_export.checkpoint.tokenizer_proof import check_ids
+from trt_export.checkpoint.tokenizer_sections import check_sections
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import AddedToken, TokenizerSpec
 from trt_pipeline.errors import BundleError, CheckpointError
@@ -144,11 +145,13 @@ def read_tokenizer(
     source = next(files[name] for name in VOCABULARIES if name in files)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        for name, text in checked_files(files).items():
+        texts = checked_files(files)
+        for name, text in texts.items():
             (folder / name).write_bytes(text.encode())
         with blaming(source, folder):
             theirs = _load(folder)
             described = _describe(theirs, source, max_length, vocab_size)
+            _check_sections(texts, theirs, source)
         described.write(folder)
         with blaming(source, folder):
             _prove(folder, described.spec, theirs, source)
@@ -159,6 +162,18 @@ def _load(folder: Path) -> Any:
     from transformers import BertTokenizerFast
 
     return BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def _check_sections(texts: Mapping[str, str], theirs: Any, source: Path) -> None:
+    if "tokenizer.json" not in texts:
+        return
+    own, config = (
+        json.loads(texts.get(name, "{}")) for name in ("tokenizer.json", "tokenizer_config.json")
+    )
+    try:
+        check_sections(own, config, theirs.backend_tokenizer)
+    except ValueError as error:
+        raise CheckpointError(f"{source} cannot be exported: {error}.") from None
 
 
 def _prove(folder: Path, spec: TokenizerSpec, theirs: Any, source: Path) -> None:

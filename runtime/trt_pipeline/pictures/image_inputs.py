@@ -1,6 +1,7 @@
 """Pictures that a user gives: paths, Pillow images or arrays, of any mode and orientation."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +20,8 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | Image | NDArray[Any]"
 """A path, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4], uint8, bool or 0..1 floats."""
 
 TIFF_BITS_PER_SAMPLE = 258
+SIXTEEN_BITS = re.compile(";16[BLN]")
+"""In the name of a layout of 16 bits a channel; BMP's BGR;16 has 16 bits a pixel."""
 MASK_THRESHOLD = 128
 """Grey level from which a mask's pixel is repainted."""
 
@@ -38,7 +41,7 @@ def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[I
 
 def open_picture(name: str, given: ImageInput) -> "Image":
     """A Pillow image, turned upright by its EXIF orientation; InvalidInputError if unreadable."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if isinstance(given, np.ndarray):
         return Image.fromarray(_as_uint8(name, given))
@@ -49,10 +52,9 @@ def open_picture(name: str, given: ImageInput) -> "Image":
             _require_file(name, Path(given))
             with Image.open(Path(given)) as file:
                 _require_few_pixels(name, file)
-                file.load()
-                return _eight_bits(name, ImageOps.exif_transpose(file), _white(file))
+                return _upright(name, file)
         if isinstance(given, Image.Image):
-            return _eight_bits(name, ImageOps.exif_transpose(given), _white(given))
+            return _upright(name, given)
     except InvalidInputError:
         raise
     except (*UNREADABLE, Image.DecompressionBombError) as error:
@@ -76,6 +78,34 @@ def _require_few_pixels(name: str, image: "Image") -> None:
     if most and image.width * image.height > most:
         raise InvalidInputError(
             f"{name} is {image.width}x{image.height} pixels, more than Pillow's limit of {most}."
+        )
+
+
+def _upright(name: str, image: "Image") -> "Image":
+    from PIL import ImageOps
+
+    halved = _loses_lower_bytes(image)  # before it is loaded
+    image.load()
+    if halved:
+        _require_upper_bytes(name, image)
+    return _eight_bits(name, ImageOps.exif_transpose(image), _white(image))
+
+
+def _loses_lower_bytes(image: "Image") -> bool:
+    """Whether a file's colours have 16 bits, of which Pillow is to keep the upper 8."""
+    tiles = getattr(image, "tile", ())
+    return not image.mode.startswith("I") and any(
+        SIXTEEN_BITS.search(str(tile[3])) for tile in tiles
+    )
+
+
+def _require_upper_bytes(name: str, image: "Image") -> None:
+    """InvalidInputError where 8-bit colours in 16-bit samples would turn black."""
+    colours = (image.getchannel(band) for band in image.getbands() if band != "A")
+    if not any(colour.getbbox() for colour in colours):
+        raise InvalidInputError(
+            f"{name} has colours of 16 bits that are all below 256: it is black, or its colours "
+            "have 8 bits in fact. Save them as uint8, or give an array of floats from 0 to 1."
         )
 
 
@@ -114,15 +144,24 @@ def _scaled_greys(name: str, image: "Image", white: int) -> "Image":
         raise InvalidInputError(f"{name} has greys from {low} to {high}, expected 0 to {white}.")
     if 0 < high <= 0xFF:
         raise InvalidInputError(
-            f"{name} has greys from {low} to {high} in Pillow's mode {image.mode}, where 255 may "
-            f"be white or, as one of {white}, black. Give greys of 8 bits as an array: "
-            "numpy.asarray(image).astype(numpy.uint8)."
+            f"{name} has greys from {low} to {high} in Pillow's mode {image.mode}, where {high} "
+            f"may be white or, as one of {white}, black. {_unambiguous(high, white)}"
         )
     scaled = Image.fromarray(((greys * 0xFF + white // 2) // white).astype(np.uint8))
     if "transparency" in image.info:
         opaque = greys != image.info["transparency"]
         scaled.putalpha(Image.fromarray(opaque.astype(np.uint8) * np.uint8(0xFF)))
     return scaled
+
+
+def _unambiguous(high: int, white: int) -> str:
+    """How to give greys up to high, whichever are meant."""
+    eight_bits = "a mask of 0 and 1 as bools" if high == 1 else "greys of 8 bits as uint8"
+    kind = "bool" if high == 1 else "numpy.uint8"
+    return (
+        f"Give {eight_bits}: numpy.asarray(image).astype({kind}). "
+        f"Give really dark greys as floats: numpy.asarray(image) / {white}."
+    )
 
 
 def _as_uint8(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
