@@ -96,9 +96,9 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     if not config["in_channels"] - joined == config["out_channels"] == latent:
         also = f", and the condition has {joined} channels more" if joined else ""
         raise CheckpointError(
-            f"{checkpoint.configs['unet']}: in_channels is {config['in_channels']} and out_channels "
-            f"{config['out_channels']}, but {checkpoint.configs['vae']} makes latents of "
-            f"latent_channels {latent}{also}."
+            f"{checkpoint.configs['unet']}: in_channels is {config['in_channels']} and "
+            f"out_channels {config['out_channels']}, but {checkpoint.configs['vae']} makes latents "
+            f"of latent_channels {latent}{also}."
         )
 
 

@@ -25,8 +25,9 @@ MAX_CHANNELS = 2**16
 
 def is_number(value: object) -> bool:
     """Whether it is a number that a float can hold, and finite; a boolean is not."""
-    counts = isinstance(value, int | float) and not isinstance(value, bool)
-    return counts and abs(value) <= sys.float_info.max
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_whole(value: object) -> bool:
