@@ -180,6 +180,66 @@ def test_attention_weights_under_their_old_names_are_found(checkpoint: Path) -> 
     load(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("attn.to_q.weight", "attn.query.weight"),
+        ("attn.to_k.bias", "attn.key.bias"),
+        ("attn.to_v.weight", "attn.value.weight"),
+        ("attn.to_out.0.bias", "attn.proj_attn.bias"),
+    ],
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_weight_under_both_of_its_names_is_refused(
+    checkpoint: Path, new: str, old: str, pickled: bool
+) -> None:
+    path = checkpoint / "vqvae" / "diffusion_pytorch_model.safetensors"
+    new, old = (one.replace("attn.", "decoder.mid_block.attentions.0.", 1) for one in (new, old))
+    change_weights(path, lambda weights: {**weights, old: weights[new] + 1})
+    if pickled:
+        torch.save(load_file(path), path.with_suffix(".bin"))
+        path.unlink()
+    both = " and ".join(sorted((new, old)))
+    with pytest.raises(CheckpointError, match=f"vqvae/.* one weight under two names, {both}\\. "):
+        load(checkpoint)
+
+
+def test_both_names_of_a_weight_in_two_shards_are_refused(checkpoint: Path) -> None:
+    path = checkpoint / "vqvae" / "diffusion_pytorch_model.safetensors"
+    weights, block = load_file(path), "decoder.mid_block.attentions.0"
+    shards = [f"diffusion_pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    save_file(weights, path.with_name(shards[0]), {"format": "pt"})
+    again = {f"{block}.query.weight": weights[f"{block}.to_q.weight"] + 1}
+    save_file(again, path.with_name(shards[1]), {"format": "pt"})
+    placed = dict.fromkeys(weights, shards[0]) | dict.fromkeys(again, shards[1])
+    path.with_name(f"{path.name}.index.json").write_text(json.dumps({"weight_map": placed}))
+    path.unlink()
+    expected = rf"index.json holds one weight under two names, {block}\.query\.weight and {block}"
+    with pytest.raises(CheckpointError, match=expected):
+        load(checkpoint)
+
+
+def test_the_text_encoder_s_output_layer_alone_is_not_read(checkpoint: Path) -> None:
+    bert, unet = checkpoint / "bert" / "model.safetensors", checkpoint / UNET
+    layer = {"to_logits.weight": torch.ones(1), "to_logits.bias": torch.ones(1)}
+    change_weights(bert, lambda weights: weights | layer)
+    load(checkpoint)
+    change_weights(unet, lambda weights: weights | layer)
+    expected = (
+        r"unet/diff.* does not fit .*unet/config.json: of \d+ weights, 2 unknown "
+        r"\(first: to_logits.bias\)\. One of the two files is of another model\."
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        load(checkpoint)
+
+
+def test_a_weight_that_only_begins_like_the_output_layer_is_unknown(checkpoint: Path) -> None:
+    more = {"to_logits.weight_scale": torch.ones(1)}
+    change_weights(checkpoint / "bert" / "model.safetensors", lambda weights: weights | more)
+    with pytest.raises(CheckpointError, match=r"1 unknown \(first: to_logits.weight_scale\)"):
+        load(checkpoint)
+
+
 def test_a_unet_with_further_inputs_is_refused(checkpoint: Path) -> None:
     edit_json(checkpoint / "unet" / "config.json", class_embed_type="timestep")
     with pytest.raises(CheckpointError, match="class_embed_type is 'timestep'; only None"):

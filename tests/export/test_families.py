@@ -121,7 +121,11 @@ def test_enlarged_pictures_match_diffusers(
 def test_a_unet_of_other_channels_is_refused(tmp_path: Path) -> None:
     checkpoint = make_unconditional(tmp_path / "checkpoint")
     edit_json(checkpoint / "unet" / "config.json", out_channels=4)
-    with pytest.raises(CheckpointError, match="gives 4 channels, but the VAE has 3"):
+    expected = (
+        r"unet/config.json: in_channels is 3 and out_channels 4, but .*vqvae/config.json makes "
+        r"latents of latent_channels 3\."
+    )
+    with pytest.raises(CheckpointError, match=expected):
         describe(open_checkpoint(str(checkpoint)))
 
 

@@ -1,18 +1,22 @@
 """Numbers beyond float16's largest: what stays float32, and what is refused."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import LDMPipeline
+from diffusers.models.attention_processor import Attention
 from safetensors.torch import load_file, save_file
 
-from tests.checkpoints import make_checkpoint
+from tests.checkpoints import Architecture, edit_json, make_checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportReport
 from trt_export.networks.float16_range import watched
+from trt_export.networks.precision import round_graphs
 from trt_export.networks.weights import load_networks
 from trt_export.onnx_graphs.parity import check_parity
 from trt_export.onnx_graphs.to_onnx import read_specs
@@ -144,6 +148,69 @@ def test_numbers_that_float32_cannot_hold_are_named_as_such(checkpoint: Path) ->
     assert "the decoder gives NaN or infinite numbers in float32 already" in refused(
         checkpoint, "fp32"
     )
+
+
+SCALED: dict[str, Any] = {
+    "block_out_channels": (16, 32),
+    "down_block_types": ("ResnetDownsampleBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    "layers_per_block": 1,
+    "attention_head_dim": 2,
+    "resnet_out_scale_factor": 1.3,
+    "mid_block_scale_factor": 2**0.5,
+}
+"""A UNet that divides by numbers which float16 rounds, by up to 2e-4 of them."""
+
+
+@pytest.fixture
+def scaled(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path / "scaled", Architecture(unet=SCALED))
+
+
+def test_factors_are_rounded_as_weights_are(scaled: Path) -> None:
+    networks = load_networks(open_checkpoint(str(scaled)), "fp16")
+    unet = networks.unet.module
+    assert unet.down_blocks[0].resnets[0].output_scale_factor == 1.2998046875
+    assert unet.mid_block.resnets[0].output_scale_factor == 1.4140625
+    assert networks.vae.module.decoder.mid_block.attentions[0].rescale_output_factor == 1
+    assert unet.config["resnet_out_scale_factor"] == 1.3
+
+
+def test_factors_stay_as_they_are_in_float32(scaled: Path) -> None:
+    unet = load_networks(open_checkpoint(str(scaled)), "fp32").unet.module
+    assert unet.down_blocks[0].resnets[0].output_scale_factor == 1.3
+
+
+def test_parts_that_stay_float32_keep_their_factors() -> None:
+    attention = Attention(8, heads=1, dim_head=8, rescale_output_factor=1.3)
+    parts = torch.nn.ModuleDict({"kept": attention, "stored": copy.deepcopy(attention)})
+    round_graphs(parts, {"decoder": ["kept"], "encoder": ["stored"]}, {"decoder": "it is wide"})
+    factors = [part.rescale_output_factor for part in parts.values()]
+    assert factors == [1.3, 1.2998046875]
+
+
+@pytest.mark.parametrize(("factor", "half"), [(1e5, "inf"), (1e-9, "0.0")])
+def test_a_factor_that_float16_cannot_hold_is_refused(
+    scaled: Path, factor: float, half: str
+) -> None:
+    edit_json(scaled / "unet" / "config.json", resnet_out_scale_factor=factor)
+    expected = (
+        rf"unet: output_scale_factor of a ResnetBlock2D is {factor}, which is {half} in float16\. "
+        "Export it with --precision fp32"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        load_networks(open_checkpoint(str(scaled)), "fp16")
+
+
+def test_a_graph_with_rounded_factors_gives_what_the_reference_does(
+    scaled: Path, tmp_path: Path
+) -> None:
+    tracing = Tracing(open_checkpoint(str(scaled)), "fp16")
+    inputs, outputs = tracing.reference().graphs["denoiser"]
+    tracing.trace("denoiser", tmp_path)
+    arrays = [{name: one.numpy() for name, one in part.items()} for part in (inputs, outputs)]
+    graph = read_specs("denoiser", tmp_path)["fp32"]
+    assert check_parity("denoiser", "fp32", graph, tmp_path, *arrays)
 
 
 def test_a_float16_graph_that_differs_says_that_float32_would_do(other_bundle: Path) -> None:

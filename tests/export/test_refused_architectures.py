@@ -156,6 +156,27 @@ REFUSED: list[tuple[str, Role, dict[str, Any], str]] = [
     (TEXT, "text_encoder", {"head_dim": 8.0}, "head_dim is 8.0; only a whole number from 1 to"),
     (TEXT, "text_encoder", {"vocab_size": None}, "vocab_size is None; only a whole number from 1"),
 ]
+BEYOND_FLOATS = [
+    ("unet", "norm_eps"),
+    ("unet", "mid_block_scale_factor"),
+    ("unet", "resnet_out_scale_factor"),
+    ("unet", "dropout"),
+    ("unet", "freq_shift"),
+    ("unet", "layers_per_block"),
+    ("unet", "sample_size"),
+    ("vae", "scaling_factor"),
+    ("vae", "latent_channels"),
+    ("text_encoder", "attention_dropout"),
+    ("text_encoder", "encoder_layers"),
+]
+
+
+@pytest.mark.parametrize(("role", "name"), BEYOND_FLOATS)
+def test_a_number_beyond_floats_is_refused_and_cut(role: Role, name: str, tmp_path: Path) -> None:
+    checkpoint = write(tmp_path, TEXT, {role: {name: 10**400}})
+    with pytest.raises(CheckpointError, match=f"{name}.* [12]0{{79}}[^0]") as error:
+        empty_networks(checkpoint)
+    assert "0" * 80 not in str(error.value)
 
 
 @pytest.mark.parametrize(("family", "role", "change", "message"), REFUSED)

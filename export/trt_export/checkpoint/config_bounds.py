@@ -28,7 +28,7 @@ def check_bounds(config: Mapping[str, Any]) -> None:
     if layers > MAX_LAYERS:
         raise ValueError(
             "block_out_channels, layers_per_block and transformer_layers_per_block make "
-            f"{layers} layers, expected at most {MAX_LAYERS}"
+            f"{layers!r:.80} layers, expected at most {MAX_LAYERS}"
         )
 
 
@@ -39,7 +39,7 @@ def _check(name: str, values: list[Any]) -> None:
     highest = MAX.get(name)
     for value in values:
         if highest is not None and isinstance(value, int | float) and value > highest:
-            raise ValueError(f"{name} is {value}, expected at most {highest}")
+            raise ValueError(f"{name} is {value!r:.80}, expected at most {highest}")
 
 
 def _values(entry: Any) -> Iterator[Any]:

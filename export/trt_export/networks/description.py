@@ -94,10 +94,11 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     config, latent = networks.unet.config, networks.vae.latent_channels
     joined = CONDITION_CHANNELS[checkpoint.family.condition]
     if not config["in_channels"] - joined == config["out_channels"] == latent:
-        also = f" and the condition {joined}" if joined else ""
+        also = f", and the condition has {joined} channels more" if joined else ""
         raise CheckpointError(
-            f"{checkpoint.path}: the UNet takes {config['in_channels']} and gives "
-            f"{config['out_channels']} channels, but the VAE has {latent}{also}."
+            f"{checkpoint.configs['unet']}: in_channels is {config['in_channels']} and "
+            f"out_channels {config['out_channels']}, but {checkpoint.configs['vae']} makes latents "
+            f"of latent_channels {latent}{also}."
         )
 
 

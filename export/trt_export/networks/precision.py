@@ -9,6 +9,8 @@ from trt_pipeline.errors import CheckpointError
 
 LARGEST_HALF = 65504.0
 """float16's largest number."""
+FACTORS = ("output_scale_factor", "rescale_output_factor")
+"""Numbers by which diffusers' blocks divide what they give; a float16 graph holds them rounded."""
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -19,6 +21,7 @@ def is_norm(module: nn.Module) -> bool:
 def round_weights(component: str, module: nn.Module) -> None:
     """Round to float16 what will be stored as float16, but leave the dtype float32.
 
+    The numbers by which blocks divide count as weights.
     CheckpointError names a weight that float16 cannot hold.
     """
     too_large = _weight_beyond_half(module)
@@ -33,6 +36,21 @@ def round_weights(component: str, module: nn.Module) -> None:
                 parameter.data = parameter.data.clone()  # a view would keep its file in memory
             else:
                 parameter.data = parameter.data.half().float()
+        _round_factors(component, part)
+
+
+def _round_factors(component: str, part: nn.Module) -> None:
+    """Round the numbers by which a block divides; CheckpointError if nothing is left of one."""
+    for name in FACTORS:
+        factor = getattr(part, name, 1.0)
+        rounded = torch.tensor(factor, dtype=torch.float64).half().item()
+        if not 0 < rounded <= LARGEST_HALF:
+            raise CheckpointError(
+                f"{component}: {name} of a {type(part).__name__} is {factor}, which is {rounded} "
+                "in float16. Export it with --precision fp32."
+            )
+        if rounded != factor:
+            setattr(part, name, rounded)
 
 
 def round_graphs(

@@ -1,7 +1,7 @@
 """What the settings of diffusers' classes may be: rules as data, and who breaks one by name."""
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -24,8 +24,10 @@ MAX_CHANNELS = 2**16
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number; a boolean is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a float can hold, and finite; a boolean is not."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_whole(value: object) -> bool:

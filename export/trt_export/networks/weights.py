@@ -3,7 +3,7 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,10 @@ T = TypeVar("T")
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights that are exported."""
-UNUSED = re.compile(r"to_logits\.(weight|bias)")
-"""LDMBert's output layer: the pipeline reads hidden states only."""
+UNUSED: Mapping[Role, Collection[str]] = {
+    "text_encoder": ("to_logits.weight", "to_logits.bias"),
+}
+"""Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only."""
 
 # Weights saved before diffusers 0.12 call an attention block's layers by other names.
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
@@ -146,13 +148,14 @@ def _refused_part(error: Exception) -> str:
 def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
     """Give every parameter its weight, as float32; one shard is in memory at a time."""
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    files, loaded = checkpoint.weights[role], dict[str, Tensor]()
+    files, config = checkpoint.weights[role], checkpoint.configs[role]
+    loaded = dict[str, Tensor]()
     if files.index:
-        _check_names(expected, _current(files.placed), files.index)
+        _check_names(expected, _current(files.placed, role, files.index), files.index, config)
     for path in files.paths:
         weights = _read_part(checkpoint, role, path)
         if not files.index:
-            _check_names(expected, weights, path)
+            _check_names(expected, weights, path, config)
         loaded.update(_as_float32(weights, expected, path))
         del weights  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
@@ -161,7 +164,7 @@ def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
 def _read_part(checkpoint: Checkpoint, role: Role, path: Path) -> dict[str, Tensor]:
     state = read_weights(path)
     checkpoint.weights[role].check_shard(path, state)
-    return _current(checkpoint.weights_of(role, state))
+    return _current(checkpoint.weights_of(role, state), role, path)
 
 
 def _as_float32(
@@ -191,16 +194,30 @@ def _check_stored(weight: Tensor, name: str, path: Path) -> None:
         raise CheckpointError(f"{path}: {name} has fewer numbers in the file than its shape.")
 
 
-def _check_names(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+def _check_names(
+    expected: Mapping[str, Any], found: Mapping[str, Any], path: Path, config: Path
+) -> None:
     if differing := differences(expected, found):
         raise CheckpointError(
-            f"{path} does not fit its configuration: of {len(expected)} weights, {differing}."
+            f"{path} does not fit {config}: of {len(expected)} weights, {differing}. One of the "
+            "two files is of another model."
         )
 
 
-def _current(named: Mapping[str, T]) -> dict[str, T]:
-    """The same under today's names, without what is not used."""
-    return {_current_name(name): one for name, one in named.items() if not UNUSED.match(name)}
+def _current(named: Mapping[str, T], role: Role, path: Path) -> dict[str, T]:
+    """The same under today's names, without what is not used.
+
+    CheckpointError for a weight under both of its names: diffusers takes the old one.
+    """
+    stated: dict[str, str] = {}
+    for name in (one for one in named if one not in UNUSED.get(role, ())):
+        other = stated.setdefault(_current_name(name), name)
+        if other != name:
+            raise CheckpointError(
+                f"{path} holds one weight under two names, {' and '.join(sorted((other, name)))}. "
+                "Take one of them out."
+            )
+    return {current: named[name] for current, name in stated.items()}
 
 
 def _current_name(name: str) -> str:
