@@ -10,17 +10,20 @@ from typing import Any
 import diffusers
 import numpy as np
 import pytest
+import torch
 
 from tests.checkpoints import edit_json
 from tests.trajectories import ours, started, theirs, worst
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.schedulers import (
+    BESIDE_KARRAS,
     OF_THE_SCHEDULE,
     SCHEDULERS,
     WITHOUT_EFFECT,
     choose_sampler,
 )
+from trt_export.networks.description import describe
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
@@ -153,8 +156,7 @@ def off(checkpoint: Path, patch: pytest.MonkeyPatch) -> float:
     ("name", "settings", "message"),
     [
         ("DDIMScheduler", {"rescale_betas_zero_snr": True}, "alphas_cumprod ends at 0 .*v_pred"),
-        ("DDIMScheduler", {"beta_schedule": "scaled_linear", "beta_end": 1.0}, "ends at 0"),
-        ("DDIMScheduler", {"trained_betas": []}, "alphas_cumprod must be numbers"),
+        ("DDIMScheduler", {"beta_schedule": "scaled_linear", "beta_end": 1.0}, "ends at 0, where"),
         ("EulerDiscreteScheduler", {"rescale_betas_zero_snr": True}, "rises .* 4.2e-09 to 6e-08"),
     ],
 )
@@ -163,6 +165,52 @@ def test_levels_without_a_table_are_named(
 ) -> None:
     rewrite(checkpoint, name, {"clip_sample": False, **settings})
     with pytest.raises(CheckpointError, match=message):
+        schedule_of(checkpoint)
+
+
+IN_0_TO_1 = "a number above 0 and at most 1"
+WHOLE = "a whole number from 1 to 10000"
+NUMBERS: list[tuple[dict[str, Any], str]] = [
+    ({"beta_start": float("nan")}, f"beta_start is nan, expected {IN_0_TO_1}"),
+    ({"beta_start": "0.1"}, f"beta_start is '0.1', expected {IN_0_TO_1}"),
+    ({"beta_start": 0}, f"beta_start is 0, expected {IN_0_TO_1}"),
+    ({"beta_start": True}, f"beta_start is True, expected {IN_0_TO_1}"),
+    ({"beta_end": float("inf")}, f"beta_end is inf, expected {IN_0_TO_1}"),
+    ({"beta_end": 10**400}, f"beta_end is 10{{78,}}, expected {IN_0_TO_1}"),
+    ({"beta_end": 1.2, **ZERO_SNR}, f"beta_end is 1.2, expected {IN_0_TO_1}"),
+    ({"beta_end": None}, f"beta_end is None, expected {IN_0_TO_1}"),
+    ({"num_train_timesteps": float("nan")}, f"num_train_timesteps is nan, expected {WHOLE}"),
+    ({"num_train_timesteps": 1000.0}, f"num_train_timesteps is 1000.0, expected {WHOLE}"),
+    ({"num_train_timesteps": "1000"}, f"num_train_timesteps is '1000', expected {WHOLE}"),
+    ({"num_train_timesteps": -1}, f"num_train_timesteps is -1, expected {WHOLE}"),
+    ({"steps_offset": float("nan")}, "steps_offset is nan, expected a whole number from 0 to 999"),
+    ({"steps_offset": -1}, "steps_offset is -1, expected a whole number from 0 to 999"),
+    ({"trained_betas": [0.01] * 999}, "trained_betas has 999 .* num_train_timesteps is 1000"),
+    ({"trained_betas": [0.1], "num_train_timesteps": 2}, "has 1 values, .*timesteps is 2"),
+    ({"trained_betas": []}, "trained_betas has 0 values, but num_train_timesteps is 1000"),
+    ({"trained_betas": [[0.01] * 1000]}, "trained_betas has 1 values"),
+    ({"trained_betas": [[0.01]], "num_train_timesteps": 1}, r"trained_betas\[0\] is \[0.01\]"),
+    ({"trained_betas": [0.01] * 999 + [10**400]}, r"trained_betas\[999\] is 10+, expected a n"),
+    ({"trained_betas": [0.01] * 999 + ["1"]}, r"trained_betas\[999\] is '1', expected a number"),
+    ({"trained_betas": 0.01}, "trained_betas is 0.01, expected null or a list of numbers"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), NUMBERS)
+def test_a_number_that_no_schedule_has_is_named_before_diffusers_reads_it(
+    checkpoint: Path, settings: dict[str, Any], message: str
+) -> None:
+    rewrite(checkpoint, "DDIMScheduler", settings)
+    with pytest.raises(CheckpointError, match=message):
+        schedule_of(checkpoint)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_every_scheduler_takes_one_beta_for_each_timestep(checkpoint: Path, name: str) -> None:
+    rewrite(checkpoint, name, {"trained_betas": [0.1] * 30, "num_train_timesteps": 30})
+    assert schedule_of(checkpoint)[0].alphas_cumprod[1] == pytest.approx(0.81)
+    rewrite(checkpoint, name, {"trained_betas": [0.1] * 30})
+    with pytest.raises(CheckpointError, match="has 30 values, but num_train_timesteps is 1000"):
         schedule_of(checkpoint)
 
 
@@ -214,7 +262,6 @@ OF_THE_SAMPLER = [
     (multistep("DPMSolver", thresholding=True), "thresholding is true"),
     (multistep("DPMSolver", use_lu_lambdas=True), "use_lu_lambdas is true"),
     (multistep("DPMSolver", lambda_min_clipped=-5.1), "with -Infinity only"),
-    (multistep("DPMSolver", use_karras_sigmas=1), "with false or true only"),
     (multistep("UniPC", use_karras_sigmas=True), "use_karras_sigmas is true"),
     (multistep("UniPC", solver_type="bh1"), 'solver_type is "bh1"'),
     (multistep("UniPC", disable_corrector=[0]), r"is \[0\], .* with \[\] only"),
@@ -252,6 +299,114 @@ def test_the_advice_of_a_refusal_gives_the_trajectory_of_diffusers(
     assert off(checkpoint, monkeypatch) <= 1e-5
 
 
+SAME_FLAGS = [
+    (("DDIMScheduler", {"clip_sample": None}), "clip_sample is null", "clip_sample to false"),
+    (("DDPMScheduler", {"clip_sample": 0}), "clip_sample is 0,", "clip_sample to false"),
+    (("PNDMScheduler", {"skip_prk_steps": 1}), "skip_prk_steps is 1", "skip_prk_steps to true"),
+    (
+        multistep("DPMSolver", use_karras_sigmas=1),
+        "false or true only",
+        "use_karras_sigmas to true",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scheduler", "message", "change"), SAME_FLAGS)
+def test_a_flag_that_diffusers_takes_for_another_is_not_said_to_draw_other_pictures(
+    checkpoint: Path,
+    scheduler: tuple[str, dict[str, Any]],
+    message: str,
+    change: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = rewrite(checkpoint, *scheduler)
+    advice = f"Set {change} in that file: .* what diffusers draws with the file as it is"
+    with pytest.raises(CheckpointError, match=f"{message}.*{advice}"):
+        schedule_of(checkpoint)
+    before = trajectory_start(checkpoint)
+    setting, _, value = change.partition(" to ")
+    edit_json(path, **{setting: json.loads(value)})
+    assert trajectory_start(checkpoint) == before
+    assert off(checkpoint, monkeypatch) <= 1e-5
+
+
+def trajectory_start(checkpoint: Path) -> list[float]:
+    """What diffusers' scheduler in the folder makes of large latents in its first step."""
+    kind = json.loads((checkpoint / "model_index.json").read_text())["scheduler"][1]
+    scheduler = getattr(diffusers, kind).from_pretrained(checkpoint / "scheduler")
+    scheduler.set_timesteps(20)
+    latents = torch.linspace(-9, 9, 16).reshape(1, 1, 4, 4)
+    torch.manual_seed(0)
+    drawn = scheduler.step(latents / 2, scheduler.timesteps[0], latents).prev_sample
+    return list(drawn.flatten().tolist())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sigma_min": 0.1}, "sigma_min is 0.1, .* only null can be exported"),
+        ({"sigma_max": 5}, "sigma_max is 5, .* only null can be exported"),
+        ({"beta_schedule": "squaredcos_cap_v2"}, 'is "squaredcos_cap_v2", .* another beta_sch'),
+    ],
+)
+def test_what_changes_karras_levels_in_diffusers_is_refused_with_them_alone(
+    checkpoint: Path, settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewrite(checkpoint, *multistep("DPMSolver", use_karras_sigmas=True, **settings))
+    with pytest.raises(CheckpointError, match=message):
+        schedule_of(checkpoint)
+    edit_json(path, use_karras_sigmas=False)
+    assert off(checkpoint, monkeypatch) <= 1e-5
+
+
+def test_null_ends_of_karras_levels_change_nothing(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {"use_karras_sigmas": True, "sigma_min": None, "sigma_max": None}
+    rewrite(checkpoint, *multistep("DPMSolver", **ends))
+    assert off(checkpoint, monkeypatch) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "steps"),
+    [
+        ("DDIMScheduler", {"num_train_timesteps": 20}, 20),
+        ("DDIMScheduler", {"steps_offset": 50}, 48),
+        ("DDIMScheduler", {"steps_offset": 999}, 1),
+        ("UniPCMultistepScheduler", {"num_train_timesteps": 20}, 19),
+        ("DDIMScheduler", {"num_train_timesteps": 50}, 50),
+    ],
+)
+def test_the_default_steps_are_the_most_that_the_schedule_takes(
+    checkpoint: Path, name: str, settings: dict[str, Any], steps: int
+) -> None:
+    path = rewrite(checkpoint, name, settings)
+    found = describe(open_checkpoint(str(checkpoint)))
+    assert found.defaults.num_inference_steps == steps
+    table = sampler_table(found.defaults.sampler, found.schedule, steps, found.defaults.eta)
+    assert len(table.timesteps) == steps
+    note = f"{path}: its num_train_timesteps and steps_offset leave no room for 50 steps, "
+    note += f"the default of ldm_text_to_image. The bundle's default is {steps}."
+    assert found.notes == (() if steps == 50 else (note,))
+
+
+def test_a_schedule_that_takes_no_steps_at_all_is_refused(checkpoint: Path) -> None:
+    rewrite(checkpoint, "UniPCMultistepScheduler", {"num_train_timesteps": 1})
+    with pytest.raises(CheckpointError, match="no number of steps draws with it"):
+        describe(open_checkpoint(str(checkpoint)))
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_a_scheduler_reads_no_key_beside_its_settings_but_the_known_ones(name: str) -> None:
+    """diffusers keeps keys that it does not know, where `self.config` still finds them."""
+    kind = getattr(diffusers, name)
+    read = set(re.findall(r"self\.config(?:\.|, \"|\[\")(\w+)", inspect.getsource(kind)))
+    assert "num_train_timesteps" in read
+    words_of_an_error = {"train_timesteps"}
+    beside = read - inspect.signature(kind.__init__).parameters.keys()
+    assert beside <= {*BESIDE_KARRAS, *words_of_an_error}
+
+
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
 def test_every_setting_of_a_scheduler_is_known(name: str) -> None:
     """A new release of diffusers may add settings: see whether they change what is drawn."""
@@ -272,8 +427,6 @@ def test_an_unknown_setting_of_a_newer_release_may_have_its_default_only(
 
 
 def test_fixed_large_log_is_refused_as_diffusers_itself_draws_nothing_with_it() -> None:
-    import torch
-
     ddpm = diffusers.DDPMScheduler(variance_type="fixed_large_log", clip_sample=False)
     ddpm.set_timesteps(5)
     x = torch.ones(1, 1)

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import diffusers
+from diffusers.utils import DummyObject
+
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.schedule_settings import check_numbers
 from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec
@@ -26,6 +30,8 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
         sampler = choose_sampler(scheduler, config)
         known_settings(scheduler, config)
         settings = complete_settings(scheduler, config)
+        _check_installed(scheduler)
+        check_numbers(settings)
         alphas_cumprod = _training_alphas(scheduler, config)
         _keep_signal(alphas_cumprod, settings)
         return _schedule(settings, alphas_cumprod), sampler
@@ -33,12 +39,16 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
 
 
+def _check_installed(scheduler: str) -> None:
+    """ValueError for a class that diffusers replaces by one without settings."""
+    if isinstance(getattr(diffusers, scheduler), DummyObject):
+        raise ValueError(f"a {scheduler} needs SciPy: pip install scipy")
+
+
 def _training_alphas(scheduler: str, config: dict[str, Any]) -> list[float]:
     """ValueError for what the scheduler's class refuses."""
     try:
         return training_alphas(scheduler, config)
-    except ImportError:
-        raise ValueError(f"a {scheduler} needs SciPy: pip install scipy") from None
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{scheduler} refuses it: {reason:.200}") from None
@@ -52,9 +62,10 @@ def _keep_signal(alphas_cumprod: list[float], settings: dict[str, Any]) -> None:
     """
     *_, before, last = (1.0, 1.0, *alphas_cumprod)
     if last == 0 and settings["prediction_type"] == "epsilon":
+        rescaled = " (rescale_betas_zero_snr)" if settings.get("rescale_betas_zero_snr") else ""
         raise ValueError(
-            "alphas_cumprod ends at 0 (rescale_betas_zero_snr), where predicted noise says nothing "
-            'of the sample; expected prediction_type "v_prediction" or "sample"'
+            f"alphas_cumprod ends at 0{rescaled}, where predicted noise says nothing of the "
+            'sample; expected prediction_type "v_prediction" or "sample"'
         )
     if last > before:
         raise ValueError(

@@ -136,6 +136,8 @@ WITHOUT_EFFECT = {
     "euler_at_final",
     "lower_order_final",
 }
+BESIDE_KARRAS = ("sigma_min", "sigma_max")
+"""Keys that diffusers reads from a configuration for Karras' levels, whatever the signature."""
 OF_THE_MODEL = {
     "prediction_type",
     "rescale_betas_zero_snr",
@@ -157,11 +159,29 @@ def choose_sampler(name: str, config: Settings) -> str:
     wrong = {
         setting: value
         for setting, value in settings.items()
-        if not _is_one_of(value, allowed.get(setting, (value,)))
+        if setting in allowed and not _is_one_of(value, allowed[setting])
     }
     if wrong:
         raise ValueError(_refusal(name, wrong, allowed))
+    if settings.get("use_karras_sigmas"):
+        _check_karras(name, config)
     return _name_of(SCHEDULERS[name].follows(settings))
+
+
+def _check_karras(name: str, config: Settings) -> None:
+    """ValueError for what changes Karras' levels in diffusers, though no setting of the class."""
+    for key in BESIDE_KARRAS:
+        if config.get(key) is not None:
+            raise ValueError(
+                f"{key} is {_json(config[key])}, which a {name} with use_karras_sigmas takes as an "
+                "end of its levels; only null can be exported"
+            )
+    if config.get("beta_schedule") == "squaredcos_cap_v2":
+        raise ValueError(
+            'beta_schedule is "squaredcos_cap_v2", with which diffusers cuts the timesteps of '
+            "use_karras_sigmas instead of rounding them; only another beta_schedule, or "
+            "use_karras_sigmas false, can be exported"
+        )
 
 
 def _is_one_of(value: Any, allowed: tuple[Any, ...]) -> bool:
@@ -187,11 +207,27 @@ def _refusal(name: str, wrong: Settings, allowed: Honoured) -> str:
     ]
     if OF_THE_MODEL & wrong.keys():
         return "; ".join(faults)
-    changes = " and ".join(f"{setting} to {_json(allowed[setting][0])}" for setting in wrong)
-    return (
-        f"{'; '.join(faults)}. Set {changes} in that file: the bundle then draws what diffusers "
-        "draws with the file changed so, which are other pictures than with the file as it is"
+    advised = {setting: _nearest(value, allowed[setting]) for setting, value in wrong.items()}
+    changes = " and ".join(f"{setting} to {_json(value)}" for setting, value in advised.items())
+    advice = (
+        f"{'; '.join(faults)}. Set {changes} in that file: the bundle then draws what diffusers"
     )
+    if all(_is_same_flag(value, advised[setting]) for setting, value in wrong.items()):
+        return f"{advice} draws with the file as it is"
+    return (
+        f"{advice} draws with the file changed so, which are other pictures than with the file as "
+        "it is"
+    )
+
+
+def _nearest(value: Any, allowed: tuple[Any, ...]) -> Any:
+    """The flag that diffusers takes a value for, where it is allowed; else the first allowed."""
+    return next((one for one in allowed if _is_same_flag(value, one)), allowed[0])
+
+
+def _is_same_flag(value: Any, flag: Any) -> bool:
+    """Whether diffusers, which only asks whether a flag is true, takes a value for it."""
+    return isinstance(flag, bool) and bool(value) == flag
 
 
 def _json(value: Any) -> str:
