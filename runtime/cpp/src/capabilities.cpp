@@ -12,17 +12,17 @@ namespace {
 using Names = std::set<std::string>;
 
 // What this library can give a graph, and takes from it.
-struct Known {
+struct KnownNames {
   Names inputs, outputs;
 };
 
-const std::map<std::string, Known>& known_graphs() {
+const std::map<std::string, KnownNames>& known_graphs() {
   static const Names step = {"latents", "history",  "context_kv",   "time_embeds", "condition",
                              "rows",    "guidance", "coefficients", "noise"};
   static const auto known = [] {
     Names cached = step;
     cached.insert("features");
-    return std::map<std::string, Known>{
+    return std::map<std::string, KnownNames>{
         {"text_encoder", {{"input_ids"}, {"context_kv"}}},
         {"time_embedding", {{"timesteps", "guidance_scale"}, {"time_embeds"}}},
         {"denoiser", {step, {"next_latents", "next_history", "features"}}},
