@@ -39,7 +39,7 @@ std::string warning_of(const TokenizerSpec& spec, const Json& cut) {
                                 " tokens of a prompt; cut off: '", cut.get<std::string>(), "'");
 }
 
-Tokenizer own(std::string_view content, const TokenizerSpec& spec) {
+Tokenizer own_tokenizer(std::string_view content, const TokenizerSpec& spec) {
   return {content, "vocab.txt", spec};
 }
 
@@ -130,18 +130,19 @@ TEST_CASE("given ids are padded, and refused outside the vocabulary") {
 TEST_CASE("a vocabulary is read as Python reads lines") {
   TokenizerSpec spec = usual_spec();
   spec.max_length = 4;
-  const Tokenizer tokenizer = own("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\nb\na", spec);
+  const Tokenizer tokenizer = own_tokenizer("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\nb\na", spec);
   CHECK(tokenizer.encode("a c", "prompt", ignore) == InputIds{2, 6, 1, 3});
-  CHECK_THROWS_WITH_AS(own("a\nb\na", spec), "vocab.txt has the token \"a\" twice. Export again.",
+  CHECK_THROWS_WITH_AS(own_tokenizer("a\nb\na", spec),
+                       "vocab.txt has the token \"a\" twice. Export again.",
                        BundleError);
-  CHECK_THROWS_AS(own("\xff", spec), BundleError);
+  CHECK_THROWS_AS(own_tokenizer("\xff", spec), BundleError);
 }
 
 TEST_CASE("ids that the vocabulary does not have are refused") {
   const std::string tokens = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
   const auto refusal = [&](const TokenizerSpec& spec) -> std::string {
     try {
-      own(tokens, spec);
+      own_tokenizer(tokens, spec);
     } catch (const BundleError& error) {
       return error.what();
     }
@@ -174,7 +175,7 @@ TEST_CASE("padding stands on the side that the bundle says, for given ids too") 
   spec.max_length = 5;
   spec.padding_side = "left";
   spec.pad_id = 4;
-  const Tokenizer tokenizer = own("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na", spec);
+  const Tokenizer tokenizer = own_tokenizer("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na", spec);
   const std::int32_t ids[] = {2, 5, 3};
   CHECK(tokenizer.padded(ids, 3, "prompt 0") == InputIds{4, 4, 2, 5, 3});
   CHECK(tokenizer.encode("a a", "prompt", ignore) == InputIds{4, 2, 5, 5, 3});
