@@ -12,8 +12,7 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
     _check_whole("num_train_timesteps", settings["num_train_timesteps"], 1, most)
     _check_whole("steps_offset", settings["steps_offset"], 0, settings["num_train_timesteps"] - 1)
     for name in ("beta_start", "beta_end"):
-        if not _is_beta(settings[name]):
-            raise ValueError(_wrong(name, settings[name], "a number above 0 and at most 1"))
+        _check_beta(name, settings[name])
     if settings["trained_betas"] is not None:
         _check_betas(settings["trained_betas"], settings["num_train_timesteps"])
 
@@ -33,15 +32,13 @@ def _check_betas(betas: Any, steps: int) -> None:
             "as many values as timesteps"
         )
     for place, beta in enumerate(betas):
-        if not _is_beta(beta):
-            raise ValueError(
-                _wrong(f"trained_betas[{place}]", beta, "a number above 0 and at most 1")
-            )
+        _check_beta(f"trained_betas[{place}]", beta)
 
 
-def _is_beta(value: Any) -> bool:
+def _check_beta(name: str, value: Any) -> None:
     """Compared as it is: whole numbers may be too large to be floats."""
-    return type(value) in (int, float) and 0 < value <= 1
+    if type(value) not in (int, float) or not 0 < value <= 1:
+        raise ValueError(_wrong(name, value, "a number above 0 and at most 1"))
 
 
 def _wrong(name: str, value: Any, expected: str) -> str:

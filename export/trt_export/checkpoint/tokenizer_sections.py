@@ -1,6 +1,6 @@
 """Sections of tokenizer.json that versions of transformers drop: refused where that shows.
 
-transformers 5 builds BERT's model, pre-tokenizer and post-processor anew from the vocabulary, where
+transformers 5 makes BERT's model, pre-tokenizer and post-processor from the vocabulary alone, where
 transformers 4 takes the file's. Both set the normalizer by tokenizer_config.json, or BERT's values.
 """
 
