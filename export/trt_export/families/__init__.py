@@ -12,7 +12,11 @@ from typing import Literal, TypeAlias
 
 from trt_pipeline.bundle.manifest import GRAPHS, Condition
 
-Role: TypeAlias = Literal["text_encoder", "unet", "vae", "scheduler", "tokenizer"]
+Role: TypeAlias = Literal[
+    "text_encoder", "text_encoder_2", "unet", "vae", "scheduler", "tokenizer", "tokenizer_2"
+]
+TOKENIZERS: tuple[Role, ...] = ("tokenizer", "tokenizer_2")
+"""The second is of a second text encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,20 @@ BERT_TOKENIZER = Part(
     library="transformers",
 )
 """transformers 4 writes the last four, transformers 5 the first and the last."""
+CLIP_TOKENIZER = Part(
+    "tokenizer",
+    classes=("CLIPTokenizer", "CLIPTokenizerFast"),
+    config="",
+    files=(
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ),
+    library="transformers",
+)
 
 
 def families() -> dict[str, Family]:
