@@ -57,7 +57,10 @@ def ours(case: Case, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def theirs(case: Case, dtype: DTypeLike, patch: pytest.MonkeyPatch) -> NDArray[np.float64]:
-    """The same by diffusers; latents that it scales by √(1+σ²) are scaled back."""
+    """The same by diffusers; latents that it scales by √(1+σ²) are scaled back.
+
+    A scheduler with a begin_index begins there.
+    """
     import torch
 
     noise: Iterator[NDArray[Any]] = iter(case.noise.astype(dtype))
@@ -69,7 +72,8 @@ def theirs(case: Case, dtype: DTypeLike, patch: pytest.MonkeyPatch) -> NDArray[n
     scales = hasattr(scheduler, "is_scale_input_called")
     x = torch.from_numpy((case.start * float(scheduler.init_noise_sigma)).astype(dtype))
     after = []
-    for i, t in enumerate(scheduler.timesteps):
+    first = getattr(scheduler, "begin_index", None) or 0
+    for i, t in enumerate(scheduler.timesteps[first:], first):
         latents = scheduler.scale_model_input(x, t).numpy().astype(dtype)
         output = torch.from_numpy(model(latents, t.numpy().astype(np.float32)))
         x = scheduler.step(output, t, x).prev_sample
