@@ -43,7 +43,7 @@ TEST_CASE("every sampler gives Python's table") {
     for (std::size_t i = 0; i < expected["rows"].size(); ++i) {
       const std::size_t row = expected["rows"][i];
       CHECK(float32_steps(table.alphas_cumprod[row], expected["alphas_cumprod"][i]) <= 1);
-      CHECK(table.timesteps[row] == 
+      CHECK(table.timesteps[row] ==
             doctest::Approx(expected["timesteps"][i].get<double>()).epsilon(1e-7));
       for (std::size_t column = 0; column < 8; ++column) {
         const auto wanted = expected["coefficients"][i][column].get<double>();
