@@ -6,13 +6,22 @@ such files is found once it is in this package's __path__.
 
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Literal, TypeAlias
 
 from trt_pipeline.bundle.manifest import GRAPHS, Condition
 
-Role: TypeAlias = Literal["text_encoder", "unet", "vae", "scheduler", "tokenizer"]
+Role: TypeAlias = Literal[
+    "text_encoder",
+    "text_encoder_2",
+    "unet",
+    "vae",
+    "safety_checker",
+    "scheduler",
+    "tokenizer",
+    "tokenizer_2",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Family:
     """Of the family's file, which need not repeat it."""
     pipeline: str | None = None
     """Name of the class in model_index.json; None for a family of single files."""
+    other_pipelines: tuple[str, ...] = ()
+    """Further names that it may have there: the same parts, called in other ways."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Other parts that model_index.json may name → why pictures do not depend on them."""
     single_file: SingleFile | None = None
     """None for a family of folders in diffusers' layout."""
     parts: Mapping[Role, Part]
@@ -84,6 +97,8 @@ class Family:
     """By default, as are the two that follow."""
     guidance_scale: float = 1.0
     eta: float = 0.0
+    guides_above_1_only: bool = False
+    """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
@@ -129,6 +144,21 @@ BERT_TOKENIZER = Part(
     library="transformers",
 )
 """transformers 4 writes the last four, transformers 5 the first and the last."""
+CLIP_TOKENIZER = Part(
+    "tokenizer",
+    classes=("CLIPTokenizer", "CLIPTokenizerFast"),
+    config="",
+    files=(
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ),
+    library="transformers",
+)
+"""transformers 4 writes all but the first, transformers 5 the first and the last."""
 
 
 def families() -> dict[str, Family]:
