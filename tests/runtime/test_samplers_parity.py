@@ -1,6 +1,5 @@
 """Whole trajectories of every sampler against diffusers' scheduler of that name."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from tests.trajectories import Case, in_float64, ours, started, theirs, worst
 from trt_pipeline import InvalidInputError
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, TimestepSpacing
-from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA, sampler_table
+from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -65,15 +64,13 @@ def case(
     )
     scheduler.set_timesteps(steps)
     alphas = tuple(scheduler.alphas_cumprod.tolist())
-    if sampler in WITH_ETA:  # as diffusers' pipelines, which say 0 unless they are told another
-        scheduler.step = partial(scheduler.step, eta=eta)
     table = sampler_table(
         sampler,
         ScheduleSpec(PREDICTION_TYPES[prediction_type], offset, offset == 0, spacing, alphas),
         steps,
         eta,
     )
-    return started(table, scheduler)
+    return started(table, scheduler, eta)
 
 
 def assert_same_timesteps(run: Case) -> None:
