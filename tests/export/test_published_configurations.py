@@ -22,6 +22,9 @@ from trt_export.networks.description import Description, describe
 from trt_export.twin import PUBLISHED
 from trt_pipeline.errors import CheckpointError
 
+# diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 Config = dict[str, Any]
 
 TOKEN = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
