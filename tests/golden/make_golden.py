@@ -116,6 +116,10 @@ SEEDS = (0, 1, 12345, 2**32, 2**63 + 5, 2**64 - 1)
 TORCH_SEEDS = (0, 1, 12345, 2**32 + 1, 2**64 - 1)
 
 
+NO_TIME = np.empty((0, 0, 0))
+"""For rows whose steps are not taken."""
+
+
 def vocabulary() -> str:
     """A small vocabulary that shows what became of a text, one token a line."""
     pieces = [prefix + letter for prefix, letter in product(("", "##"), LETTERS)]
@@ -339,7 +343,9 @@ def guidance() -> dict[str, Any]:
     for mixtures, negatives, scales in cases:
         made = [guide(*one) for one in zip(mixtures, negatives, scales, strict=True)]
         weights = [[weight for _, weight in texts] for texts in made]
-        joined = join(tuple(Rows(np.array(row, np.float32), {}) for row in weights)).tensors
+        joined = join(
+            tuple(Rows(np.array(row, np.float32), {}, NO_TIME) for row in weights)
+        ).tensors
         matrices.append(
             {
                 "mixtures": mixtures,

@@ -18,7 +18,8 @@ BLUE = [("blue", 1.0)]
 
 def rows(*guided: Mixture) -> Mapping[str, NDArray[Any]]:
     """The rows of samples in one denoiser call."""
-    parts = [Rows(np.array([weight for _, weight in one], np.float32), {}) for one in guided]
+    weights = [np.array([weight for _, weight in one], np.float32) for one in guided]
+    parts = [Rows(one, {}, np.empty((1, len(one), 0))) for one in weights]
     return join(tuple(parts)).tensors
 
 

@@ -23,8 +23,8 @@ TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
 
 
-MadeRows: TypeAlias = dict[tuple[tuple[tuple[str, float], ...], int], Rows]
-"""Texts with their weights, and which image → the rows that were made of them."""
+MadeRows: TypeAlias = dict[tuple[tuple[tuple[str, float], ...], int, float], Rows]
+"""Texts with their weights, which image, and a scale that is embedded → the rows made of them."""
 
 
 class Encoder:
@@ -68,19 +68,20 @@ class Encoder:
 
     def _rows(self, call: Call, picture: Picture, guided: Mixture, made: MadeRows) -> list[Rows]:
         """The rows of each step. made: of the call so far, as alike pictures share them."""
-        inside = self._rows_of(picture, guided, made)
+        inside = self._rows_of(call, picture, guided, made)
         outside = inside
         if not all(call.guided) and picture.scale != 1:
-            outside = self._rows_of(picture, self._weighted_texts(picture, False), made)
+            outside = self._rows_of(call, picture, self._weighted_texts(picture, False), made)
         return [inside if step else outside for step in call.guided]
 
-    def _rows_of(self, picture: Picture, weighted: Mixture, made: MadeRows) -> Rows:
-        key = tuple(weighted), id(picture.image)
+    def _rows_of(self, call: Call, picture: Picture, weighted: Mixture, made: MadeRows) -> Rows:
+        scale = picture.scale if embeds_guidance(self._bundle) else 1.0
+        key = tuple(weighted), id(picture.image), scale
         if key not in made:
-            made[key] = self._make_rows(picture, weighted)
+            made[key] = self._make_rows(call, picture, weighted)
         return made[key]
 
-    def _make_rows(self, picture: Picture, weighted: Mixture) -> Rows:
+    def _make_rows(self, call: Call, picture: Picture, weighted: Mixture) -> Rows:
         texts = [text for text, _ in weighted]
         tensors: dict[str, NDArray[Any]] = {}
         if takes_prompts(self._bundle):
@@ -88,7 +89,13 @@ class Encoder:
         if enlarges(self._bundle) and picture.image is not None:
             condition = _low_resolution(picture.image)
             tensors["condition"] = np.repeat(condition[None], len(texts), axis=0)
-        return Rows(np.array([weight for _, weight in weighted], np.float32), tensors)
+        times = self._time_embeds(call.table.timesteps, picture.scale)
+        shape = (len(times), len(texts), times.shape[1])
+        return Rows(
+            weights=np.array([weight for _, weight in weighted], np.float32),
+            tensors=tensors,
+            time_embeds=np.broadcast_to(times[:, None], shape),
+        )
 
     def _context_kv(self, texts: Sequence[str]) -> NDArray[Any]:
         """[R, K], encoded one by one so that a text's bits never depend on others."""
@@ -129,7 +136,6 @@ class Encoder:
         latents, known = self._start(call, picture, clean)
         return Sample(
             table=call.table,
-            time_embeds=self._time_embeds(call.table.timesteps, picture.scale),
             rows=rows,
             noise=picture.noise,
             latents=latents,
