@@ -156,6 +156,7 @@ HARMLESS: Mapping[str, Keys] = {
         "pruned_heads": Harmless("CLIPTextModel has all its heads", ({}, None)),
         "tie_encoder_decoder": Harmless("CLIPTextModel has no decoder", (False,)),
         "tie_word_embeddings": Harmless("CLIPTextModel has no output layer"),
+        "use_attention_mask": Harmless("padding is attended to like text", (False, None)),
         "use_cache": GENERATION,
     },
     "LDMBertModel": {
