@@ -171,7 +171,9 @@ def _is_left_out(name: str, value: object) -> bool:
     if name == "guidance_scale":
         return value is None or (isinstance(value, int | float) and value == 1)
     plain = SETTINGS[name].default
-    return value is None or (type(value) is type(plain) and value == plain)
+    if value is None or (isinstance(value, str) and not value):
+        return True
+    return type(value) is type(plain) and bool(value == plain)
 
 
 def _shared(request: Request) -> Settings:
