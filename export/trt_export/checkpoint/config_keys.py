@@ -12,6 +12,7 @@ from typing import Any
 
 import diffusers
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
+from transformers import CLIPTextConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ RECORD = Harmless("a record of what wrote the file")
 OUTPUTS = Harmless("the pipeline reads the last hidden state, which is always there")
 GENERATION = Harmless("text generation, which a text encoder does not do")
 CLASSIFICATION = Harmless("classification, which a text encoder does not do")
+UNREAD_BY_CLIP = Harmless("CLIPTextModel never reads it")
 UNREAD_BY_BERT = Harmless("LDMBertModel never reads it")
 
 DEFAULTED = Harmless("diffusers takes its defaults for the settings in it", ([],))
@@ -141,6 +143,21 @@ HARMLESS: Mapping[str, Keys] = {
         "shift_factor": UNREAD_BY_PIPELINE,
     },
     "VQModel": {**MODEL, "force_upcast": UNREAD_BY_PIPELINE, "sample_size": UNREAD_BY_PIPELINE},
+    "CLIPTextModel": {
+        **TRANSFORMERS,
+        "attention_dropout": EVALUATION,
+        "chunk_size_feed_forward": UNREAD_BY_CLIP,
+        "dropout": EVALUATION,
+        "initializer_factor": TRAINING,
+        "initializer_range": TRAINING,
+        "model_type": Harmless("it names another class of text encoders", ("clip_text_model",)),
+        "pad_token_id": UNREAD_BY_CLIP,
+        "projection_dim": UNREAD_BY_CLIP,
+        "pruned_heads": Harmless("CLIPTextModel has all its heads", ({}, None)),
+        "tie_encoder_decoder": Harmless("CLIPTextModel has no decoder", (False,)),
+        "tie_word_embeddings": Harmless("CLIPTextModel has no output layer"),
+        "use_cache": GENERATION,
+    },
     "LDMBertModel": {
         **TRANSFORMERS,
         "activation_dropout": EVALUATION,
@@ -161,7 +178,10 @@ HARMLESS: Mapping[str, Keys] = {
     },
 }
 """Class → keys that change no picture, among them settings of the class that nothing reads."""
-CONFIG_CLASSES: Mapping[str, Any] = {"LDMBertModel": LDMBertConfig}
+CONFIG_CLASSES: Mapping[str, Any] = {
+    "CLIPTextModel": CLIPTextConfig,
+    "LDMBertModel": LDMBertConfig,
+}
 """Model of transformers → the class of its configuration."""
 
 

@@ -19,7 +19,12 @@ HARMLESS = {
 def family_of(path: Path) -> Family:
     """The family whose pipeline a folder's model_index.json names; CheckpointError for others."""
     pipeline = str(read_object(path / INDEX).get("_class_name"))
-    known = {family.pipeline: family for family in families().values() if family.pipeline}
+    known = {
+        name: family
+        for family in families().values()
+        if family.pipeline
+        for name in (family.pipeline, *family.other_pipelines)
+    }
     if pipeline not in known:
         raise CheckpointError(
             f"{path} is a {pipeline:.80}; only {', '.join(map(str, known))} can be exported."
@@ -67,7 +72,13 @@ def _check_part(path: Path, part: Part, index: Mapping[str, Any]) -> None:
 def _check_known(path: Path, family: Family, name: str, entry: Any) -> None:
     """diffusers ignores entries that are private, null or not its pipeline's."""
     is_part = any(name in part.folders for part in family.parts.values())
-    if is_part or name in HARMLESS or name.startswith("_") or _is_null(entry):
+    if (
+        is_part
+        or name in family.unread
+        or name in HARMLESS
+        or name.startswith("_")
+        or _is_null(entry)
+    ):
         return
     raise CheckpointError(
         f"{path / INDEX}: {name:.80} is {entry!r:.80}, but a {family.pipeline} has no such part. "

@@ -6,14 +6,21 @@ such files is found once it is in this package's __path__.
 
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Literal, TypeAlias
 
 from trt_pipeline.bundle.manifest import GRAPHS, Condition
 
 Role: TypeAlias = Literal[
-    "text_encoder", "text_encoder_2", "unet", "vae", "scheduler", "tokenizer", "tokenizer_2"
+    "text_encoder",
+    "text_encoder_2",
+    "unet",
+    "vae",
+    "safety_checker",
+    "scheduler",
+    "tokenizer",
+    "tokenizer_2",
 ]
 TOKENIZERS: tuple[Role, ...] = ("tokenizer", "tokenizer_2")
 """The second is of a second text encoder."""
@@ -73,6 +80,10 @@ class Family:
     """Of the family's file, which need not repeat it."""
     pipeline: str | None = None
     """Name of the class in model_index.json; None for a family of single files."""
+    other_pipelines: tuple[str, ...] = ()
+    """Further names that it may have there: the same parts, called in other ways."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Other parts that model_index.json may name → why pictures do not depend on them."""
     single_file: SingleFile | None = None
     """None for a family of folders in diffusers' layout."""
     parts: Mapping[Role, Part]
@@ -88,6 +99,8 @@ class Family:
     """By default, as are the two that follow."""
     guidance_scale: float = 1.0
     eta: float = 0.0
+    guides_above_1_only: bool = False
+    """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
@@ -147,6 +160,7 @@ CLIP_TOKENIZER = Part(
     ),
     library="transformers",
 )
+"""transformers 4 writes all but the first, transformers 5 the first and the last."""
 
 
 def families() -> dict[str, Family]:

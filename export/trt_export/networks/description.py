@@ -8,7 +8,7 @@ from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.dry_run import check_shapes
-from trt_export.networks.graphs import CONDITION_CHANNELS
+from trt_export.networks.graphs import condition_channels
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.decoding import decode
@@ -72,6 +72,7 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
         vae_scale_factor=networks.vae.pixels_per_latent,
         context_tokens=networks.tokens,
         condition=checkpoint.family.condition,
+        guides_above_1_only=checkpoint.family.guides_above_1_only,
     )
 
 
@@ -118,7 +119,7 @@ def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str, steps: i
 
 def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     config, latent = networks.unet.config, networks.vae.latent_channels
-    joined = CONDITION_CHANNELS[checkpoint.family.condition]
+    joined = condition_channels(checkpoint.family.condition, latent)
     if not config["in_channels"] - joined == config["out_channels"] == latent:
         also = f", and the condition has {joined} channels more" if joined else ""
         raise CheckpointError(

@@ -13,10 +13,22 @@ from trt_export.networks.signatures import Widths, graph_inputs
 from trt_export.networks.time_embedding import TimeEmbedding
 from trt_export.networks.unets import context_sizes, downsamplers
 from trt_export.networks.weights import Networks
-from trt_pipeline.bundle.manifest import Precision, TensorSpec
+from trt_pipeline.bundle.manifest import Condition, Precision, TensorSpec
 
-CONDITION_CHANNELS = {None: 0, "low_resolution": 3}
-"""What is joined to the latents → its channels."""
+
+def condition_channels(condition: Condition | None, latent_channels: int) -> int:
+    """How many channels a condition joins to the latents."""
+    match condition:
+        case None:
+            return 0
+        case "low_resolution":
+            return 3
+        case "masked_image":
+            return 1 + latent_channels
+        case "image":
+            return latent_channels
+
+
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
 CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 4, "latent_height": 6, "latent_width": 10}
 """Tracing must not fix what it saw, so graphs are checked at sizes they were not traced at. There
@@ -34,7 +46,7 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
     unet = networks.unet
     widths = Widths(
         latent_channels=networks.vae.latent_channels,
-        condition_channels=CONDITION_CHANNELS[family.condition],
+        condition_channels=condition_channels(family.condition, networks.vae.latent_channels),
         tokens=networks.tokens,
         context=sum(context_sizes(unet.module, networks.tokens)),
         time_embeds=unet.time_width,

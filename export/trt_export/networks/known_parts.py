@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias
 from torch import nn
 
 from trt_export.networks.autoencoders import KLAutoencoder, VQAutoencoder
+from trt_export.networks.clip import CLIPText
 from trt_export.networks.ldm_bert import LDMBert
 from trt_export.networks.unets import ConditionalUNet, UnconditionalUNet
 
@@ -26,6 +27,7 @@ Kind: TypeAlias = type[KnownPart]
 
 KNOWN_PARTS: Mapping[str, Kind] = {
     "AutoencoderKL": KLAutoencoder,
+    "CLIPTextModel": CLIPText,
     "LDMBertModel": LDMBert,
     "UNet2DConditionModel": ConditionalUNet,
     "UNet2DModel": UnconditionalUNet,

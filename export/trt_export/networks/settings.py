@@ -124,7 +124,8 @@ HARMLESS = Rule("", lambda _: True)
 def settings_of(kind: type) -> dict[str, Any]:
     """The settings of a class, with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
-    return {one.name: one.default for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {one.name: one.default for one in parameters if one.kind in named}
 
 
 def check_settings(kind: type, config: Mapping[str, Any], rules: Rules) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
+from trt_export.networks.clip import fill_positions
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.unets import UNet
@@ -28,12 +29,15 @@ T = TypeVar("T")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights that are exported."""
 UNUSED: Mapping[Role, Collection[str]] = {
-    "text_encoder": ("to_logits.weight", "to_logits.bias"),
+    "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
 }
-"""Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only."""
+"""Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only.
+CLIP's positions: the numbers from 0."""
 
 # Weights saved before diffusers 0.12 call an attention block's layers by other names.
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
+CLIP_PREFIX = "text_model."
+"""Of the names in a CLIPTextModel before transformers 5.6, and in all published files."""
 NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -151,20 +155,24 @@ def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
     files, config = checkpoint.weights[role], checkpoint.configs[role]
     loaded = dict[str, Tensor]()
     if files.index:
-        _check_names(expected, _current(files.placed, role, files.index), files.index, config)
+        placed = _current(files.placed, role, files.index, expected)
+        _check_names(expected, placed, files.index, config)
     for path in files.paths:
-        weights = _read_part(checkpoint, role, path)
+        weights = _read_part(checkpoint, role, path, expected)
         if not files.index:
             _check_names(expected, weights, path, config)
         loaded.update(_as_float32(weights, expected, path))
         del weights  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
+    fill_positions(module)
 
 
-def _read_part(checkpoint: Checkpoint, role: Role, path: Path) -> dict[str, Tensor]:
+def _read_part(
+    checkpoint: Checkpoint, role: Role, path: Path, expected: Collection[str]
+) -> dict[str, Tensor]:
     state = read_weights(path)
     checkpoint.weights[role].check_shard(path, state)
-    return _current(checkpoint.weights_of(role, state), role, path)
+    return _current(checkpoint.weights_of(role, state), role, path, expected)
 
 
 def _as_float32(
@@ -204,14 +212,17 @@ def _check_names(
         )
 
 
-def _current(named: Mapping[str, T], role: Role, path: Path) -> dict[str, T]:
-    """The same under today's names, without what is not used.
+def _current(
+    named: Mapping[str, T], role: Role, path: Path, expected: Collection[str]
+) -> dict[str, T]:
+    """The same under the names that the installed libraries have, without what is not used.
 
     CheckpointError for a weight under both of its names: diffusers takes the old one.
     """
+    ours = {name.removeprefix(CLIP_PREFIX): name for name in expected}
     stated: dict[str, str] = {}
     for name in (one for one in named if one not in UNUSED.get(role, ())):
-        other = stated.setdefault(_current_name(name), name)
+        other = stated.setdefault(_current_name(name, ours), name)
         if other != name:
             raise CheckpointError(
                 f"{path} holds one weight under two names, {' and '.join(sorted((other, name)))}. "
@@ -220,5 +231,7 @@ def _current(named: Mapping[str, T], role: Role, path: Path) -> dict[str, T]:
     return {current: named[name] for current, name in stated.items()}
 
 
-def _current_name(name: str) -> str:
-    return OLD_ATTENTION.sub(lambda found: f"{found[1]}.{NEW_ATTENTION[found[2]]}.", name)
+def _current_name(name: str, ours: Mapping[str, str]) -> str:
+    """ours: names without CLIP's prefix → as they are expected."""
+    name = OLD_ATTENTION.sub(lambda found: f"{found[1]}.{NEW_ATTENTION[found[2]]}.", name)
+    return ours.get(name.removeprefix(CLIP_PREFIX), name)

@@ -17,23 +17,34 @@ STEP = {
     "noise",
 }
 INPUTS: Mapping[str, set[str]] = {
-    "text_encoder": {"input_ids"},
-    "time_embedding": {"timesteps", "guidance_scale"},
+    "text_encoder": {"input_ids", "input_ids_2"},
+    "time_embedding": {"timesteps", "guidance_scale", "text_embeds", "time_ids"},
     "denoiser": STEP,
     "cached_denoiser": {*STEP, "features"},
     "decoder": {"latents"},
+    "tiny_decoder": {"latents"},
     "encoder": {"image"},
+    "safety_checker": {"image"},
 }
 """Graph → every input that this release can give it; likewise its outputs."""
 OUTPUTS: Mapping[str, set[str]] = {
-    "text_encoder": {"context_kv"},
+    "text_encoder": {"context_kv", "text_embeds"},
     "time_embedding": {"time_embeds"},
     "denoiser": {"next_latents", "next_history", "features"},
     "cached_denoiser": {"next_latents", "next_history"},
     "decoder": {"image"},
+    "tiny_decoder": {"image"},
     "encoder": {"latents_mean", "latents_std"},
+    "safety_checker": {"has_nsfw_concept"},
 }
-OPTIONAL_INPUTS = {"context_kv", "condition", "guidance_scale"}
+OPTIONAL_INPUTS = {
+    "context_kv",
+    "condition",
+    "guidance_scale",
+    "input_ids_2",
+    "text_embeds",
+    "time_ids",
+}
 """Those that a family may lack."""
 ALWAYS = ("time_embedding", "denoiser", "decoder")
 """Graphs that every bundle has."""
@@ -87,7 +98,8 @@ def _check_names(bundle: Bundle, graph: str, kind: str, names: list[str]) -> Non
         known, optional = INPUTS[graph], OPTIONAL_INPUTS
     else:
         known = OUTPUTS[graph]
-        optional = set() if "cached_denoiser" in bundle.graphs else {"features"}
+        optional = {"text_embeds"}
+        optional |= set() if "cached_denoiser" in bundle.graphs else {"features"}
     unknown = [name for name in names if name not in known]
     missing = sorted(known - optional - {*names})
     if unknown:

@@ -18,7 +18,9 @@ GRAPHS = (
     "denoiser",
     "cached_denoiser",
     "decoder",
+    "tiny_decoder",
     "encoder",
+    "safety_checker",
 )
 
 Precision: TypeAlias = Literal["fp32", "fp16"]
@@ -27,7 +29,7 @@ EnginePrecision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 EIGHT_BITS: tuple[EnginePrecision, ...] = ("int8", "fp8")
 QUANTIZED_GRAPH = "denoiser"
 """The one with an 8-bit form, as it takes nearly all the time."""
-FIRST_STAGE = ("decoder", "encoder")
+FIRST_STAGE = ("decoder", "tiny_decoder", "encoder")
 """Graphs that may be float32 in a float16 bundle, for numbers beyond float16's: what goes in and
 comes out has the same types in both."""
 Arithmetic: TypeAlias = EnginePrecision
@@ -37,7 +39,7 @@ CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_cap
 Dim: TypeAlias = int | str
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
 TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
-Condition: TypeAlias = Literal["low_resolution"]
+Condition: TypeAlias = Literal["low_resolution", "masked_image", "image"]
 
 MAX_SIZE = 2**16
 """Of a picture in pixels, a text in tokens, latents in channels, and a batch: far more than any
@@ -83,7 +85,15 @@ class ModelSpec:
     """What the denoiser's `condition` is made of; None for a denoiser without it.
 
     low_resolution: the picture to enlarge, RGB in -1..1, of the latents' height and width.
+    masked_image: a mask of one channel, 1 where it is painted again, then the latents of the
+    picture without that part, as the encoder gives them.
+    image: the latents of the picture to change, as the encoder gives their mean; zero in the row
+    without guidance.
     """
+    guides_above_1_only: bool = False
+    """Whether a guidance scale of 1 or less means no guidance, as in Stable Diffusion."""
+    zeros_for_empty_prompt: bool = False
+    """Whether a negative prompt that is not given is a row of zeros instead of the empty text."""
 
     def __post_init__(self) -> None:
         """ValueError for numbers that no model has."""

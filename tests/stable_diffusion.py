@@ -1,0 +1,101 @@
+"""Small random checkpoints of Stable Diffusion's families, saved by the libraries installed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
+"""Of every Stable Diffusion."""
+MERGES = ("r e", "re d</w>", "c i", "ci r", "c l", "cl e</w>", "cir cle</w>", "c a", "ca t</w>")
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def write_tokenizer(folder: Path, pad_token: str = END) -> CLIPTokenizer:
+    """CLIP's tokenizer with a vocabulary of bytes and a few merges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = sorted(ByteLevel.alphabet())
+    merged = [merge.replace(" ", "") for merge in MERGES]
+    tokens = [*letters, *(f"{one}</w>" for one in letters), *merged, START, END]
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(MERGES) + "\n")
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad_token}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def small_text_encoder(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextModel:
+    """A text encoder whose context matters: its weights are larger than at the start of training."""
+    small = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_factor": 3.0,
+    }
+    return CLIPTextModel(CLIPTextConfig(**small | config)).eval()
+
+
+def small_unet(**config: Any) -> UNet2DConditionModel:
+    """A UNet of two levels."""
+    small = {
+        "sample_size": 16,
+        "block_out_channels": (16, 32),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 32,
+    }
+    return UNet2DConditionModel(**small | config)
+
+
+def small_vae(**config: Any) -> AutoencoderKL:
+    """A first stage of four levels, thus 8 pixels a latent as all Stable Diffusions have."""
+    small = {
+        "block_out_channels": (8, 8, 16, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "sample_size": 128,
+    }
+    return AutoencoderKL(**small | config)
+
+
+def make_stable_diffusion(folder: Path, seed: int = 0, **unet: Any) -> Path:
+    """Stable Diffusion 1.x at a small size."""
+    torch.manual_seed(seed)
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    StableDiffusionPipeline(
+        vae=small_vae(),
+        text_encoder=small_text_encoder(tokenizer),
+        tokenizer=tokenizer,
+        unet=small_unet(**unet),
+        scheduler=PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=False, **SCHEDULE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
