@@ -55,7 +55,7 @@ from trt_pipeline.pictures.tiling import decode_in_tiles
 from trt_pipeline.sampling.guidance import guide, guided_steps
 from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
-from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA, sampler_table
 from trt_pipeline.sampling.samples import Rows, join
 from trt_pipeline.sampling.schedule import choose_schedule
 from trt_pipeline.text.tokenizer import Tokenizer
@@ -303,7 +303,7 @@ def schedules() -> dict[str, ScheduleSpec]:
 
 def sampler_cases() -> Iterator[dict[str, Any]]:
     """Tables, or the refusal of one."""
-    choices = [(name, 0.0) for name in SAMPLERS] + [("ddim", 0.3), ("ddim", 1.0)]
+    choices = [(name, 0.0) for name in SAMPLERS] + list(product(WITH_ETA, (0.3, 1.0)))
     for (name, schedule), steps, (sampler, eta) in product(
         schedules().items(), (1, 2, 7, 90), choices
     ):
