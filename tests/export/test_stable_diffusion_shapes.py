@@ -169,8 +169,14 @@ def test_instruct_pix2pix(
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 @pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 8.5])
 def test_latent_consistency(steps: int, guidance_scale: float, consistent: Pair) -> None:
-    settings = {"num_inference_steps": steps, "guidance_scale": guidance_scale, "prompt": PROMPT}
-    consistent.check(LatentConsistencyModelPipeline, height=104, width=88, **settings)
+    consistent.check(
+        LatentConsistencyModelPipeline,
+        prompt=PROMPT,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        height=104,
+        width=88,
+    )
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
@@ -187,5 +193,9 @@ def test_latent_consistency_from_a_picture(strength: float, consistent: Pair) ->
 @pytest.mark.parametrize("guidance_scale", [1.0, 1.5])
 @pytest.mark.parametrize("steps", [1, 4, 8])
 def test_a_fused_lora(steps: int, guidance_scale: float, fused: Pair) -> None:
-    settings = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
-    fused.check(StableDiffusionPipeline, prompt=PROMPT, **settings)
+    fused.check(
+        StableDiffusionPipeline,
+        prompt=PROMPT,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+    )
