@@ -8,12 +8,12 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from trt_export.networks.settings import (
     HARMLESS,
+    POSITIVE,
     PROBABILITY,
     Rules,
     check_settings,
     only,
     optional,
-    POSITIVE,
     whole,
 )
 
@@ -52,13 +52,18 @@ class CLIPText:
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
+        CLIPText.check(config)
+        return CLIPTextModel(CLIPTextConfig(**config))
+
+    @staticmethod
+    def check(config: dict[str, Any]) -> None:
+        """ValueError for a setting that cannot be exported."""
         settings = check_settings(CLIPTextConfig, config, SETTINGS)
         if settings["hidden_size"] % settings["num_attention_heads"]:
             raise ValueError(
                 f"hidden_size is {settings['hidden_size']}, which num_attention_heads, "
                 f"{settings['num_attention_heads']}, does not divide"
             )
-        return CLIPTextModel(CLIPTextConfig(**config))
 
     def context(self, input_ids: Tensor) -> Tensor:
         """What transformers' own forward makes of a text: [B, tokens, width]."""

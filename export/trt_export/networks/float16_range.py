@@ -18,7 +18,7 @@ from trt_pipeline.errors import CheckpointError
 MARGIN = 4
 """How many times larger the numbers of pictures that were not tried may be."""
 PRODUCTS = (torch.bmm, torch.baddbmm, torch.matmul, Tensor.matmul)
-TIME = ("time_proj", "time_embedding", "time_emb_proj")
+TIME = ("time_proj", "time_embedding", "time_emb_proj", "add_time_proj", "add_embedding")
 """In the names of a UNet's layers that are in the graph time_embedding."""
 
 Largest = dict[str, float]
@@ -119,8 +119,8 @@ def _note(largest: Largest, graph: str, tensor: Any) -> None:
 
 def _layers(networks: Networks) -> Iterator[tuple[str, str, nn.Module]]:
     """Each layer's graph, the graph of the matrix products after it, and the layer."""
-    if networks.text_encoder:
-        for _, layer in _leaves(networks.text_encoder.module):
+    for encoder in filter(None, (networks.text_encoder, networks.text_encoder_2)):
+        for _, layer in _leaves(encoder.module):
             yield "text_encoder", "text_encoder", layer
     unet = networks.unet.module
     context = [p for a in cross_attentions(unet) for p in (a.to_k, a.to_v)]

@@ -18,6 +18,7 @@ from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
+from trt_export.networks.clip_pair import CLIPPair
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.unets import UNet
@@ -30,6 +31,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights that are exported."""
 UNUSED: Mapping[Role, Collection[str]] = {
     "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
+    "text_encoder_2": ("text_model.embeddings.position_ids",),
 }
 """Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only.
 CLIP's positions: the numbers from 0."""
@@ -49,14 +51,23 @@ class Networks:
     vae: Any
     """KLAutoencoder or VQAutoencoder."""
     text_encoder: Any = None
-    """LDMBert, or None without prompts."""
+    """LDMBert or CLIPText; None without prompts."""
+    text_encoder_2: Any = None
+    """CLIPTextWithProjection, of a pair of encoders."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
 
     @property
+    def text(self) -> Any:
+        """What makes the context: one encoder, or a pair; None without prompts."""
+        if self.text_encoder_2 is None:
+            return self.text_encoder
+        return CLIPPair(self.text_encoder, self.text_encoder_2)
+
+    @property
     def tokens(self) -> int:
         """Tokens of the context; 0 without prompts."""
-        return self.text_encoder.tokens if self.text_encoder else 0
+        return self.text.tokens if self.text else 0
 
 
 def load_networks(
