@@ -86,7 +86,8 @@ def _predict(
 ) -> Tensor:
     """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
     given = [step["latents"][step["rows"].long()]]
-    given += [step["condition"]] if "condition" in step else []
+    if "condition" in step:
+        given.append(step["condition"] / networks.condition_factor)
     output = networks.unet.predict(torch.cat(given, dim=1), inputs["time_embedding"], context)
     return torch.einsum("bm,mchw->bchw", step["guidance"], output)
 
