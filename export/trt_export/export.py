@@ -261,8 +261,8 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if description.tokenizer:
-        description.tokenizer.write(work.path)
+    for tokenizer in filter(None, (description.tokenizer, description.tokenizer_2)):
+        tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
@@ -272,6 +272,7 @@ def _export(
         limits=limits,
         schedule=description.schedule,
         tokenizer=description.tokenizer.spec if description.tokenizer else None,
+        tokenizer_2=description.tokenizer_2.spec if description.tokenizer_2 else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),

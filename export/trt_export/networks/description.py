@@ -32,6 +32,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    tokenizer_2: DescribedTokenizer | None
+    """Of a second text encoder."""
     min_latents: int
     """Smallest height and width of latents."""
     notes: tuple[str, ...] = ()
@@ -51,12 +53,13 @@ def describe(checkpoint: Checkpoint) -> Description:
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
     defaults = defaults_of(checkpoint, networks, schedule, sampler)
-    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    vocab_size = networks.text.vocab_size if networks.text else 0
     description = Description(
         model=_model(checkpoint, networks),
         defaults=defaults,
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
+        tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=(*_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
     )
