@@ -124,7 +124,9 @@ class TraceableCLIP(nn.Module):
             return split.transpose(1, 2)
 
         query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
-        scores = (query * attention.scale) @ key.transpose(-1, -2)
+        # In float32, as float16 would round the scale of heads whose width is no power of four.
+        scaled = (query.float() * attention.scale).to(query.dtype)
+        scores = scaled @ key.transpose(-1, -2)
         weights = torch.softmax(scores.float() + self.mask[:tokens, :tokens], dim=-1)
         mixed = (weights.to(value.dtype) @ value).transpose(1, 2)
         return attention.out_proj(mixed.reshape(batch, tokens, width))
