@@ -124,6 +124,10 @@ class Family:
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
+    scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of its scheduler that the reference corrects, whatever the checkpoint says."""
+    corrected_sample_size: int = 0
+    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
     normalizes_latents: bool = False
@@ -131,10 +135,6 @@ class Family:
     scales_input: bool = False
     """Whether the reference scales what the UNet reads, and nothing else, as schedulers ask that
     count in sigmas."""
-    corrected_scheduler: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that the reference gives to a scheduler whose file has others of their type."""
-    corrected_sample_size: int = 0
-    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
 
     @property
     def graphs(self) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Sample:
     tile: int | None = None
     """Side of the decoder's tiles in latents; None decodes at once."""
     given: NDArray[np.uint8] | None = None
-    """[H, W, 3], the picture that it begins with."""
+    """[H, W, 3], the picture of which pixels stay as they are; None where none do."""
     repainted: NDArray[np.bool_] | None = None
     """[H, W], where the given picture is painted again; None is everywhere."""
 
@@ -169,9 +169,9 @@ def _advance(sample: Sample) -> None:
     before = sample.rows[sample.index]
     sample.index += 1
     if sample.known:
-        sample.latents = sample.known.restore(
-            sample.latents, sample.table.alphas_cumprod[sample.index]
-        )
+        # After the last step diffusers puts the picture back without noise.
+        level = np.float32(1) if sample.done else sample.table.alphas_cumprod[sample.index]
+        sample.latents = sample.known.restore(sample.latents, level)
     if not sample.done and sample.rows[sample.index] is not before:
         sample.first = sample.index
 
