@@ -39,6 +39,7 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
         features=unet.feature_channels,
         embeds_guidance=unet.guidance_width is not None,
         text_embeds=unet.pooled_width,
+        masks_images=family.condition == "masked_image",
     )
     inputs = graph_inputs(widths, precision)
     return {name: inputs[name] for name in family.graphs}
