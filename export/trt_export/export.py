@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trt_export import families
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.memory import give_back
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import Replaced, refuse_foreign, replaced
@@ -241,6 +242,7 @@ def _export(
         watch(name)
         started = time.perf_counter()
         result = work.stage(name, task)
+        give_back()
         seconds[name] = time.perf_counter() - started
         return result
 
