@@ -82,6 +82,7 @@ def text_transformer(module: Any) -> Any:
 def fill_positions(module: nn.Module) -> None:
     """Give CLIP's embeddings the numbers of their positions, which no file has: a module that was
     made on the meta device never computed them."""
+    part: Any
     for part in module.modules():
         if isinstance(getattr(part, "position_ids", None), Tensor):
             part.position_ids = torch.arange(part.position_embedding.num_embeddings)[None]

@@ -113,7 +113,7 @@ def empty_networks(checkpoint: Checkpoint) -> Networks:
 
 
 def _networks(
-    checkpoint: Checkpoint, parts: Mapping[Role, Any], wide: Mapping[str, str] | None = None
+    checkpoint: Checkpoint, parts: dict[Role, Any], wide: Mapping[str, str] | None = None
 ) -> Networks:
     """InstructPix2Pix's UNet reads latents that are not scaled, but graphs hand on scaled ones."""
     is_image = checkpoint.family.condition == "image"
