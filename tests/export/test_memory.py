@@ -1,6 +1,7 @@
 """A large export's stages must not have the memory of the stages before them."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ PIECES, NUMBERS = 4000, 16_000
 
 
 def resident_bytes() -> int:
-    with open("/proc/self/status") as status:
+    with Path("/proc/self/status").open() as status:
         line = next(line for line in status if line.startswith("RssAnon"))
     return int(line.split()[1]) * 1024
 
