@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trt_export import families
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.memory import give_back
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import Replaced, refuse_foreign, replaced
@@ -241,6 +242,7 @@ def _export(
         watch(name)
         started = time.perf_counter()
         result = work.stage(name, task)
+        give_back()
         seconds[name] = time.perf_counter() - started
         return result
 
@@ -253,7 +255,6 @@ def _export(
     preview = stage("preview", tracing.preview)
     for name in names:
         stage(f"trace {name}", partial(tracing.trace, name, work.path))
-    tracing.release()  # a full-size model would not fit beside its own float32 sessions
     graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
@@ -261,8 +262,8 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if description.tokenizer:
-        description.tokenizer.write(work.path)
+    for tokenizer in filter(None, (description.tokenizer, description.tokenizer_2)):
+        tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
@@ -272,6 +273,7 @@ def _export(
         limits=limits,
         schedule=description.schedule,
         tokenizer=description.tokenizer.spec if description.tokenizer else None,
+        tokenizer_2=description.tokenizer_2.spec if description.tokenizer_2 else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),
