@@ -95,6 +95,16 @@ def pixel_range(value: str) -> tuple[int, int]:
     help="Largest height and width in pixels.  [default: 4 × the native size]",
 )
 @click.option(
+    "--tiny-decoder",
+    metavar="FOLDER",
+    help="Add the decoder of a TAESD, a folder or hub id: faster, less exact, chosen in a call.",
+)
+@click.option(
+    "--safety-checker",
+    is_flag=True,
+    help="Add the checkpoint's own safety checker, which runs if a pipeline is asked for it.",
+)
+@click.option(
     "--num-inference-steps",
     type=click.IntRange(1, 1000),
     help="Steps of a call that names none.  [default: what such models are drawn with]",

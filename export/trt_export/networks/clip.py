@@ -118,7 +118,10 @@ class TraceableCLIP(nn.Module):
 
 
 def attend(attention: Any, hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
-    """A layer's attention [B, tokens, width]. mask: what is added to the scores [tokens, tokens]."""
+    """A layer's attention [B, tokens, width].
+
+    mask: what is added to the scores [tokens, tokens].
+    """
     batch, tokens, width = hidden_states.shape
 
     def heads(project: nn.Module) -> Tensor:
