@@ -200,6 +200,8 @@ def command(
     precision: str,
     max_batch: int,
     max_size: int | None,
+    tiny_decoder: str | None,
+    safety_checker: bool,
     num_inference_steps: int | None,
     guidance_scale: float | None,
     quantize: bool,
@@ -221,7 +223,13 @@ def command(
     quantize |= bool(engines and engines.eight_bits)
     signer = Signer.from_file(sign) if sign else UNSIGNED
     checkpoint = open_checkpoint(
-        model, config=config, vocab=vocab, variant=variant, download=not dry_run
+        model,
+        config=config,
+        vocab=vocab,
+        variant=variant,
+        download=not dry_run,
+        tiny_decoder=tiny_decoder,
+        safety_checker=safety_checker,
     )
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:

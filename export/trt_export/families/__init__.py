@@ -199,6 +199,8 @@ SAFETY_CHECKER: Mapping[Role, Part] = {
     ),
 }
 """What looks at finished pictures, and how it is given them; only on request."""
+ON_REQUEST: tuple[Role, ...] = ("tiny_decoder", *SAFETY_CHECKER)
+"""Parts that the reference draws without."""
 BERT_TOKENIZER = Part(
     "tokenizer",
     classes=("BertTokenizer", "BertTokenizerFast"),

@@ -50,10 +50,10 @@ class CLIPPictures(nn.Module):
         """[side, size]: what each pixel counts for each one of the middle of the resized edge."""
         resized = self._resized(size, shorter)
         first = torch.floor((resized - self.side) / 2)
-        scale = size / resized
-        centres = (torch.arange(self.side) + first + 0.5) * scale
-        stretch = torch.clamp(scale, min=1.0)
-        weights = _cubic((places[None] + 0.5 - centres[:, None]) / stretch)
+        centres = 2 * (torch.arange(self.side) + first) + 1
+        # Whole numbers below 2^24, so that no digit is lost: the distance times twice `resized`.
+        distances = (2 * places[None] + 1) * resized - centres[:, None] * size
+        weights = _cubic(distances / (2 * torch.maximum(size, resized)))
         return weights / weights.sum(dim=1, keepdim=True)
 
 

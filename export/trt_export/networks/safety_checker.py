@@ -28,6 +28,7 @@ from trt_export.networks.settings import (
     only,
     whole,
 )
+from trt_pipeline.errors import CheckpointError
 
 WIDTH = whole(1, 2**16)
 VISION: Rules = {
@@ -67,6 +68,8 @@ DEFAULTS: Mapping[str, Any] = {
 """Of CLIPImageProcessor, which does by default all that it can do."""
 PROCESSOR: Any = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
 """transformers 5 has one with Pillow and one with torchvision, which resizes otherwise."""
+SELDOM = 2e-3
+"""Part of the pixels."""
 STRICTER = 0.01
 """By how much a picture of a special concept lowers the thresholds of the others."""
 
@@ -110,9 +113,7 @@ class SafetyChecker:
                 "has_nsfw_concept": torch.empty(count, dtype=torch.int32),
                 "concept_scores": scores,
             }
-        pictures = [Image.fromarray(one.numpy()) for one in image]
-        pixels = PROCESSOR(**self.pictures.processor()).preprocess(pictures, return_tensors="pt")
-        given = pixels["pixel_values"]
+        given = self._given(image)
         _, verdicts = module(clip_input=given, images=[one.numpy() for one in image])
         embeds = module.visual_projection(module.vision_model(given)[1])
         special = cosine_distance(embeds, module.special_care_embeds)
@@ -122,6 +123,24 @@ class SafetyChecker:
             "has_nsfw_concept": torch.tensor(verdicts, dtype=torch.int32),
             "concept_scores": likeness + STRICTER * is_special,
         }
+
+    def _given(self, image: Tensor) -> Tensor:
+        """Pictures as the network reads them, [B, 3, side, side].
+
+        CheckpointError where they are not Pillow's. Where a pixel lies between two levels, its
+        integer arithmetic may take the other one, which a network may amplify.
+        """
+        pictures = [Image.fromarray(one.numpy()) for one in image]
+        processor = PROCESSOR(**self.pictures.processor())
+        theirs = processor.preprocess(pictures, return_tensors="pt")["pixel_values"]
+        ours = CLIPPictures(**asdict(self.pictures))(image)
+        levels = (ours - theirs).abs() * torch.tensor(self.pictures.std)[:, None, None] * 255
+        if levels.max() > 1.01 or (levels > 0.5).float().mean() > SELDOM:
+            raise CheckpointError(
+                f"{PROCESSOR.__name__} resizes pictures in another way than Pillow did when this "
+                "was written. Please report it with your versions of transformers and Pillow."
+            )
+        return ours
 
     def traceable(self) -> nn.Module:
         """The graph's module."""
