@@ -144,6 +144,7 @@ CLIP: Keys = {
     "tie_encoder_decoder": Harmless("a CLIP text encoder has no decoder", (False,)),
     "tie_word_embeddings": Harmless("a CLIP text encoder has no output layer"),
     "use_cache": GENERATION,
+    "use_attention_mask": Harmless("padding is attended to like text", (False, None)),
 }
 """Of both of CLIP's text encoders."""
 
