@@ -25,7 +25,7 @@ def make_tiny_decoder(folder: Path, **config: Any) -> Path:
     return folder
 
 
-def add_safety_checker(checkpoint: Path, limit: float = 0.1) -> Path:
+def add_safety_checker(checkpoint: Path, limit: float = 0.45) -> Path:
     """Give a checkpoint a small safety checker, which refuses about every second picture.
 
     limit: what the likeness to a concept must not exceed.

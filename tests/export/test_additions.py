@@ -105,10 +105,10 @@ def test_previews_are_the_tiny_decoders(made: tuple[Path, Path, Path]) -> None:
 
 
 def test_what_a_bundle_lacks_is_refused(plain_bundle: Path) -> None:
-    with trt_pipeline(plain_bundle) as pipe:
-        with pytest.raises(InvalidInputError, match="decoder is 'tiny', but .*--tiny-decoder"):
-            pipe("a cat", decoder="tiny")
-    with pytest.raises(InvalidInputError, match='safety_checker is "bundle", but .*has none'):
+    refused = pytest.raises(InvalidInputError, match=r"decoder is 'tiny', but .*--tiny-decoder")
+    with trt_pipeline(plain_bundle) as pipe, refused:
+        pipe("a cat", decoder="tiny")
+    with pytest.raises(InvalidInputError, match=r'safety_checker is "bundle", but .*has none'):
         trt_pipeline(plain_bundle, safety_checker="bundle")
 
 

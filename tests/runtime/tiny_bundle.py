@@ -246,7 +246,7 @@ def write_embedded_guidance_bundle(folder: Path) -> Bundle:
     return _write_text_to_image(folder, graphs, LIMITS)
 
 
-def write_pair_bundle(folder: Path, **model: bool) -> Bundle:
+def write_pair_bundle(folder: Path, **model: Any) -> Bundle:
     """Likewise with a second text encoder: 100 times the mean of what the second tokenizer's ids
     give is added to the time, and each of time_ids times its number from 1. The second tokenizer
     pads with [MASK]."""
@@ -259,7 +259,7 @@ def _write_text_to_image(
     graphs: Mapping[str, str],
     limits: Limits,
     tokenizer_2: TokenizerSpec | None = None,
-    **model: bool,
+    **model: Any,
 ) -> Bundle:
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
