@@ -129,8 +129,11 @@ class Checkpoint:
             with card.open(encoding="utf-8", errors="replace") as stream:
                 text = stream.read(MAX_CARD_HEADER)
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
-        return found[1] if found else "unknown"
+        entries = (
+            dict(re.findall(r"^(license\w*):\s*(\S+)", header[1], re.MULTILINE)) if header else {}
+        )
+        named = entries.get("license", "unknown")
+        return entries.get("license_name", named) if named == "other" else named
 
 
 def check_files(checkpoint: Checkpoint) -> None:
