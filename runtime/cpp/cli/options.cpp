@@ -41,8 +41,8 @@ CLI::Option* option(CLI::App& app, std::string name, const std::string& help, Ta
   return app.add_option_function<std::string>("--" + name, take, help);
 }
 
-void text(CLI::App& app, Arguments& arguments, const std::string& name, std::string& target,
-          const std::string& help) {
+void text(CLI::App& app, Arguments& arguments, const std::string& name,
+          std::optional<std::string>& target, const std::string& help) {
   if (name == "prompt") {
     app.add_option("PROMPT", arguments.prompts, help + " None for a model without prompts.")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

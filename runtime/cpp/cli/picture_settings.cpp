@@ -30,7 +30,8 @@ ordered_json settings_json(const Settings& given, const PictureFacts& facts,
                            const trt_pipeline_info& info) {
   const Settings settings = completed(given, facts, info);
   ordered_json json;
-#define TRT_PIPELINE_TEXT(name, ...) json[#name] = settings.name;
+#define TRT_PIPELINE_TEXT(name, ...) \
+  json[#name] = null_or(settings.name.has_value(), settings.name.value_or(""));
 #define TRT_PIPELINE_SEED(name, ...) json[#name] = facts.name;
 #define TRT_PIPELINE_INTEGER(name, ...) json[#name] = null_or(settings.name != 0, settings.name);
 #define TRT_PIPELINE_REAL(name, ...) \

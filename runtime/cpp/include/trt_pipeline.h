@@ -172,6 +172,9 @@ typedef struct trt_pipeline_settings {
   /** One a picture, instead of guidance_scale. */
   const double* guidance_scales;
   size_t guidance_scale_count;
+  /** One a picture, instead of image_guidance_scale. */
+  const double* image_guidance_scales;
+  size_t image_guidance_scale_count;
 
   trt_pipeline_noise noise;
   /** None draws random seeds, which the pictures name. NOISE_SEED: one seed s gives the pictures
@@ -184,9 +187,10 @@ typedef struct trt_pipeline_settings {
   /** Numbers in `latents`, B·C·h·w. */
   size_t latents_count;
 
-  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
-   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
-   *  the pictures get the image's size, and height and width must be 0 or the same.
+  /** What to begin with instead of noise, or to change: RGB [image_count, image_height,
+   *  image_width, 3] in C order, one for all pictures, one a prompt or one a picture; NULL begins
+   *  with noise. Nothing is resized: the pictures get the image's size, and height and width must
+   *  be 0 or the same.
    *  For a super-resolution model, what to enlarge by vae_scale_factor: its sides are multiples of
    *  32, and height and width 0. */
   const uint8_t* image;
@@ -194,7 +198,7 @@ typedef struct trt_pipeline_settings {
   int32_t image_height;
   int32_t image_width;
   /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
-   *  again, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
+   *  again, elsewhere its latents stay, or with `overlay` its pixels; as many as of image. */
   const uint8_t* mask_image;
   size_t mask_image_count;
 

@@ -60,16 +60,19 @@ inline std::string text_or_empty(const char* text) {
   return text ? text : "";
 }
 
-// Names, meanings and defaults are those of trt_pipeline_settings. An empty text, 0 and NAN leave a
-// setting of the table to the bundle, or mean none at all.
+// Names, meanings and defaults are those of trt_pipeline_settings. No text, an empty choice, 0 and
+// NAN leave a setting of the table to the bundle, or mean none at all.
 struct Settings {
   std::int32_t num_images_per_prompt = 1;
   // One a picture, instead of guidance_scale.
   std::vector<double> guidance_scales = {};
+  // One a picture, instead of image_guidance_scale.
+  std::vector<double> image_guidance_scales = {};
   trt_pipeline_noise noise = TRT_PIPELINE_NOISE_SEED;
   std::vector<std::uint64_t> seeds = {};
   std::vector<float> latents = {};
-  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, or to enlarge.
+  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, to change or
+  // to enlarge.
   std::vector<std::uint8_t> image = {};
   std::int32_t image_height = 0;
   std::int32_t image_width = 0;
@@ -81,7 +84,7 @@ struct Settings {
   // Hears of each finished step, with its preview; as progress otherwise.
   std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
 
-#define TRT_PIPELINE_TEXT(name, fallback, help) std::string name = fallback;
+#define TRT_PIPELINE_TEXT(name, ...) std::optional<std::string> name = {};
 #define TRT_PIPELINE_INTEGER(name, low, high, fallback, help) std::int32_t name = fallback;
 #define TRT_PIPELINE_REAL(name, low, high, fallback, help) double name = fallback;
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
@@ -248,14 +251,15 @@ class Pipeline {
     raw.num_images_per_prompt = settings.num_images_per_prompt;
     raw.guidance_scales = settings.guidance_scales.data();
     raw.guidance_scale_count = settings.guidance_scales.size();
+    raw.image_guidance_scales = settings.image_guidance_scales.data();
+    raw.image_guidance_scale_count = settings.image_guidance_scales.size();
     raw.noise = settings.noise;
     raw.seeds = settings.seeds.data();
     raw.seed_count = settings.seeds.size();
     raw.latents = settings.latents.empty() ? nullptr : settings.latents.data();
     raw.latents_count = settings.latents.size();
     raw.output = settings.output;
-#define TRT_PIPELINE_TEXT(name, ...) \
-  raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
+#define TRT_PIPELINE_TEXT(name, ...) raw.name = settings.name ? settings.name->c_str() : nullptr;
 #define TRT_PIPELINE_INTEGER(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_REAL(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_INTERVAL(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);

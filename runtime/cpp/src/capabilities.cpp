@@ -23,18 +23,22 @@ const std::map<std::string, KnownNames>& known_graphs() {
     Names cached = step;
     cached.insert("features");
     return std::map<std::string, KnownNames>{
-        {"text_encoder", {{"input_ids"}, {"context_kv"}}},
-        {"time_embedding", {{"timesteps", "guidance_scale"}, {"time_embeds"}}},
+        {"text_encoder", {{"input_ids", "input_ids_2"}, {"context_kv", "text_embeds"}}},
+        {"time_embedding",
+         {{"timesteps", "guidance_scale", "text_embeds", "time_ids"}, {"time_embeds"}}},
         {"denoiser", {step, {"next_latents", "next_history", "features"}}},
         {"cached_denoiser", {cached, {"next_latents", "next_history"}}},
         {"decoder", {{"latents"}, {"image"}}},
-        {"encoder", {{"image"}, {"latents_mean", "latents_std"}}}};
+        {"tiny_decoder", {{"latents"}, {"image"}}},
+        {"encoder", {{"image", "mask"}, {"latents_mean", "latents_std"}}},
+        {"safety_checker", {{"image"}, {"has_nsfw_concept"}}}};
   }();
   return known;
 }
 
 // Inputs that a family may lack.
-const Names optional_inputs = {"context_kv", "condition", "guidance_scale"};
+const Names optional_inputs = {"context_kv", "condition",   "guidance_scale", "input_ids_2",
+                               "mask",       "text_embeds", "time_ids"};
 
 bool holds(const Bundle& bundle, const std::string& graph) {
   return bundle.manifest.graphs.contains(graph);
@@ -67,8 +71,8 @@ void check_tensors(const Bundle& bundle, const std::string& graph, const std::st
   }
   for (const std::string& name : known) {
     if (names.contains(name) || optional.contains(name)) continue;
-    throw BundleError(concat(place, graph, " lacks the ", kind, " ", name,
-                             ". Export the checkpoint again."));
+    throw BundleError(
+        concat(place, graph, " lacks the ", kind, " ", name, ". Export the checkpoint again."));
   }
   if (twice) {
     throw BundleError(
@@ -79,7 +83,8 @@ void check_tensors(const Bundle& bundle, const std::string& graph, const std::st
 // BundleError for a graph, or a graph's input or output, that this library does not know or that
 // is missing.
 void check_names(const Bundle& bundle) {
-  const Names optional_outputs = holds(bundle, "cached_denoiser") ? Names{} : Names{"features"};
+  Names optional_outputs = {"text_embeds"};
+  if (!holds(bundle, "cached_denoiser")) optional_outputs.insert("features");
   for (const auto& [graph, forms] : bundle.manifest.graphs) {
     const auto known = known_graphs().find(graph);
     if (known == known_graphs().end()) {
@@ -88,8 +93,7 @@ void check_names(const Bundle& bundle) {
     }
     for (const auto& [precision, spec] : forms) {
       check_tensors(bundle, graph, "input", spec.inputs, known->second.inputs, optional_inputs);
-      check_tensors(bundle, graph, "output", spec.outputs, known->second.outputs,
-                    optional_outputs);
+      check_tensors(bundle, graph, "output", spec.outputs, known->second.outputs, optional_outputs);
     }
   }
 }
@@ -102,7 +106,10 @@ std::string missing_part(const Bundle& bundle) {
   if (takes_prompts(bundle) && !holds(bundle, "text_encoder")) return "text_encoder";
   if (takes_prompts(bundle) && !bundle.manifest.tokenizer) return "tokenizer";
   const bool sees_condition = inputs_of(bundle, "denoiser").contains("condition");
-  return sees_condition == !bundle.manifest.model.condition.empty() ? "" : "condition";
+  if (sees_condition == bundle.manifest.model.condition.empty()) return "condition";
+  const bool sees_encoded = changes_images(bundle) || sees_masks(bundle);
+  if (sees_encoded && !holds(bundle, "encoder")) return "encoder";
+  return encodes_masked(bundle) == sees_masks(bundle) ? "" : "mask";
 }
 
 }  // namespace
@@ -115,12 +122,32 @@ bool embeds_guidance(const Bundle& bundle) {
   return inputs_of(bundle, "time_embedding").contains("guidance_scale");
 }
 
+bool embeds_texts(const Bundle& bundle) {
+  return inputs_of(bundle, "time_embedding").contains("text_embeds");
+}
+
+bool embeds_sizes(const Bundle& bundle) {
+  return inputs_of(bundle, "time_embedding").contains("time_ids");
+}
+
 bool enlarges(const Bundle& bundle) {
   return bundle.manifest.model.condition == "low_resolution";
 }
 
+bool sees_masks(const Bundle& bundle) {
+  return bundle.manifest.model.condition == "masked_image";
+}
+
+bool changes_images(const Bundle& bundle) {
+  return bundle.manifest.model.condition == "image";
+}
+
+bool encodes_masked(const Bundle& bundle) {
+  return inputs_of(bundle, "encoder").contains("mask");
+}
+
 bool begins_with_pictures(const Bundle& bundle) {
-  return holds(bundle, "encoder") && !enlarges(bundle);
+  return holds(bundle, "encoder") && !enlarges(bundle) && !changes_images(bundle);
 }
 
 void check_graphs(const Bundle& bundle) {

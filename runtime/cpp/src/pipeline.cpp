@@ -21,10 +21,14 @@ Bundle known(Bundle bundle) {
   return bundle;
 }
 
-std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
-  if (!takes_prompts(bundle)) return std::nullopt;
-  const TokenizerSpec& spec = *bundle.manifest.tokenizer;
-  return Tokenizer(bundle.file(spec.files.at("vocab")), spec);
+Tokenizers tokenizers_of(const Bundle& bundle) {
+  Tokenizers tokenizers;
+  if (!takes_prompts(bundle)) return tokenizers;
+  const Manifest& manifest = bundle.manifest;
+  for (const auto* spec : {&manifest.tokenizer, &manifest.tokenizer_2}) {
+    if (*spec) tokenizers.emplace_back(bundle.file((*spec)->files.at("vocab")), **spec);
+  }
+  return tokenizers;
 }
 
 }  // namespace
@@ -32,7 +36,7 @@ std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
 Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads, Log log)
     : log_(std::move(log)),
       bundle_(known(std::move(bundle))),
-      tokenizer_(tokenizer_of(bundle_)),
+      tokenizers_(tokenizers_of(bundle_)),
       choice_(open_backend(bundle_, backend, threads)),
       conditioning_(bundle_, *choice_.backend),
       denoiser_(choice_.backend->open("denoiser")),
@@ -50,12 +54,12 @@ Pictures Pipeline::generate(const trt_pipeline_settings& settings) {
 }
 
 Plan Pipeline::check(const trt_pipeline_settings& settings) const {
-  return checked(bundle_, tokenizer(), settings, [this](const std::string& text) { warn(text); });
+  return checked(bundle_, tokenizers_, settings, [this](const std::string& text) { warn(text); });
 }
 
 InputIds Pipeline::tokenize(const std::string& text) const {
-  if (!tokenizer_) throw InvalidInputError("this model takes no texts.");
-  return tokenizer_->encode(text, "text", [this](const std::string& message) { warn(message); });
+  if (tokenizers_.empty()) throw InvalidInputError("this model takes no texts.");
+  return tokenizers_[0].encode(text, "text", [this](const std::string& message) { warn(message); });
 }
 
 Pipeline::Encoded Pipeline::encode(const Plan& plan) {
@@ -68,32 +72,9 @@ Pipeline::Encoded Pipeline::encode(const Plan& plan) {
     denoiser_->prepare(sizes);
     if (plan.decodes() && !plan.tile) first_stage_.prepare(sizes);
   };
-  Encoded encoded{conditioning_.conditions(plan, prepare), {}, {}};
-  begin(plan, encoded);
-  return encoded;
-}
-
-// The latents that denoising begins with, and what it must not change.
-void Pipeline::begin(const Plan& plan, Encoded& encoded) {
-  if (plan.latents) {
-    encoded.latents = *plan.latents;
-    return;
-  }
-  const Shape& shape = plan.shape;
-  Tensor drawn(DType::float32, shape);
-  std::ranges::copy(plan.noise->draw(shape[0], count_of(shape) / shape[0]),
-                    drawn.as<float>().begin());
-  encoded.latents = drawn;
-  for (float& number : encoded.latents.as<float>()) number *= plan.table.initial_scale;
-  if (!plan.image) return;
-  const float level = plan.table.alphas_cumprod[0];
-  Tensor clean = first_stage_.encode(plan.image->pixels);
-  if (!plan.from_noise) encoded.latents = noised(clean, drawn, level);
-  if (plan.image->repainted.empty()) return;
-  const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
-  encoded.known.emplace(
-      KnownLatents{std::move(clean), std::move(drawn), kept_latents(*plan.image, factor)});
-  encoded.known->restore(encoded.latents, level);
+  Start start = start_of(plan, bundle_.manifest.model, first_stage_);
+  Conditions conditions = conditioning_.conditions(plan, start.condition, prepare);
+  return {std::move(start), std::move(conditions)};
 }
 
 // At once where the denoiser can and nothing looks at the steps or differs between them.
@@ -107,21 +88,21 @@ Tensor Pipeline::denoise(const Plan& plan, Encoded encoded) {
   const bool loops = dynamic_cast<LoopGraph*>(denoiser_.get()) != nullptr;
   const bool alike =
       std::ranges::all_of(parts, [&](const Parts* one) { return *one == *parts[0]; });
-  if (!loops || !alike || encoded.known || plan.listeners.after) {
-    return internal::denoise(denoisers, std::move(encoded.latents), parts, plan.table, *plan.noise,
-                             encoded.known, plan.listeners);
+  if (!loops || !alike || encoded.start.known || plan.listeners.after) {
+    return internal::denoise(denoisers, std::move(encoded.start.latents), parts, plan.table,
+                             *plan.noise, encoded.start.known, plan.listeners);
   }
   const auto log = [this](const std::string& reason) {
     log_(TRT_PIPELINE_INFO, concat("the loop is enqueued step by step: ", reason));
   };
-  return denoise_at_once(denoisers, std::move(encoded.latents), *parts[0], plan.table, *plan.noise,
-                         plan.listeners.before, log);
+  return denoise_at_once(denoisers, std::move(encoded.start.latents), *parts[0], plan.table,
+                         *plan.noise, plan.listeners.before, log);
 }
 
 Pictures Pipeline::decode(Plan plan, Tensor latents) {
   if (!plan.decodes()) return {plan.shape, std::move(latents), std::move(plan.seeds)};
   Tensor pixels = first_stage_.decode(latents, plan.tile);
-  if (plan.image && !plan.image->repainted.empty()) pixels = paste(pixels, *plan.image);
+  if (plan.seamless) pixels = paste(pixels, *plan.image);
   return {plan.shape, std::move(pixels), std::move(plan.seeds)};
 }
 

@@ -11,6 +11,7 @@
 #include "conditioning.hpp"
 #include "first_stage.hpp"
 #include "plan.hpp"
+#include "start.hpp"
 
 namespace trt_pipeline::internal {
 
@@ -36,27 +37,25 @@ class Pipeline {
   const Backend& backend() const { return *choice_.backend; }
   const std::string& reason() const { return choice_.reason; }
   // Null for models without prompts.
-  const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
-  // The token ids of a text; InvalidInputError if the model takes none.
+  const Tokenizer* tokenizer() const { return tokenizers_.empty() ? nullptr : &tokenizers_[0]; }
+  // The token ids of a text by the first tokenizer; InvalidInputError if the model takes none.
   InputIds tokenize(const std::string& text) const;
 
  private:
   // What the denoiser takes.
   struct Encoded {
+    Start start;
     Conditions conditions;
-    Tensor latents;                     // to begin with
-    std::optional<KnownLatents> known;  // what denoising must not change
   };
 
   Encoded encode(const Plan& plan);
-  void begin(const Plan& plan, Encoded& encoded);
   Tensor denoise(const Plan& plan, Encoded encoded);
   Pictures decode(Plan plan, Tensor latents);
   void warn(const std::string& message) const { log_(TRT_PIPELINE_WARNING, message); }
 
   Log log_;
   const Bundle bundle_;
-  const std::optional<Tokenizer> tokenizer_;
+  const Tokenizers tokenizers_;
   const Choice choice_;
   // All opened with the pipeline, while the hashes just checked still hold.
   Conditioning conditioning_;
