@@ -118,6 +118,9 @@ void declare(CLI::App& app, Arguments& arguments) {
            arguments.options.threads = integer<std::int32_t>("threads", given, 1, 1024);
          })
       ->type_name("INTEGER");
+  option(app, "safety-checker",
+         "bundle: the bundle's makes pictures black that must not be shown. None by default.",
+         [&arguments](const std::string& given) { arguments.options.safety_checker = given; });
   option(app, "count", "Pictures for each prompt; 1 by default.",
          [&arguments](const std::string& given) {
            arguments.settings.num_images_per_prompt =

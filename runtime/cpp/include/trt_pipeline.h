@@ -118,6 +118,9 @@ typedef struct trt_pipeline_options {
    * the bundle. NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
   const char* const* trusted_keys;
   size_t trusted_key_count;
+  /** "bundle": the bundle's safety checker makes pictures black that must not be shown. NULL is
+   *  none. */
+  const char* safety_checker;
 } trt_pipeline_options;
 
 /** One text, as characters or as token ids. This struct never grows. */
@@ -236,6 +239,8 @@ typedef struct trt_pipeline_pictures {
   size_t latent_width;
   /** [B], the seed that makes each picture again; NULL with TRT_PIPELINE_NOISE_TORCH. */
   const uint64_t* seeds;
+  /** [B], 1 for each picture that the safety checker made black; NULL without one. */
+  const uint8_t* nsfw_content_detected;
 } trt_pipeline_pictures;
 
 /** What a pipeline runs, where, and why there; owned by the pipeline. May grow. */

@@ -53,6 +53,8 @@ struct Options {
   std::function<void(trt_pipeline_log_level, const char* message)> log = {};
   // PEM files with public Ed25519 keys, or their text: one of them must have signed the bundle.
   std::optional<std::vector<std::string>> trusted_keys = {};
+  // "bundle": the bundle's makes pictures black that must not be shown. Empty is none.
+  std::string safety_checker = {};
 };
 
 // Empty for NULL.
@@ -135,6 +137,10 @@ class Pictures {
   std::span<const std::uint64_t> seeds() const {
     return {owned_->seeds, owned_->seeds ? size() : 0};
   }
+  // 1 for each picture that the safety checker made black; empty without one.
+  std::span<const std::uint8_t> nsfw_content_detected() const {
+    return {owned_->nsfw_content_detected, owned_->nsfw_content_detected ? size() : 0};
+  }
   const trt_pipeline_pictures& get() const { return *owned_; }
 
  private:
@@ -152,6 +158,7 @@ class Pipeline {
     trt_pipeline_options raw;
     trt_pipeline_options_default(&raw);
     raw.backend = options_->backend.empty() ? nullptr : options_->backend.c_str();
+    if (!options_->safety_checker.empty()) raw.safety_checker = options_->safety_checker.c_str();
     raw.verify = options_->verify;
     raw.threads = options_->threads;
     if (options_->log) raw.log = &Pipeline::forward_log;

@@ -9,18 +9,6 @@
 #include "tiling.hpp"
 
 namespace trt_pipeline::internal {
-namespace {
-
-// Calls a function with the start and the size of each part of a batch that the bundle allows.
-template <class Function>
-void for_parts(const Bundle& bundle, std::size_t count, Function function) {
-  const auto max_count = static_cast<std::size_t>(bundle.manifest.limits.batch[1]);
-  for (std::size_t start = 0; start < count; start += max_count) {
-    function(start, std::min(max_count, count - start));
-  }
-}
-
-}  // namespace
 
 FirstStage::FirstStage(const Bundle& bundle, Backend& backend)
     : bundle_(bundle), decoder_(backend.open("decoder")), encoder_(bundle, backend, "encoder") {}

@@ -1,6 +1,7 @@
-// What graphs give, and the rows of tensors.
+// What graphs give, and the rows and parts of batches.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,5 +34,14 @@ Tensor repeated(const Tensor& entries, std::size_t count);
 
 // `count` of the rows of a tensor, from `start` on.
 TensorView rows_of(const Tensor& whole, std::size_t start, std::size_t count);
+
+// Calls a function with the start and the size of each part of a batch that the bundle allows.
+template <class Function>
+void for_parts(const Bundle& bundle, std::size_t count, Function function) {
+  const auto max_count = static_cast<std::size_t>(bundle.manifest.limits.batch[1]);
+  for (std::size_t start = 0; start < count; start += max_count) {
+    function(start, std::min(max_count, count - start));
+  }
+}
 
 }  // namespace trt_pipeline::internal

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "arguments.hpp"
 #include "capabilities.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
@@ -33,7 +34,8 @@ Tokenizers tokenizers_of(const Bundle& bundle) {
 
 }  // namespace
 
-Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads, Log log)
+Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threads,
+                   const std::string& safety_checker, Log log)
     : log_(std::move(log)),
       bundle_(known(std::move(bundle))),
       tokenizers_(tokenizers_of(bundle_)),
@@ -42,6 +44,14 @@ Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threa
       denoiser_(choice_.backend->open("denoiser")),
       cached_denoiser_(bundle_, *choice_.backend, "cached_denoiser"),
       first_stage_(bundle_, *choice_.backend) {
+  if (!safety_checker.empty()) {
+    check_choice("safety_checker", safety_checker, "bundle");
+    if (!bundle_.manifest.graphs.contains("safety_checker")) {
+      throw InvalidInputError(concat("safety_checker is \"bundle\", but ", bundle_.path.string(),
+                                     " has none."));
+    }
+    safety_checker_.emplace(bundle_, *choice_.backend);
+  }
   log_(TRT_PIPELINE_INFO, concat("backend ", choice_.backend->name(), " for ",
                                  bundle_.manifest.model.name, ": ", choice_.reason));
 }
@@ -54,6 +64,9 @@ Pictures Pipeline::generate(const trt_pipeline_settings& settings) {
 }
 
 Plan Pipeline::check(const trt_pipeline_settings& settings) const {
+  if (safety_checker_ && settings.output == TRT_PIPELINE_OUTPUT_LATENTS) {
+    throw InvalidInputError("output of latents would go around the safety checker.");
+  }
   return checked(bundle_, tokenizers_, settings, [this](const std::string& text) { warn(text); });
 }
 
@@ -100,10 +113,22 @@ Tensor Pipeline::denoise(const Plan& plan, Encoded encoded) {
 }
 
 Pictures Pipeline::decode(Plan plan, Tensor latents) {
-  if (!plan.decodes()) return {plan.shape, std::move(latents), std::move(plan.seeds)};
+  if (!plan.decodes()) return {plan.shape, std::move(latents), std::move(plan.seeds), {}};
   Tensor pixels = first_stage_.decode(latents, plan.tile);
   if (plan.seamless) pixels = paste(pixels, *plan.image);
-  return {plan.shape, std::move(pixels), std::move(plan.seeds)};
+  std::vector<std::uint8_t> unsafe = check_safety(pixels);
+  return {plan.shape, std::move(pixels), std::move(plan.seeds), std::move(unsafe)};
+}
+
+std::vector<std::uint8_t> Pipeline::check_safety(Tensor& pixels) {
+  if (!safety_checker_) return {};
+  std::vector<std::uint8_t> unsafe = safety_checker_->blacken(pixels);
+  const auto count = std::ranges::count(unsafe, 1);
+  if (count) {
+    warn(concat("the safety checker made ", counted(count, "picture"),
+                " black. Try another prompt or seed."));
+  }
+  return unsafe;
 }
 
 }  // namespace trt_pipeline::internal
