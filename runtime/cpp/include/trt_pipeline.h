@@ -219,6 +219,7 @@ typedef struct trt_pipeline_settings {
 #define TRT_PIPELINE_INTEGER(name, ...) int32_t name;
 #define TRT_PIPELINE_REAL(name, ...) double name;
 #define TRT_PIPELINE_INTERVAL(name, ...) double name[2];
+#define TRT_PIPELINE_PAIR(name, ...) int32_t name[2];
 #define TRT_PIPELINE_CHOICE(name, ...) const char* name;
 #include "trt_pipeline_settings.inc"
 } trt_pipeline_settings;

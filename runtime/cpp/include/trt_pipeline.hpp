@@ -91,6 +91,8 @@ struct Settings {
 #define TRT_PIPELINE_REAL(name, low, high, fallback, help) double name = fallback;
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   std::array<double, 2> name{start, stop};
+#define TRT_PIPELINE_PAIR(name, low, high, first, second, help) \
+  std::array<std::int32_t, 2> name{first, second};
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
   std::string name = text_or_empty(fallback);
 #include "trt_pipeline_settings.inc"
@@ -270,6 +272,7 @@ class Pipeline {
 #define TRT_PIPELINE_INTEGER(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_REAL(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_INTERVAL(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);
+#define TRT_PIPELINE_PAIR(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);
 #define TRT_PIPELINE_CHOICE(name, ...) \
   raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
 #include "trt_pipeline_settings.inc"

@@ -55,6 +55,15 @@ Names inputs_of(const Bundle& bundle, const std::string& graph) {
   return names;
 }
 
+bool gives(const Bundle& bundle, const std::string& graph, const std::string& output) {
+  const auto found = bundle.manifest.graphs.find(graph);
+  if (found == bundle.manifest.graphs.end()) return false;
+  return std::ranges::all_of(found->second, [&](const auto& form) {
+    return std::ranges::any_of(form.second.outputs,
+                               [&](const TensorSpec& one) { return one.name == output; });
+  });
+}
+
 // BundleError unless a graph's inputs or outputs are known, there, and named once each.
 void check_tensors(const Bundle& bundle, const std::string& graph, const std::string& kind,
                    const std::vector<TensorSpec>& tensors, const Names& known,
@@ -98,6 +107,15 @@ void check_names(const Bundle& bundle) {
   }
 }
 
+// What a model with two text encoders lacks, of which the pooled text is the second's.
+std::string missing_of_pair(const Bundle& bundle) {
+  const Names times = inputs_of(bundle, "time_embedding");
+  const bool embeds = times.contains("text_embeds");
+  if (encodes_texts_twice(bundle) && !bundle.manifest.tokenizer_2) return "tokenizer_2";
+  if (embeds != times.contains("time_ids")) return embeds ? "time_ids" : "text_embeds";
+  return !embeds || gives(bundle, "text_encoder", "text_embeds") ? "" : "text_embeds";
+}
+
 // The name of a part that is missing; empty if none is.
 std::string missing_part(const Bundle& bundle) {
   for (const char* graph : {"time_embedding", "denoiser", "decoder"}) {
@@ -105,6 +123,8 @@ std::string missing_part(const Bundle& bundle) {
   }
   if (takes_prompts(bundle) && !holds(bundle, "text_encoder")) return "text_encoder";
   if (takes_prompts(bundle) && !bundle.manifest.tokenizer) return "tokenizer";
+  const std::string missing = missing_of_pair(bundle);
+  if (!missing.empty()) return missing;
   const bool sees_condition = inputs_of(bundle, "denoiser").contains("condition");
   if (sees_condition == bundle.manifest.model.condition.empty()) return "condition";
   const bool sees_encoded = changes_images(bundle) || sees_masks(bundle);
@@ -120,6 +140,10 @@ bool takes_prompts(const Bundle& bundle) {
 
 bool embeds_guidance(const Bundle& bundle) {
   return inputs_of(bundle, "time_embedding").contains("guidance_scale");
+}
+
+bool encodes_texts_twice(const Bundle& bundle) {
+  return inputs_of(bundle, "text_encoder").contains("input_ids_2");
 }
 
 bool embeds_texts(const Bundle& bundle) {

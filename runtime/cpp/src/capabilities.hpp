@@ -11,7 +11,10 @@ bool takes_prompts(const Bundle& bundle);
 // Whether the guidance scale joins the time embedding, as in LCM, arXiv:2310.04378.
 bool embeds_guidance(const Bundle& bundle);
 
-// Whether a pooled form of the text joins the time embedding, as in SDXL, arXiv:2307.01952.
+// Whether a second text encoder reads each text, as in SDXL, arXiv:2307.01952.
+bool encodes_texts_twice(const Bundle& bundle);
+
+// Whether a pooled form of the text joins the time embedding, as in SDXL.
 bool embeds_texts(const Bundle& bundle);
 
 // Whether the picture's sizes and crop join the time embedding, as in SDXL.

@@ -35,8 +35,8 @@ struct GuidanceScales {
   std::optional<double> image;  // none for a model that sees no image to change
 };
 
-// The scales that count: a text's of 1 where these do not guide. above_1_only: whether a scale below
-// 1 is no guidance either, as in diffusers' Stable Diffusion.
+// The scales that count: a text's of 1 where these do not guide. above_1_only: whether a scale
+// below 1 is no guidance either, as in diffusers' Stable Diffusion.
 GuidanceScales guiding(double text, const std::optional<double>& image, bool above_1_only);
 
 // Classifier-free guidance, arXiv:2207.12598: u + g·(c - u). u sees a sample's negative prompt and

@@ -25,10 +25,11 @@ Bundle known(Bundle bundle) {
 Tokenizers tokenizers_of(const Bundle& bundle) {
   Tokenizers tokenizers;
   if (!takes_prompts(bundle)) return tokenizers;
-  const Manifest& manifest = bundle.manifest;
-  for (const auto* spec : {&manifest.tokenizer, &manifest.tokenizer_2}) {
-    if (*spec) tokenizers.emplace_back(bundle.file((*spec)->files.at("vocab")), **spec);
-  }
+  const auto add = [&](const TokenizerSpec& spec) {
+    tokenizers.emplace_back(bundle.file(spec.files.at("vocab")), spec);
+  };
+  add(*bundle.manifest.tokenizer);
+  if (encodes_texts_twice(bundle)) add(*bundle.manifest.tokenizer_2);
   return tokenizers;
 }
 
@@ -47,8 +48,8 @@ Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threa
   if (!safety_checker.empty()) {
     check_choice("safety_checker", safety_checker, "bundle");
     if (!bundle_.manifest.graphs.contains("safety_checker")) {
-      throw InvalidInputError(concat("safety_checker is \"bundle\", but ", bundle_.path.string(),
-                                     " has none."));
+      throw InvalidInputError(
+          concat("safety_checker is \"bundle\", but ", bundle_.path.string(), " has none."));
     }
     safety_checker_.emplace(bundle_, *choice_.backend);
   }

@@ -57,6 +57,10 @@ std::map<std::string, std::string> refused_by(const Bundle& bundle) {
   if (!changes_images(bundle)) {
     refuse({"image_guidance_scale"}, "this model is not one that changes an image by a prompt");
   }
+  if (!embeds_sizes(bundle)) {
+    refuse({"original_size", "crops_coords_top_left", "target_size"},
+           "this model knows nothing of sizes");
+  }
   if (!bundle.manifest.graphs.contains("cached_denoiser")) {
     refuse({"cache_interval"}, "this bundle has no cached_denoiser. Export its checkpoint again");
   }
@@ -189,6 +193,18 @@ std::optional<Tensor> latents_of(const trt_pipeline_settings& settings, const Sh
   return latents;
 }
 
+// height, width: of the pictures in pixels, which take the place of sizes that are left out.
+TimeIds time_ids_of(const trt_pipeline_settings& settings, std::size_t height, std::size_t width) {
+  const auto or_own = [&](const std::int32_t* size) {
+    return size[0] ? std::array{static_cast<float>(size[0]), static_cast<float>(size[1])}
+                   : std::array{static_cast<float>(height), static_cast<float>(width)};
+  };
+  const auto original = or_own(settings.original_size), target = or_own(settings.target_size);
+  const auto* const crop = settings.crops_coords_top_left;
+  return {original[0], original[1], static_cast<float>(crop[0]), static_cast<float>(crop[1]),
+          target[0],   target[1]};
+}
+
 // The side of the decoder's tiles in latents; 0 decodes at once.
 std::size_t tile_of(std::int32_t vae_tile_size, std::size_t factor) {
   if (!vae_tile_size) return 0;
@@ -222,6 +238,7 @@ Plan checked(const Bundle& bundle, const Tokenizers& tokenizers, const trt_pipel
 
   const trt_pipeline_settings settings = completed(given, manifest.defaults);
   const Shape shape = shape_of(bundle, settings, count);
+  const auto factor = static_cast<std::size_t>(manifest.model.vae_scale_factor);
   const bool begins = settings.image && begins_with_pictures(bundle);
   const std::size_t start = begins ? first_step(settings) : 0;
   SamplerTable table =
@@ -253,9 +270,8 @@ Plan checked(const Bundle& bundle, const Tokenizers& tokenizers, const trt_pipel
               settings.noise == TRT_PIPELINE_NOISE_TORCH && (masked || settings.seed_count == 1),
           .seamless = masked && std::string_view(settings.overlay) == "seamless",
           .latents = latents_of(settings, shape, from_noise),
-          .tile = tile_of(settings.vae_tile_size,
-                          static_cast<std::size_t>(manifest.model.vae_scale_factor)),
-          .time_ids = {},
+          .tile = tile_of(settings.vae_tile_size, factor),
+          .time_ids = time_ids_of(settings, shape[2] * factor, shape[3] * factor),
           .listeners = listeners_of(settings, manifest.preview)};
 }
 

@@ -20,7 +20,9 @@ std::vector<std::uint8_t> SafetyChecker::blacken(Tensor& pixels) {
   });
   const std::size_t bytes = pixels.bytes.size() / unsafe.size();
   for (std::size_t i = 0; i < unsafe.size(); ++i) {
-    if (unsafe[i]) std::fill_n(pixels.bytes.begin() + static_cast<std::ptrdiff_t>(i * bytes), bytes, std::byte{});
+    if (unsafe[i])
+      std::fill_n(pixels.bytes.begin() + static_cast<std::ptrdiff_t>(i * bytes), bytes,
+                  std::byte{});
   }
   return unsafe;
 }

@@ -93,7 +93,7 @@ Start start_of(const Plan& plan, const ModelSpec& model, FirstStage& first_stage
   if (!plan.from_noise) {
     start.latents = noised(*clean, noise, plan.table.alphas_cumprod[0]);
   } else {
-    start.latents = scaled(noise, plan.latents ? 1 : plan.table.initial_scale);
+    start.latents = scaled(noise, plan.table.initial_scale);
   }
   if (sees_masked) {
     start.condition = masked_condition(plan, model, first_stage);

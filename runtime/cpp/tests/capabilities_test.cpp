@@ -135,9 +135,8 @@ TEST_CASE("an input or output that a graph lacks is named") {
         "somewhere: time_embedding lacks the input timesteps. Export the checkpoint again.");
   CHECK(refused([](Manifest& m) { m.graphs["text_encoder"] = with({"input_ids"}, {}); }) ==
         "somewhere: text_encoder lacks the output context_kv. Export the checkpoint again.");
-  CHECK(refused([](Manifest& m) {
-          m.graphs["cached_denoiser"] = denoiser({"features"});
-        }) == "somewhere: denoiser lacks the output features. Export the checkpoint again.");
+  CHECK(refused([](Manifest& m) { m.graphs["cached_denoiser"] = denoiser({"features"}); }) ==
+        "somewhere: denoiser lacks the output features. Export the checkpoint again.");
 }
 
 TEST_CASE("a graph that is not known, or that names a tensor twice, is refused") {
