@@ -62,8 +62,9 @@ bool is_first_stage(const std::string& graph) {
 }
 
 void check_references(const Bundle& bundle) {
-  if (bundle.manifest.tokenizer) {
-    for (const auto& [name, file] : bundle.manifest.tokenizer->files) bundle.file(file);
+  for (const auto* tokenizer : {&bundle.manifest.tokenizer, &bundle.manifest.tokenizer_2}) {
+    if (!*tokenizer) continue;
+    for (const auto& [name, file] : (*tokenizer)->files) bundle.file(file);
   }
   for (const auto& [name, precisions] : bundle.manifest.graphs) {
     for (const auto& [precision, graph] : precisions) {

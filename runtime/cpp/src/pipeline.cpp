@@ -26,7 +26,9 @@ Tokenizers tokenizers_of(const Bundle& bundle) {
   Tokenizers tokenizers;
   if (!takes_prompts(bundle)) return tokenizers;
   const auto add = [&](const TokenizerSpec& spec) {
-    tokenizers.emplace_back(bundle.file(spec.files.at("vocab")), spec);
+    std::map<std::string, std::filesystem::path> files;
+    for (const auto& [what, name] : spec.files) files.emplace(what, bundle.file(name));
+    tokenizers.emplace_back(files, spec);
   };
   add(*bundle.manifest.tokenizer);
   if (encodes_texts_twice(bundle)) add(*bundle.manifest.tokenizer_2);
