@@ -153,10 +153,15 @@ typedef struct trt_pipeline_step {
   size_t latent_channels;
   size_t latent_height;
   size_t latent_width;
-  /** What the latents will become, RGB [B, h, w, 3] by a linear map; NULL if the bundle has none.
-   */
-  const uint8_t* preview;
 } trt_pipeline_step;
+
+/** What a step's latents will become. This struct never grows. */
+typedef struct trt_pipeline_preview {
+  /** RGB, [B, height, width, 3] in C order; valid until the callback returns. */
+  const uint8_t* pixels;
+  size_t height;
+  size_t width;
+} trt_pipeline_preview;
 
 /** What to generate. Each setting of the table in trt_pipeline_settings.inc is a field at the end.
  *  NULL, 0 and NAN leave a setting to the bundle, or mean none at all. */
@@ -320,6 +325,12 @@ trt_pipeline_check_settings(trt_pipeline_handle* pipeline, const trt_pipeline_se
 TRT_PIPELINE_API trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
                                                            const trt_pipeline_settings* settings,
                                                            trt_pipeline_pictures** pictures);
+
+/** Make a preview of a step, within its callback and on its thread: pictures of full size by the
+ *  bundle's tiny decoder, or else of a pixel a latent by its linear map. TRT_PIPELINE_BUNDLE_ERROR
+ *  for a bundle without either. */
+TRT_PIPELINE_API trt_pipeline_status trt_pipeline_step_preview(const trt_pipeline_step* step,
+                                                               trt_pipeline_preview* preview);
 
 /** Free what generate returned; NULL is allowed. */
 TRT_PIPELINE_API void trt_pipeline_pictures_free(trt_pipeline_pictures* pictures);

@@ -43,6 +43,13 @@ inline void check(trt_pipeline_status status) {
   if (status != TRT_PIPELINE_OK) throw Error(status, trt_pipeline_error_message());
 }
 
+// Of a step, within its callback; the pixels are valid until it returns.
+inline trt_pipeline_preview preview_of(const trt_pipeline_step& step) {
+  trt_pipeline_preview preview{};
+  check(trt_pipeline_step_preview(&step, &preview));
+  return preview;
+}
+
 struct Options {
   // Empty is the best that the library was built with.
   std::string backend = {};
@@ -83,7 +90,7 @@ struct Settings {
   trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
   // Returns false to cancel. An exception cancels as well, and leaves generate.
   std::function<bool(std::size_t step, std::size_t steps)> progress = {};
-  // Hears of each finished step, with its preview; as progress otherwise.
+  // Hears of each finished step, and may ask for its preview; as progress otherwise.
   std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
 
 #define TRT_PIPELINE_TEXT(name, ...) std::optional<std::string> name = {};

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "arguments.hpp"
+#include "callbacks.hpp"
 #include "errors.hpp"
 #include "pipeline.hpp"
 #include "settings.hpp"
@@ -244,6 +245,16 @@ trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
     const bool decoded = asked.output == TRT_PIPELINE_OUTPUT_PIXELS;
     *pictures = new OwnedPictures(pipeline->pipeline.generate(asked),
                                   pipeline->info.vae_scale_factor, decoded);
+  });
+}
+
+trt_pipeline_status trt_pipeline_step_preview(const trt_pipeline_step* step,
+                                              trt_pipeline_preview* preview) {
+  return guarded([&] {
+    require(step, "step");
+    require(preview, "preview");
+    const Tensor& made = static_cast<const ToldStep*>(step)->previewed();
+    *preview = {made.as<std::uint8_t>().data(), made.shape[1], made.shape[2]};
   });
 }
 

@@ -11,7 +11,10 @@
 namespace trt_pipeline::internal {
 
 FirstStage::FirstStage(const Bundle& bundle, Backend& backend)
-    : bundle_(bundle), decoder_(backend.open("decoder")), encoder_(bundle, backend, "encoder") {}
+    : bundle_(bundle),
+      decoder_(backend.open("decoder")),
+      tiny_decoder_(bundle, backend, "tiny_decoder"),
+      encoder_(bundle, backend, "encoder") {}
 
 Posterior FirstStage::encode(const Tensor& pixels, const std::optional<Tensor>& masks) {
   Graph& encoder = encoder_.opened();
@@ -33,11 +36,12 @@ Posterior FirstStage::encode(const Tensor& pixels, const std::optional<Tensor>& 
   return {concatenated(means), concatenated(stds)};
 }
 
-Tensor FirstStage::decode(const Tensor& latents, std::size_t tile) {
+Tensor FirstStage::decode(const Tensor& latents, std::size_t tile, bool tiny) {
+  Graph& decoder = tiny ? tiny_decoder_.opened() : *decoder_;
   const auto factor = static_cast<std::size_t>(bundle_.manifest.model.vae_scale_factor);
   const auto decoded = [&](const TensorView& view) {
     const Shape image = {view.shape[0], view.shape[2] * factor, view.shape[3] * factor, 3};
-    auto made = output_of(*decoder_, {{"latents", view}}, "image", image);
+    auto made = output_of(decoder, {{"latents", view}}, "image", image);
     if (made->dtype != DType::uint8) {
       throw BackendError("decoder: image is not uint8. Export the checkpoint again.");
     }
@@ -52,6 +56,15 @@ Tensor FirstStage::decode(const Tensor& latents, std::size_t tile) {
                          : decoded(view));
   });
   return concatenated(parts);
+}
+
+Tensor FirstStage::preview(const Tensor& latents) {
+  const Manifest& manifest = bundle_.manifest;
+  if (manifest.graphs.contains("tiny_decoder")) return decode(latents, 0, true);
+  if (!manifest.preview.empty()) return preview_pixels(latents, manifest.preview);
+  throw BundleError(concat(bundle_.path.string(),
+                           " has neither a tiny decoder nor a preview map. Export its checkpoint "
+                           "again."));
 }
 
 }  // namespace trt_pipeline::internal

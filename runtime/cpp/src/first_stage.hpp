@@ -26,12 +26,17 @@ class FirstStage {
   Posterior encode(const Tensor& pixels, const std::optional<Tensor>& masks = std::nullopt);
 
   // Pictures uint8 [B, H, W, 3] of latents. tile: the side of tiles in latents; 0 decodes at once.
-  Tensor decode(const Tensor& latents, std::size_t tile);
+  // tiny: whether by the tiny decoder.
+  Tensor decode(const Tensor& latents, std::size_t tile, bool tiny);
+
+  // What latents will become: pictures by the tiny decoder, or by the bundle's linear map, which
+  // gives a pixel a latent. BundleError for a bundle without either.
+  Tensor preview(const Tensor& latents);
 
  private:
   const Bundle& bundle_;
   const std::unique_ptr<Graph> decoder_;
-  LaterGraph encoder_;
+  LaterGraph tiny_decoder_, encoder_;
 };
 
 }  // namespace trt_pipeline::internal

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arguments.hpp"
+#include "callbacks.hpp"
 #include "capabilities.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
@@ -86,7 +87,7 @@ Pipeline::Encoded Pipeline::encode(const Plan& plan) {
                       {"latent_height", plan.shape[2]},
                       {"latent_width", plan.shape[3]}};
     denoiser_->prepare(sizes);
-    if (plan.decodes() && !plan.tile) first_stage_.prepare(sizes);
+    if (plan.decodes() && !plan.tile && !plan.tiny) first_stage_.prepare(sizes);
   };
   Start start = start_of(plan, bundle_.manifest.model, first_stage_);
   Conditions conditions = conditioning_.conditions(plan, start.condition, prepare);
@@ -98,26 +99,28 @@ Tensor Pipeline::denoise(const Plan& plan, Encoded encoded) {
   const auto interval = static_cast<std::size_t>(plan.settings.cache_interval);
   const Denoisers denoisers{*denoiser_, interval > 1 ? &cached_denoiser_.opened() : nullptr,
                             interval};
+  const Listeners listeners = listeners_of(
+      plan.settings, [this](const Tensor& latents) { return first_stage_.preview(latents); });
   const auto& [guided, unguided] = encoded.conditions;
   std::vector<const Parts*> parts;
   for (const bool step : plan.guided) parts.push_back(step ? &guided : &unguided);
   const bool loops = dynamic_cast<LoopGraph*>(denoiser_.get()) != nullptr;
   const bool alike =
       std::ranges::all_of(parts, [&](const Parts* one) { return *one == *parts[0]; });
-  if (!loops || !alike || encoded.start.known || plan.listeners.after) {
+  if (!loops || !alike || encoded.start.known || listeners.after) {
     return internal::denoise(denoisers, std::move(encoded.start.latents), parts, plan.table,
-                             *plan.noise, encoded.start.known, plan.listeners);
+                             *plan.noise, encoded.start.known, listeners);
   }
   const auto log = [this](const std::string& reason) {
     log_(TRT_PIPELINE_INFO, concat("the loop is enqueued step by step: ", reason));
   };
   return denoise_at_once(denoisers, std::move(encoded.start.latents), *parts[0], plan.table,
-                         *plan.noise, plan.listeners.before, log);
+                         *plan.noise, listeners.before, log);
 }
 
 Pictures Pipeline::decode(Plan plan, Tensor latents) {
   if (!plan.decodes()) return {plan.shape, std::move(latents), std::move(plan.seeds), {}};
-  Tensor pixels = first_stage_.decode(latents, plan.tile);
+  Tensor pixels = first_stage_.decode(latents, plan.tile, plan.tiny);
   if (plan.seamless) pixels = paste(pixels, *plan.image);
   std::vector<std::uint8_t> unsafe = check_safety(pixels);
   return {plan.shape, std::move(pixels), std::move(plan.seeds), std::move(unsafe)};

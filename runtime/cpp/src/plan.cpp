@@ -5,7 +5,6 @@
 #include <map>
 
 #include "arguments.hpp"
-#include "callbacks.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
 #include "settings.hpp"
@@ -56,6 +55,9 @@ std::map<std::string, std::string> refused_by(const Bundle& bundle) {
   }
   if (!changes_images(bundle)) {
     refuse({"image_guidance_scale"}, "this model is not one that changes an image by a prompt");
+  }
+  if (!bundle.manifest.graphs.contains("tiny_decoder")) {
+    refuse({"decoder"}, "this bundle has no tiny_decoder");
   }
   if (!embeds_sizes(bundle)) {
     refuse({"original_size", "crops_coords_top_left", "target_size"},
@@ -272,7 +274,7 @@ Plan checked(const Bundle& bundle, const Tokenizers& tokenizers, const trt_pipel
           .latents = latents_of(settings, shape, from_noise),
           .tile = tile_of(settings.vae_tile_size, factor),
           .time_ids = time_ids_of(settings, shape[2] * factor, shape[3] * factor),
-          .listeners = listeners_of(settings, manifest.preview)};
+          .tiny = std::string_view(settings.decoder) == "tiny"};
 }
 
 }  // namespace trt_pipeline::internal

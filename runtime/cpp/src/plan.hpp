@@ -35,7 +35,7 @@ struct Plan {
   std::optional<Tensor> latents;  // the starting noise, if it was given
   std::size_t tile;               // side of the decoder's tiles in latents; 0 decodes at once
   TimeIds time_ids;
-  Listeners listeners;
+  bool tiny;  // whether the tiny decoder makes the pixels
 
   std::size_t count() const { return shape[0]; }
   bool masked() const { return image && !image->repainted.empty(); }

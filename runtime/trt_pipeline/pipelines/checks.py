@@ -161,6 +161,8 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         refused["image_guidance_scale"] = "this model is not one that changes an image by a prompt"
     if not sees_sizes(bundle):
         refused |= dict.fromkeys(OF_SIZES, "this model knows nothing of sizes")
+    if "tiny_decoder" not in bundle.graphs:
+        refused["decoder"] = "this bundle has no tiny_decoder"
     if "cached_denoiser" not in bundle.graphs:
         refused["cache_interval"] = (
             "this bundle has no cached_denoiser. Export its checkpoint again"

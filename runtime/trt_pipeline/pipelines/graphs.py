@@ -1,6 +1,7 @@
 """Graphs: a bundle's graphs on a backend, as the parts of a call run them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,16 +71,22 @@ class Graphs:
         )
         return mean, std
 
-    def decode(self, latents: NDArray[np.float32], tile: int | None) -> NDArray[np.uint8]:
-        """Pixels [B, H, W, 3] of latents [B, C, h, w]. tile: side of tiles in latents."""
+    def decode(
+        self, latents: NDArray[np.float32], tile: int | None, decoder: str = "full"
+    ) -> NDArray[np.uint8]:
+        """Pixels [B, H, W, 3] of latents [B, C, h, w]. tile: side of tiles in latents. decoder:
+        full or tiny."""
+        is_tiny = decoder == "tiny"
+        graph = self.opened_later("tiny_decoder") if is_tiny else self.backend.graph("decoder")
+        decode = partial(self._decode, graph)
         factor = self.bundle.model.vae_scale_factor
         parts = [latents[place] for place in self.split(len(latents))]
         if tile is None:
-            return np.concatenate([self._decode(part) for part in parts])
-        return np.concatenate([decode_in_tiles(self._decode, part, tile, factor) for part in parts])
+            return np.concatenate([decode(part) for part in parts])
+        return np.concatenate([decode_in_tiles(decode, part, tile, factor) for part in parts])
 
-    def _decode(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = self.run("decoder", latents=latents)["image"]
+    def _decode(self, graph: Graph, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = graph.run({"latents": latents})["image"]
         factor = self.bundle.model.vae_scale_factor
         expected = (len(latents), latents.shape[2] * factor, latents.shape[3] * factor, 3)
         if pixels.shape != expected:

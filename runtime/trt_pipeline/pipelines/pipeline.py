@@ -277,7 +277,10 @@ class Pipeline(Closing):
         tiles = {sample.tile for sample in samples}
         if len(tiles) > 1:
             raise InvalidInputError("samples that finish together must have one vae_tile_size.")
-        pixels = self._graphs.decode(_finite_latents(samples), tiles.pop())
+        decoders = {sample.decoder for sample in samples}
+        if len(decoders) > 1:
+            raise InvalidInputError("samples that finish together must have one decoder.")
+        pixels = self._graphs.decode(_finite_latents(samples), tiles.pop(), decoders.pop())
         for number, sample in enumerate(samples):
             if sample.given is not None and sample.repainted is not None:
                 pixels[number] = paste(pixels[number], sample.given, sample.repainted)
