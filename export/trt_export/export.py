@@ -56,13 +56,17 @@ STAGES = {
     "trace denoiser": 43,
     "trace cached_denoiser": 2,
     "trace decoder": 9,
+    "trace tiny_decoder": 2,
     "trace encoder": 8,
+    "trace safety_checker": 8,
     "check text_encoder": 5,
     "check time_embedding": 1,
     "check denoiser": 6,
     "check cached_denoiser": 1,
     "check decoder": 1,
+    "check tiny_decoder": 1,
     "check encoder": 1,
+    "check safety_checker": 1,
     "check picture": 2,
 }
 """Stage → roughly how many hundredths of the time it takes, in their order."""

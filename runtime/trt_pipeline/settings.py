@@ -29,11 +29,11 @@ KINDS: Mapping[Any, Kind] = {
 }
 """Type of a field → kind."""
 SCHEDULES = ("published", "trained")
+DECODERS = ("full", "tiny")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
 OVERLAYS = ("none", "seamless")
-DECODERS = ("full", "tiny")
 SIDE_HELP = "Pixels. By default, those of the image, or of the bundle if there is none or a mask."
 
 
@@ -154,17 +154,17 @@ class Settings:
         "default, those of the picture to be made.",
         bounds=(1, MAX_SIDE),
     )
+    decoder: str = setting(
+        "full",
+        "What makes pixels of latents: the VAE, or the bundle's tiny decoder, which is faster and "
+        "less exact.",
+        choices=DECODERS,
+    )
     vae_tile_size: int | None = setting(
         None,
         "Decode in tiles of this many pixels, to bound the memory of large pictures. "
         "By default, all at once.",
         bounds=(1, MAX_SIDE),
-    )
-    decoder: str = setting(
-        "full",
-        "What makes the pixels: the model's own decoder, or the tiny one that the bundle has beside "
-        "it, which is faster and less exact.",
-        choices=DECODERS,
     )
     cache_interval: int = setting(
         1,

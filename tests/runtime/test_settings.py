@@ -54,7 +54,6 @@ def test_the_table_has_these_rows() -> None:
         "crops_coords_top_left": ("pair", (0, 0), "call"),
         "target_size": ("pair", None, "call"),
         "vae_tile_size": ("integer", None, "call"),
-        "decoder": ("choice", "full", "call"),
         "cache_interval": ("integer", 1, "call"),
     }
 

@@ -51,8 +51,8 @@ Pipeline::Pipeline(Bundle bundle, const std::string& backend, std::int32_t threa
   if (!safety_checker.empty()) {
     check_choice("safety_checker", safety_checker, "bundle");
     if (!bundle_.manifest.graphs.contains("safety_checker")) {
-      throw InvalidInputError(
-          concat("safety_checker is \"bundle\", but ", bundle_.path.string(), " has none."));
+      throw InvalidInputError(concat("safety_checker is \"bundle\", but ", bundle_.path.string(),
+                                     " has none. Export its checkpoint with --safety-checker."));
     }
     safety_checker_.emplace(bundle_, *choice_.backend);
   }

@@ -57,7 +57,8 @@ std::map<std::string, std::string> refused_by(const Bundle& bundle) {
     refuse({"image_guidance_scale"}, "this model is not one that changes an image by a prompt");
   }
   if (!bundle.manifest.graphs.contains("tiny_decoder")) {
-    refuse({"decoder"}, "this bundle has no tiny_decoder");
+    refuse({"decoder"},
+           "this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder");
   }
   if (!embeds_sizes(bundle)) {
     refuse({"original_size", "crops_coords_top_left", "target_size"},

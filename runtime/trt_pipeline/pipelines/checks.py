@@ -89,6 +89,8 @@ class Call:
     """Whether denoising begins with nothing but noise."""
     tile: int | None
     """Side of the decoder's tiles in latents."""
+    decoder: str
+    """The graph that makes pixels."""
     output_type: OutputType
     callback: Callable[..., Any] | None
     cancel: CancelToken | None
@@ -137,6 +139,7 @@ def check(bundle: Bundle, request: Request) -> Call:
         guided=guided_steps(settings.guidance_interval, len(table.timesteps)),
         from_noise=not begins_with_image or (request.mask_image is not None and skipped == 0),
         tile=_tile(settings.vae_tile_size, bundle.model.vae_scale_factor),
+        decoder="tiny_decoder" if settings.decoder == "tiny" else "decoder",
         output_type=request.output_type,
         callback=request.callback_on_step_end,
         cancel=request.cancel,
@@ -161,11 +164,13 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         refused["image_guidance_scale"] = "this model is not one that changes an image by a prompt"
     if not sees_sizes(bundle):
         refused |= dict.fromkeys(OF_SIZES, "this model knows nothing of sizes")
-    if "tiny_decoder" not in bundle.graphs:
-        refused["decoder"] = "this bundle has no tiny_decoder"
     if "cached_denoiser" not in bundle.graphs:
         refused["cache_interval"] = (
             "this bundle has no cached_denoiser. Export its checkpoint again"
+        )
+    if "tiny_decoder" not in bundle.graphs:
+        refused["decoder"] = (
+            "this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder"
         )
     for name, reason in refused.items():
         value = getattr(request, name)
