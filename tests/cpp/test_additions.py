@@ -79,7 +79,10 @@ def test_the_safety_checker_makes_the_pictures_black_that_it_finds_unsafe(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--decoder=tiny", 'decoder is "tiny", but this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder.'),
+        (
+            "--decoder=tiny",
+            'decoder is "tiny", but this bundle has no tiny_decoder. ',
+        ),
         ("--safety-checker=bundle", 'safety_checker is "bundle", but '),
         ("--safety-checker=other", "safety_checker must be one of bundle, got 'other'."),
         ("--target-size=0", ""),

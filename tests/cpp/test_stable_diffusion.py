@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cpp.build import Build, pixels
+from tests.cpp.build import Build, call, pixels
 from tests.cpp.families import MAKERS, write_bundle
 from tests.shared import once
-from trt_pipeline import Pipeline, read_settings, trt_pipeline
+from trt_pipeline import Pipeline, TorchGenerator, read_settings, trt_pipeline
 
 pytestmark = pytest.mark.slow  # the build takes minutes
 
@@ -107,3 +107,55 @@ def drawn(build: Build, bundle: Path, backend: str, path: Path, settings: Settin
     done = build.run(bundle, "a red circle", *fixed, *options, "-o", path)
     assert done.returncode == 0, done.stderr
     return pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("family", "images", "masks", "strength", "seeds"),
+    [
+        ("plain", 4, 0, 0.6, [7]),
+        ("plain", 1, 0, 0.6, [7, 8, 9, 10]),
+        ("plain", 1, 1, 0.5, [7, 8, 9, 10]),
+        ("plain", 1, 4, 0.0, [7]),
+        ("inpaint", 1, 1, 0.0, [3]),
+        ("inpaint", 2, 1, 0.6, [3, 4, 5, 6]),
+    ],
+)
+def test_torchs_generators_draw_for_pictures_in_as_pythons(
+    build: Build,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    family: str,
+    images: int,
+    masks: int,
+    strength: float,
+    seeds: list[int],
+) -> None:
+    bundle = once(tmp_path_factory, family, lambda folder: write_bundle(family, folder))
+    rng = np.random.default_rng(1)
+    given: Settings = {"image": [*rng.integers(0, 256, (images, SIZE, SIZE, 3), np.uint8)]}
+    paths = {"image": str(tmp_path / "image"), "mask_image": "-"}
+    np.stack(given["image"]).tofile(paths["image"])
+    if masks:
+        paths["mask_image"] = str(tmp_path / "mask_image")
+        given["mask_image"] = [*rng.integers(0, 2, (masks, SIZE, SIZE), np.uint8) * np.uint8(255)]
+        np.stack(given["mask_image"]).tofile(paths["mask_image"])
+    prompts, out = ["a red circle", "a cat"], tmp_path / "out"
+    arguments = ("euler_ancestral", str(strength), "2", *paths.values(), *map(str, seeds), *prompts)
+    call(build.folder / "tests" / "torch_pictures", bundle, out, *arguments)
+    generators = [TorchGenerator(seed) for seed in seeds]
+    with trt_pipeline(bundle, backend=build.backends(bundle)[0]) as pipe:
+        made = pipe(
+            prompts,
+            num_images_per_prompt=2,
+            generator=generators if len(seeds) > 1 else generators[0],
+            num_inference_steps=4,
+            guidance_scale=3.0,
+            sampler="euler_ancestral",
+            strength=strength or None,
+            height=SIZE,
+            width=SIZE,
+            progress_bar=False,
+            **{name: one if len(one) > 1 else one[0] for name, one in given.items()},
+        )
+    wanted = np.stack([np.asarray(one, np.int32) for one in made.images])
+    assert np.abs(np.fromfile(out, np.uint8).reshape(wanted.shape) - wanted).max() <= 1

@@ -1,7 +1,6 @@
 #include "first_stage.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "capabilities.hpp"
 #include "errors.hpp"
@@ -20,7 +19,7 @@ Posterior FirstStage::encode(const Tensor& pixels, const std::optional<Tensor>& 
   Graph& encoder = encoder_.opened();
   const ModelSpec& model = bundle_.manifest.model;
   const auto factor = static_cast<std::size_t>(model.vae_scale_factor);
-  const auto [count, height, width] = std::array{pixels.shape[0], pixels.shape[1], pixels.shape[2]};
+  const std::size_t count = pixels.shape[0], height = pixels.shape[1], width = pixels.shape[2];
   const Tensor all = masks ? *masks : Tensor(DType::uint8, {count, height, width});
   std::vector<SharedTensor> means, stds;
   for_parts(bundle_, count, [&](std::size_t start, std::size_t size) {
