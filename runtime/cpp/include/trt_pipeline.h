@@ -127,7 +127,8 @@ typedef struct trt_pipeline_options {
 typedef struct trt_pipeline_text {
   /** NULL if input_ids are given. */
   const char* text;
-  /** Ids of the whole row, start and end included; padding is added on the bundle's side. */
+  /** Ids of the whole row, start and end included; padding is added on the bundle's side. Not for
+   *  models with two tokenizers. */
   const int32_t* input_ids;
   size_t input_id_count;
   /** Of this text's prediction in a mixture; the weights of a prompt sum to 1. */
@@ -174,7 +175,8 @@ typedef struct trt_pipeline_settings {
   size_t prompt_count;
   /** Pictures of the first prompt come first, then of the second. 1 to 10000. */
   int32_t num_images_per_prompt;
-  /** One a picture, instead of negative_prompt; their weights are not read. */
+  /** One a picture, instead of negative_prompt; their weights are not read. One with neither text
+   *  nor input_ids is not given, which differs from the empty text for Stable Diffusion XL. */
   const trt_pipeline_text* negative_prompts;
   size_t negative_prompt_count;
   /** One a picture, instead of guidance_scale. */
@@ -311,7 +313,8 @@ TRT_PIPELINE_API trt_pipeline_status trt_pipeline_create(const char* bundle,
 TRT_PIPELINE_API const trt_pipeline_info* trt_pipeline_get_info(
     const trt_pipeline_handle* pipeline);
 
-/** Write the max_length token ids of a text to input_ids, which has room for `count` of them. */
+/** Write the max_length token ids of a text to input_ids, which has room for `count` of them. They
+ *  are the first tokenizer's, where a model has two. */
 TRT_PIPELINE_API trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline,
                                                            const char* text, int32_t* input_ids,
                                                            size_t count);

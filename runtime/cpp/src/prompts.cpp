@@ -41,8 +41,7 @@ class PromptReader {
     const std::size_t given = settings_.negative_prompt_count;
     if (!given) {
       const char* text = settings_.negative_prompt;
-      if (!text && zeros) return std::vector<TextIds>(pictures);
-      return std::vector<TextIds>(pictures, encoded(text ? text : "", "negative_prompt"));
+      return std::vector<TextIds>(pictures, text ? encoded(text, "negative_prompt") : none(zeros));
     }
     if (settings_.negative_prompt) {
       throw InvalidInputError("negative_prompt and negative_prompts are both given; give one.");
@@ -51,12 +50,17 @@ class PromptReader {
     check_one_a_picture("negative_prompts", given, pictures);
     std::vector<TextIds> negatives;
     for (std::size_t i = 0; i < given; ++i) {
-      negatives.push_back(ids(settings_.negative_prompts[i], concat("negative_prompt ", i)));
+      const trt_pipeline_text& text = settings_.negative_prompts[i];
+      const bool is_given = text.text || text.input_ids;
+      negatives.push_back(is_given ? ids(text, concat("negative_prompt ", i)) : none(zeros));
     }
     return negatives;
   }
 
  private:
+  // Of a negative prompt that is not given.
+  TextIds none(bool zeros) const { return zeros ? TextIds() : encoded("", "negative_prompt"); }
+
   // Says once what both tokenizers say.
   TextIds encoded(const char* text, const std::string& name) const {
     std::string told;
