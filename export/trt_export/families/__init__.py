@@ -111,7 +111,12 @@ class Family:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs of a bundle, in their order."""
-        has = {"text_encoder": "text_encoder" in self.parts, "encoder": self.image_to_image}
+        has = {
+            "text_encoder": "text_encoder" in self.parts,
+            "tiny_decoder": False,
+            "encoder": self.image_to_image,
+            "safety_checker": False,
+        }
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
 
 
