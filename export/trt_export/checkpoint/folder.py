@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, adapter_files
 from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
@@ -33,6 +34,10 @@ class Checkpoint:
     family: Family
     variant: str | None = field(default=None, kw_only=True)
     """Of its weight files, such as fp16; None for the plain ones."""
+    loras: tuple[LoraFile, ...] = field(default=(), kw_only=True)
+    """To be fused into its weights, in this order."""
+    embeddings: tuple[EmbeddingFile, ...] = field(default=(), kw_only=True)
+    """To become tokens of its text encoders."""
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
@@ -76,11 +81,16 @@ class Checkpoint:
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
-        """Every file that an export reads, under the name that provenance has for it."""
+        """Every file of its own that an export reads, under the name that provenance has for it."""
         weights = [file for part in self.weights.values() for file in part.files]
         parts = [*self.configs.values(), *weights, *self.tokenizer_files.values()]
         found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
+
+    @cached_property
+    def read_files(self) -> Mapping[str, Path]:
+        """The same, and those of what is added to it."""
+        return {**self.files, **adapter_files(self.loras, self.embeddings)}
 
     def config(self, role: Role) -> dict[str, Any]:
         """A part's configuration; CheckpointError if it is not a JSON object."""

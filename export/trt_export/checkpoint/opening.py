@@ -2,8 +2,11 @@
 
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, check_adapters
 from trt_export.checkpoint.compvis import open_file
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.hub import from_hub
@@ -21,6 +24,8 @@ def open_checkpoint(
     vocab: Path | None = None,
     variant: str | None = None,
     download: bool = True,
+    loras: Sequence[LoraFile] = (),
+    embeddings: Sequence[EmbeddingFile] = (),
 ) -> Checkpoint:
     """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
     CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
@@ -29,9 +34,20 @@ def open_checkpoint(
     variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
     files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.
+    loras, embeddings: what is added to the checkpoint's weights.
     Raises CheckpointError if it cannot be exported, InvalidInputError for a config or a vocab
     beside anything but a file, and for a variant of one.
     """
+    checkpoint = _open(model, config, vocab, variant, download)
+    if not (loras or embeddings):
+        return checkpoint
+    check_adapters(loras, embeddings)
+    return replace(checkpoint, loras=tuple(loras), embeddings=tuple(embeddings))
+
+
+def _open(
+    model: str | None, config: Path | None, vocab: Path | None, variant: str | None, download: bool
+) -> Checkpoint:
     if variant is not None and not re.fullmatch(r"[\w-]+", variant):
         raise InvalidInputError(f"--variant {variant!r:.80}: expected a word such as fp16.")
     if model is not None and Path(model).is_file():

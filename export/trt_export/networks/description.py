@@ -9,6 +9,7 @@ from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.dry_run import check_shapes
 from trt_export.networks.graphs import condition_channels
+from trt_export.networks.loras import check_loras
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.decoding import decode
@@ -45,6 +46,7 @@ def describe(checkpoint: Checkpoint) -> Description:
     """What the configurations say; CheckpointError for what cannot be exported, or for parts that
     do not fit each other."""
     networks = empty_networks(checkpoint)
+    check_loras(checkpoint.loras, networks.modules)
     _check_channels(checkpoint, networks)
     _check_context(checkpoint, networks)
     _check_guidance(checkpoint, networks)

@@ -3,10 +3,13 @@
 import pickle
 import re
 import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -45,6 +48,34 @@ def read_content(path: Path) -> Any:
             f"({_refused_part(error)}). Convert it to safetensors where you trust it."
         ) from None
     except Exception as error:  # damaged pickles end in errors of every kind
+        raise CheckpointError(
+            f"{path} is damaged or incomplete ({first_line(error)}). Download it again."
+        ) from None
+
+
+def tensor_shapes(path: Path) -> dict[str, torch.Size]:
+    """Name → shape of every tensor in a file, without reading more of it than must be."""
+    if path.suffix != ".safetensors":
+        return {name: tensor.shape for name, tensor in read_weights(path).items()}
+    with _opened(path) as file:
+        return {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def read_some(path: Path, names: Collection[str]) -> dict[str, Tensor]:
+    """The tensors of these names in a file."""
+    if path.suffix != ".safetensors":
+        state = read_weights(path)
+        return {name: state[name] for name in names}
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in names}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} is damaged or incomplete ({first_line(error)}). Download it again."
         ) from None

@@ -16,6 +16,7 @@ from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
 from trt_export.networks.known_parts import KNOWN_PARTS
+from trt_export.networks.loras import fuse_loras
 from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.tensor_files import as_float32, first_line, read_weights
 from trt_export.networks.unets import UNet
@@ -32,6 +33,8 @@ CLIP's positions: the numbers from 0."""
 
 # Weights saved before diffusers 0.12 call an attention block's layers by other names.
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
+ROLES: tuple[Role, ...] = ("text_encoder", "text_encoder_2", "unet", "vae")
+"""Parts that are networks."""
 CLIP_PREFIX = "text_model."
 """Of the names in a CLIPTextModel before transformers 5.6, and in all published files."""
 NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -48,6 +51,12 @@ class Networks:
     """LDMBert, or None without prompts."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
+
+    @property
+    def modules(self) -> dict[Role, nn.Module]:
+        """Part → its network."""
+        parts = {role: getattr(self, role) for role in ROLES if getattr(self, role, None)}
+        return {role: part.module for role, part in parts.items()}
 
     @property
     def tokens(self) -> int:
@@ -68,6 +77,7 @@ def load_networks(
     for role in checkpoint.weights:
         part = build_empty(checkpoint, role)
         _load(part.module, checkpoint, role)
+        fuse_loras(checkpoint.loras, role, part.module)
         part.module.eval()
         if precision == "fp16" and role == "vae":
             wide = round_graphs(part.module, part.graphs, wide)
