@@ -1,20 +1,18 @@
 """Networks from a checkpoint's files, with every weight accounted for."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
@@ -107,46 +105,8 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     ) as error:
         raise CheckpointError(
             f"{checkpoint.configs[role]} cannot be exported as a {checkpoint.class_of(role)}: "
-            f"{_first_line(error)}."
+            f"{first_line(error)}."
         ) from None
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a weight file without running code from it; CheckpointError if that is not possible.
-
-    Of a Lightning checkpoint, the weights are its "state_dict".
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be mapped
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a file of tensors, or loading it could run code; refused "
-            f"({_refused_part(error)}). Convert it to safetensors where you trust it."
-        ) from None
-    except Exception as error:  # damaged pickles end in errors of every kind
-        raise CheckpointError(
-            f"{path} is damaged or incomplete ({_first_line(error)}). Download it again."
-        ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        raise CheckpointError(f"{path} does not hold a table of tensors. Download it again.")
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _refused_part(error: Exception) -> str:
-    """What torch did not take, without its advice to load the file all the same."""
-    found = re.search(r"GLOBAL [\w.]+|Unsupported [^.\n]{1,80}", str(error))
-    return found[0] if found else type(error).__name__
 
 
 def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
