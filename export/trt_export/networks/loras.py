@@ -1,19 +1,21 @@
 """LoRAs fused into a network's weights: W + scale · alpha / rank · up · down (arXiv:2106.09685)."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 
 from trt_export.checkpoint.adapters.files import LoraFile
 from trt_export.checkpoint.adapters.layer_names import names_of
 from trt_export.checkpoint.adapters.lora_keys import LoraLayer, lora_layers
 from trt_export.checkpoint.adapters.lora_settings import read_settings
+from trt_export.checkpoint.tensor_files import Shapes, read_shapes, read_some
 from trt_export.families import Role
-from trt_export.networks.tensor_files import as_float32, read_some, tensor_shapes
+from trt_export.networks.numbers import as_float32
 from trt_pipeline.arguments import counted
 from trt_pipeline.errors import CheckpointError
 
@@ -39,7 +41,7 @@ def check_loras(loras: Sequence[LoraFile], modules: Modules) -> None:
     """CheckpointError for what fits no layer of the networks, which may be empty; no matrix is
     read."""
     for lora in loras:
-        shapes = tensor_shapes(lora.path)
+        shapes = read_shapes(lora.path)
         layers = lora_layers(lora.path, shapes)
         read_settings(lora.path, layers)
         _check_model(lora.path, layers, shapes, modules)
@@ -55,7 +57,7 @@ def fuse_loras(loras: Sequence[LoraFile], role: Role, module: nn.Module) -> None
     if role not in ADAPTED:
         return
     for lora in loras:
-        layers = lora_layers(lora.path, tensor_shapes(lora.path))
+        layers = lora_layers(lora.path, read_shapes(lora.path))
         settings = read_settings(lora.path, layers)
         placed = list(_placed(layers, {role: module}))
         wanted = [name for one in placed for name in one.given.names.values()]
@@ -134,9 +136,7 @@ def _check_places(
             )
 
 
-def _check_model(
-    path: Path, layers: Sequence[LoraLayer], shapes: Mapping[str, Size], modules: Modules
-) -> None:
+def _check_model(path: Path, layers: Sequence[LoraLayer], shapes: Shapes, modules: Modules) -> None:
     """CheckpointError for the LoRA of a UNet that reads text of another width."""
     own = getattr(modules["unet"].config, "cross_attention_dim", None)
     for layer in layers:
@@ -153,7 +153,7 @@ def _model(width: int) -> str:
     return f" ({TEXT_WIDTHS[width]})" if width in TEXT_WIDTHS else ""
 
 
-def _check_shapes(path: Path, placed: Placed, shapes: Mapping[str, Size], modules: Modules) -> None:
+def _check_shapes(path: Path, placed: Placed, shapes: Shapes, modules: Modules) -> None:
     """CheckpointError unless a layer's matrices multiply to the shape of its weight."""
     weight = modules[placed.role].get_submodule(placed.layer).weight.shape
     found = {matrix: shapes[name] for matrix, name in placed.given.names.items()}
@@ -171,7 +171,7 @@ def _check_shapes(path: Path, placed: Placed, shapes: Mapping[str, Size], module
             f"{path}: {placed.given.spelled:.120} has {listed}, which do not multiply to the "
             f"{tuple(weight)} of {placed.layer} in the {placed.role}. It is for another model."
         )
-    if found.get("alpha", Size()).numel() != 1:
+    if math.prod(found.get("alpha", ())) != 1:
         raise CheckpointError(f"{path}: {placed.given.names['alpha']} is not one number.")
 
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.loras import fuse_loras
+from trt_export.networks.numbers import as_float32
 from trt_export.networks.precision import round_graphs, round_weights
-from trt_export.networks.tensor_files import as_float32, first_line, read_weights
 from trt_export.networks.unets import UNet
 from trt_pipeline.bundle.manifest import Precision
 from trt_pipeline.errors import CheckpointError

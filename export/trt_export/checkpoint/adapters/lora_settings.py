@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from trt_export.checkpoint.adapters.files import PEFT_CONFIG
 from trt_export.checkpoint.adapters.layer_names import TEXT_MODEL
 from trt_export.checkpoint.adapters.lora_keys import LoraLayer
+from trt_export.checkpoint.tensor_files import read_metadata
 from trt_export.checkpoint.text_files import read_object
 from trt_pipeline.errors import CheckpointError
 
@@ -88,10 +87,7 @@ def read_settings(path: Path, layers: Sequence[LoraLayer]) -> Mapping[str | None
 
 
 def _metadata(path: Path) -> Mapping[str, Any]:
-    if path.suffix != ".safetensors":
-        return {}
-    with safe_open(path, framework="numpy") as file:
-        text = (file.metadata() or {}).get(METADATA)
+    text = read_metadata(path).get(METADATA)
     try:
         stated = json.loads(text) if text else {}
     except (ValueError, RecursionError) as error:
