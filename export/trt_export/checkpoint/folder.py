@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, adapter_files
+from trt_export.checkpoint.adapters.textual_inversions import (
+    TOKENIZER_OF,
+    Inversion,
+    read_inversions,
+)
 from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
@@ -103,6 +108,17 @@ class Checkpoint:
         """A part's weights, under diffusers' names, from the content of a weight file."""
         del role
         return state
+
+    @cached_property
+    def inversions(self) -> list[Inversion]:
+        """What its embeddings hold; CheckpointError for those of other text encoders."""
+        encoders = [role for role in TOKENIZER_OF if role in self.family.parts]
+        return read_inversions(self.embeddings, encoders)
+
+    @property
+    def new_tokens(self) -> list[str]:
+        """The tokens of its embeddings, in their order."""
+        return [token for one in self.inversions for token in one.tokens]
 
     @property
     def card(self) -> Path:

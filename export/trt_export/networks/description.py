@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from trt_export.checkpoint.adapters.textual_inversions import notes_of_tokens
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
@@ -60,7 +61,11 @@ def describe(checkpoint: Checkpoint) -> Description:
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
-        notes=(*_notes(checkpoint), *_notes_of_steps(checkpoint, steps)),
+        notes=(
+            *notes_of_tokens(checkpoint.inversions),
+            *_notes(checkpoint),
+            *_notes_of_steps(checkpoint, steps),
+        ),
     )
     check_shapes(checkpoint, networks)
     return description

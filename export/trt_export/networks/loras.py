@@ -59,7 +59,7 @@ def fuse_loras(loras: Sequence[LoraFile], role: Role, module: nn.Module) -> None
     for lora in loras:
         layers = lora_layers(lora.path, read_shapes(lora.path))
         settings = read_settings(lora.path, layers)
-        placed = list(_placed(layers, {role: module}))
+        placed = [one for one in _placed(layers, {role: module}) if _is_loaded(module, one.layer)]
         wanted = [name for one in placed for name in one.given.names.values()]
         tensors = read_some(lora.path, wanted)
         for one in placed:
@@ -70,9 +70,15 @@ def fuse_loras(loras: Sequence[LoraFile], role: Role, module: nn.Module) -> None
             alpha, rank = matrices.get("alpha"), matrices["down"].shape[0]
             stored = None if alpha is None else float(alpha)
             factor = lora.scale * settings[one.given.role].factor(one.layer, rank, stored)
-            weight = module.get_submodule(one.layer).weight
+            layer = module.get_submodule(one.layer)
             added = product(matrices["down"], matrices["up"], matrices.get("mid"))
-            weight += factor * added.reshape(weight.shape)
+            # Not in place: the weight may be the file itself, mapped into memory.
+            layer.weight.data = layer.weight + factor * added.reshape(layer.weight.shape)
+
+
+def _is_loaded(module: nn.Module, layer: str) -> bool:
+    """Whether a layer has numbers: a graph's own networks have those that it needs."""
+    return not module.get_submodule(layer).weight.is_meta
 
 
 def product(down: Tensor, up: Tensor, mid: Tensor | None) -> Tensor:

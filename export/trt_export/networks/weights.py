@@ -16,6 +16,7 @@ from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
+from trt_export.networks.embeddings import add_tokens
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.loras import fuse_loras
 from trt_export.networks.numbers import as_float32
@@ -79,6 +80,7 @@ def load_networks(
         part = build_empty(checkpoint, role)
         _load(part.module, checkpoint, role)
         fuse_loras(checkpoint.loras, role, part.module)
+        add_tokens(checkpoint, role, part.module)
         part.module.eval()
         if precision == "fp16" and role == "vae":
             wide = round_graphs(part.module, part.graphs, wide)
@@ -90,7 +92,10 @@ def load_networks(
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
     """The networks without weights; CheckpointError for a configuration that makes none."""
-    return Networks(**{role: build_empty(checkpoint, role) for role in checkpoint.weights})
+    parts = {role: build_empty(checkpoint, role) for role in checkpoint.weights}
+    for role, part in parts.items():
+        add_tokens(checkpoint, role, part.module)
+    return Networks(**parts)
 
 
 def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
