@@ -39,7 +39,9 @@ const Row* find(const Row (&rows)[N], char32_t code) {
   return after != std::begin(rows) && code <= after[-1].last ? after - 1 : nullptr;
 }
 
+// 0 for marks that a newer Unicode has.
 int combining_class(char32_t code) {
+  if (!find(ordered_marks, code)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class;
 }
 
@@ -73,6 +75,17 @@ Characters decompose(const Characters& text) {
   }
   order_marks(parts);
   return parts;
+}
+
+// The character that two make together; 0 if they stay two, as those do that only a newer Unicode
+// joins.
+char32_t composite(char32_t first, char32_t second) {
+  utf8proc_int32_t pair[] = {static_cast<utf8proc_int32_t>(first),
+                             static_cast<utf8proc_int32_t>(second)};
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  if (utf8proc_normalize_utf32(pair, 2, options) != 1) return 0;
+  const auto whole = static_cast<char32_t>(pair[0]);
+  return find(decomposed, whole) || find(hangul_syllables, whole) ? whole : 0;
 }
 
 }  // namespace
@@ -117,6 +130,14 @@ bool is_chinese(char32_t code) {
   return find(chinese, code);
 }
 
+bool is_letter(char32_t code) {
+  return find(letters, code);
+}
+
+bool is_number(char32_t code) {
+  return find(numbers, code);
+}
+
 Characters clean(const Characters& text) {
   Characters kept;
   for (const Character& c : text) {
@@ -156,6 +177,48 @@ Characters lower_case(const Characters& text) {
     small.push_back({static_cast<char32_t>(static_cast<std::int32_t>(c.code) + by), c.origin});
   }
   return small;
+}
+
+// Unicode's canonical composition: a character joins the last starter unless one between them has
+// a combining class as high as its own.
+Characters compose(const Characters& text) {
+  Characters composed;
+  std::size_t starter = 0;
+  bool has_starter = false;
+  int last_class = 0;
+  for (const Character& c : decompose(text)) {
+    const int own_class = combining_class(c.code);
+    const bool adjacent = has_starter && starter + 1 == composed.size();
+    if (has_starter && (adjacent || last_class < own_class)) {
+      if (const char32_t whole = composite(composed[starter].code, c.code)) {
+        composed[starter].code = whole;
+        continue;
+      }
+    }
+    if (own_class == 0) {
+      starter = composed.size();
+      has_starter = true;
+    }
+    last_class = own_class;
+    composed.push_back(c);
+  }
+  return composed;
+}
+
+// A blank is where the last of the run was, as in the tokenizers package.
+Characters join_whitespace(const Characters& text) {
+  Characters joined;
+  bool in_run = false;
+  for (const Character& c : text) {
+    const bool blank = is_whitespace(c.code);
+    if (blank && in_run) {
+      joined.back().origin = c.origin;
+    } else {
+      joined.push_back({blank ? U' ' : c.code, c.origin});
+    }
+    in_run = blank;
+  }
+  return joined;
 }
 
 }  // namespace trt_pipeline::internal
