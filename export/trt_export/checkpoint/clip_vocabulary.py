@@ -34,21 +34,16 @@ def write_clip_tokenizer(folder: Path, pad_token: str = END, merges: int = MERGE
 
     merges: how many of them, for a smaller vocabulary of 514 tokens more than that.
     """
-    write_clip_vocabulary(folder, merges)
-    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad_token}
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special}
-    for name, content in (("special_tokens_map", special), ("tokenizer_config", config)):
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def write_clip_vocabulary(folder: Path, merges: int = MERGES) -> None:
-    """Write vocab.json and merges.txt alone."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = published_merges(merges)
     ids = {token: number for number, token in enumerate(clip_tokens(kept))}
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad_token}
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special}
     contents = {
         "vocab.json": json.dumps(ids, ensure_ascii=False),
         "merges.txt": "\n".join(["#version: 0.2", *kept]) + "\n",
+        "special_tokens_map.json": json.dumps(special, indent=2),
+        "tokenizer_config.json": json.dumps(config, indent=2),
     }
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -46,15 +46,18 @@ int combining_class(char32_t code) {
 }
 
 // Canonical ordering: marks that follow a starter are sorted by class, equal ones kept in place.
+// Their origins stay where they are, as in the tokenizers package.
 void order_marks(Characters& text) {
   auto at = text.begin();
   while (at != text.end()) {
     const auto starts = [](const Character& c) { return combining_class(c.code) == 0; };
     const auto first = std::find_if_not(at, text.end(), starts);
     at = std::find_if(first, text.end(), starts);
-    std::stable_sort(first, at, [](const Character& a, const Character& b) {
-      return combining_class(a.code) < combining_class(b.code);
-    });
+    std::vector<char32_t> codes;
+    for (auto mark = first; mark != at; ++mark) codes.push_back(mark->code);
+    std::ranges::stable_sort(codes, {}, combining_class);
+    for (std::size_t i = 0; i < codes.size(); ++i)
+      first[static_cast<std::ptrdiff_t>(i)].code = codes[i];
   }
 }
 
@@ -180,7 +183,7 @@ Characters lower_case(const Characters& text) {
 }
 
 // Unicode's canonical composition: a character joins the last starter unless one between them has
-// a combining class as high as its own.
+// a combining class as high as its own. Those between then come from one character later.
 Characters compose(const Characters& text) {
   Characters composed;
   std::size_t starter = 0;
@@ -192,6 +195,10 @@ Characters compose(const Characters& text) {
     if (has_starter && (adjacent || last_class < own_class)) {
       if (const char32_t whole = composite(composed[starter].code, c.code)) {
         composed[starter].code = whole;
+        std::size_t origin = c.origin;
+        for (std::size_t i = composed.size(); i-- > starter + 1;) {
+          std::swap(composed[i].origin, origin);
+        }
         continue;
       }
     }
