@@ -56,8 +56,9 @@ def attention(name: str) -> bool:
     return re.search(r"(attn\d|self_attn)\.(to_|[qkv]_proj|out_proj)", name) is not None
 
 
-def as_kohya(pairs: list[Pair]) -> State:
-    prefixes = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
+def as_kohya(pairs: list[Pair], first: str = "lora_te") -> State:
+    """first: what the names of a text encoder, or the first of two, begin with."""
+    prefixes = {"unet": "lora_unet", "text_encoder": first, "text_encoder_2": "lora_te2"}
     state: State = {}
     for pair in pairs:
         name = f"{prefixes[pair.role]}_{pair.layer.replace('.', '_')}"

@@ -29,6 +29,7 @@ from trt_pipeline.bundle import (
     load_bundle,
 )
 from trt_pipeline.bundle.manifest import (
+    Defaults,
     FileSpec,
     GraphPrecision,
     GraphSpec,
@@ -80,6 +81,10 @@ class ExportOptions:
     """Largest number of pictures in one call of a graph."""
     max_size: int | None = None
     """Largest height and width in pixels; None allows four times the native size."""
+    num_inference_steps: int | None = None
+    """Of the bundle's defaults; None takes what checkpoints of the family draw with."""
+    guidance_scale: float | None = None
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +250,13 @@ def _export(
 
     description = describe(checkpoint)
     limits = limits_of(description, options)
+    defaults = defaults_of(checkpoint, description, options)
     tracing = Tracing(checkpoint, options.precision)
     names = checkpoint.family.graphs
     wide = tracing.wide = stage("reference", partial(_save_reference, tracing, work))
     preview = stage("preview", tracing.preview)
     for name in names:
         stage(f"trace {name}", partial(tracing.trace, name, work.path))
-    tracing.release()  # a full-size model would not fit beside its own float32 sessions
     graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
@@ -259,17 +264,18 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if description.tokenizer:
-        description.tokenizer.write(work.path)
+    for tokenizer in filter(None, (description.tokenizer, description.tokenizer_2)):
+        tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
-        defaults=description.defaults,
+        defaults=defaults,
         precision=options.precision,
         graphs=graphs,
         limits=limits,
         schedule=description.schedule,
         tokenizer=description.tokenizer.spec if description.tokenizer else None,
+        tokenizer_2=description.tokenizer_2.spec if description.tokenizer_2 else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),
@@ -339,6 +345,16 @@ def limits_of(description: "Description", options: ExportOptions) -> Limits:
             f"{defaults.width}x{defaults.height} pixels."
         )
     return Limits(batch=(1, options.max_batch), height=(low, high), width=(low, high))
+
+
+def defaults_of(
+    checkpoint: Checkpoint, description: "Description", options: ExportOptions
+) -> Defaults:
+    """The bundle's defaults; InvalidInputError for an option that no call could have."""
+    from trt_export.networks.defaults import choose_defaults
+
+    steps, scale = options.num_inference_steps, options.guidance_scale
+    return choose_defaults(checkpoint, description.defaults, description.schedule, steps, scale)
 
 
 def _describe_files(folder: Path) -> dict[str, FileSpec]:

@@ -8,7 +8,7 @@ docs/reference/settings.md and the C++ library's trt_pipeline_settings.inc from 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType, NoneType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeAlias, get_args
 
 from trt_pipeline import arguments
@@ -18,13 +18,22 @@ from trt_pipeline.sampling.noise import MAX_SEED
 from trt_pipeline.sampling.samplers import SAMPLERS
 
 Scope: TypeAlias = Literal["picture", "call"]
-Kind: TypeAlias = Literal["text", "integer", "real", "interval", "choice", "file"]
+Kind: TypeAlias = Literal["text", "integer", "real", "interval", "pair", "choice", "file"]
 
-KINDS: Mapping[type, Kind] = {str: "text", int: "integer", float: "real", tuple: "interval"}
+KINDS: Mapping[Any, Kind] = {
+    str: "text",
+    int: "integer",
+    float: "real",
+    tuple[float, float]: "interval",
+    tuple[int, int]: "pair",
+}
+"""Type of a field → kind."""
 SCHEDULES = ("published", "trained")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
+OVERLAYS = ("none", "seamless")
+SIDE_HELP = "Pixels. By default, those of the image, or of the bundle if there is none or a mask."
 
 
 def setting(
@@ -46,10 +55,10 @@ class Settings:
     """The settings of one picture, which make it again."""
 
     prompt: str = setting("", "What the picture shows.", scope="picture")
-    negative_prompt: str = setting(
-        "",
-        "What guidance leads away from; empty is the empty text. Without effect at a "
-        "guidance_scale of 1.",
+    negative_prompt: str | None = setting(
+        None,
+        "What guidance leads away from. By default, the empty text, or nothing at all where the "
+        "model was trained so. Without effect where there is no guidance.",
         scope="picture",
     )
     seed: int | None = setting(
@@ -66,6 +75,13 @@ class Settings:
         None,
         "How strongly the prompt counts; 1 is without guidance and costs half. "
         "By default, the bundle's.",
+        scope="picture",
+        bounds=(-1e6, 1e6),
+    )
+    image_guidance_scale: float = setting(
+        1.5,
+        "How strongly the image counts that the model changes (InstructPix2Pix); below 1 there is "
+        "no guidance at all.",
         scope="picture",
         bounds=(-1e6, 1e6),
     )
@@ -94,15 +110,11 @@ class Settings:
         "dpmsolver++_karras, lcm and tcd. By default, the bundle's.",
         choices=TIMESTEP_SPACINGS,
     )
-    height: int | None = setting(
-        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
-    )
-    width: int | None = setting(
-        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
-    )
+    height: int | None = setting(None, SIDE_HELP, bounds=(1, MAX_SIDE))
+    width: int | None = setting(None, SIDE_HELP, bounds=(1, MAX_SIDE))
     image: str | None = setting(
         None,
-        "A picture to begin with instead of noise, or to enlarge.",
+        "A picture to begin with instead of noise, or one to change or enlarge.",
         scope="picture",
         is_file=True,
     )
@@ -112,10 +124,34 @@ class Settings:
         scope="picture",
         is_file=True,
     )
+    overlay: str = setting(
+        "none",
+        "What becomes of the pixels outside of the mask: they went through the VAE, or stay as "
+        "given, without a visible seam.",
+        choices=OVERLAYS,
+    )
     strength: float | None = setting(
         None,
         "The part of the steps that the image goes through. By default 0.8, or 1 with a mask.",
         bounds=(0, 1),
+    )
+    original_size: tuple[int, int] | None = setting(
+        None,
+        "For Stable Diffusion XL: height and width of the picture before training scaled it; small "
+        "ones look blurred. By default, those of the picture to be made.",
+        bounds=(1, MAX_SIDE),
+    )
+    crops_coords_top_left: tuple[int, int] = setting(
+        (0, 0),
+        "For Stable Diffusion XL: how many pixels training cut off above and on the left; 0 0 "
+        "centres the subject.",
+        bounds=(0, MAX_SIDE),
+    )
+    target_size: tuple[int, int] | None = setting(
+        None,
+        "For Stable Diffusion XL: height and width that training scaled the picture to. By "
+        "default, those of the picture to be made.",
+        bounds=(1, MAX_SIDE),
     )
     vae_tile_size: int | None = setting(
         None,
@@ -168,6 +204,8 @@ class Setting:
                 return arguments.real(name, value, low, high)
             case "interval":
                 return arguments.interval(name, value, low, high)
+            case "pair":
+                return arguments.pair(name, value, int(low), int(high))
             case "choice":
                 return _chosen(name, value, self.choices)
             case "text" | "file":
@@ -175,8 +213,11 @@ class Setting:
 
 
 def _row(name: str, annotation: Any, default: Any, row: Mapping[str, Any]) -> Setting:
-    types = [one for one in (get_args(annotation) or (annotation,)) if one is not NoneType]
-    kind: Kind = KINDS[tuple if types[0] is float and len(types) > 1 else types[0]]
+    is_union = isinstance(annotation, UnionType)
+    types = [
+        one for one in (get_args(annotation) if is_union else [annotation]) if one is not NoneType
+    ]
+    kind = KINDS[types[0]]
     if row["choices"]:
         kind = "choice"
     if row["is_file"]:

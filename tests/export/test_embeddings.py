@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.shared import once
 from tests.stable_diffusion import make_stable_diffusion
+from tests.stable_diffusion_xl import make_xl
 from trt_export.checkpoint.adapters.files import EmbeddingFile, embedding_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
@@ -178,3 +179,37 @@ def test_a_token_follows_the_file(tmp_path: Path) -> None:
         embedding_file(f"{path}:")
     with pytest.raises(InvalidInputError, match=r"c\.pt is not a file"):
         embedding_file(str(tmp_path / "c.pt"))
+
+
+def test_stable_diffusion_xl_has_vectors_for_both_encoders(tmp_path: Path) -> None:
+    checkpoint, path = make_xl(tmp_path / "xl"), tmp_path / "toy.safetensors"
+    content = {
+        "clip_l": vectors(2),
+        "clip_g": torch.randn(2, 40, generator=torch.Generator().manual_seed(2)),
+    }
+    save_file(content, path)
+    theirs: Any = StableDiffusionXLPipeline.from_pretrained(checkpoint)
+    parts = [
+        ("clip_l", theirs.tokenizer, theirs.text_encoder),
+        ("clip_g", theirs.tokenizer_2, theirs.text_encoder_2),
+    ]
+    for name, tokenizer, encoder in parts:
+        theirs.load_textual_inversion(
+            content[name], token=TOKEN, tokenizer=tokenizer, text_encoder=encoder
+        )
+    ours = opened(checkpoint, embedding_file(f"{path}:{TOKEN}"))
+    networks, described = load_networks(ours, "fp32"), describe(ours)
+    found = [
+        (described.tokenizer, networks.text_encoder),
+        (described.tokenizer_2, networks.text_encoder_2),
+    ]
+    for (_, tokenizer, encoder), (text, network) in zip(parts, found, strict=True):
+        assert text
+        text.write(tmp_path)
+        texts = theirs.maybe_convert_prompt(PROMPTS[0], tokenizer)
+        ids = tokenizer(texts, padding="max_length", max_length=77).input_ids
+        assert Tokenizer(tmp_path, text.spec).encode([PROMPTS[0]]).tolist() == [ids]
+        table = network.module.get_input_embeddings().weight
+        assert torch.equal(table, encoder.get_input_embeddings().weight)
+    with pytest.raises(CheckpointError, match=r"for 1 text encoder\(s\), but the checkpoint has 2"):
+        describe(opened(checkpoint, save_diffusers(tmp_path)))

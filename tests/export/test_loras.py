@@ -27,6 +27,7 @@ from tests.loras import (
 )
 from tests.shared import once
 from tests.stable_diffusion import make_stable_diffusion, small_unet
+from tests.stable_diffusion_xl import make_xl
 from trt_export.checkpoint.adapters.files import LoraFile, lora_file
 from trt_export.checkpoint.adapters.layer_names import names_of
 from trt_export.checkpoint.adapters.lora_keys import lora_layers
@@ -52,7 +53,7 @@ def plain(checkpoint: Path) -> Networks:
 
 def adapted(networks: Networks) -> dict[str, Any]:
     """The networks that LoRAs are for."""
-    return {"unet": networks.unet.module, "text_encoder": networks.text_encoder.module}
+    return {role: module for role, module in networks.modules.items() if role != "vae"}
 
 
 def fused(checkpoint: Path, file: Path, scale: float = SCALE) -> Networks:
@@ -129,8 +130,7 @@ def test_diffusers_keeps_the_scale_in_metadata(
     checkpoint: Path, plain: Networks, tmp_path: Path
 ) -> None:
     pairs = make_pairs(adapted(plain), lambda name: name.endswith(("attn1.to_q", "q_proj")))
-    own, other = pairs[0], pairs[1]
-    assert (own.role, other.role) == ("unet", "unet")
+    own = next(pair for pair in pairs if pair.role == "unet")
     settings = {
         "unet.r": RANK,
         "unet.lora_alpha": 1,
@@ -351,3 +351,12 @@ def test_diffusers_fuses_the_same(
         expected = getattr(theirs, role).state_dict()
         for name, weight in module.state_dict().items():
             torch.testing.assert_close(weight, expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_both_encoders_of_stable_diffusion_xl_take_theirs(tmp_path: Path) -> None:
+    checkpoint = make_xl(tmp_path / "xl")
+    plain = load_networks(open_checkpoint(str(checkpoint)), "fp32")
+    pairs = make_pairs(adapted(plain), lambda name: name.endswith(("to_q", "fc1")))
+    assert {pair.role for pair in pairs} == {"unet", "text_encoder", "text_encoder_2"}
+    save_file(as_kohya(pairs, first="lora_te1"), tmp_path / "lora.safetensors")
+    assert_added(pairs, fused(checkpoint, tmp_path / "lora.safetensors"), plain, SCALE / 2)

@@ -72,6 +72,19 @@ class SingleFile:
     """How LatentDiffusion hands the condition to its UNet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """Checkpoints of a family that were trained to draw in few steps: how their scheduler tells,
+    and what they draw with by default."""
+
+    schedulers: tuple[str, ...]
+    """Classes, of which they have one."""
+    num_inference_steps: int
+    guidance_scale: float = 1.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that their scheduler has as well."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """What the checkpoints of a family have in common."""
@@ -79,11 +92,14 @@ class Family:
     name: str = ""
     """Of the family's file, which need not repeat it."""
     pipeline: str | None = None
-    """Name of the class in model_index.json; None for a family of single files."""
+    """Name of the class in model_index.json; None for a family of single files. Where several
+    families have it, the UNet's channels and time_cond_proj_dim tell which one is meant."""
     other_pipelines: tuple[str, ...] = ()
     """Further names that it may have there: the same parts, called in other ways."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Other parts that model_index.json may name → why pictures do not depend on them."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Settings in model_index.json with which a checkpoint cannot be exported, if true → why."""
     single_file: SingleFile | None = None
     """None for a family of folders in diffusers' layout."""
     parts: Mapping[Role, Part]
@@ -99,15 +115,23 @@ class Family:
     """By default, as are the two that follow."""
     guidance_scale: float = 1.0
     eta: float = 0.0
+    distilled: tuple[Distilled, ...] = ()
+    """Which checkpoints have other defaults."""
     guides_above_1_only: bool = False
     """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
+    zeros_for_empty_prompt: bool = False
+    """Whether the reference reads force_zeros_for_empty_prompt, which is true by default."""
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
     scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of its scheduler that the reference corrects, whatever the checkpoint says."""
+    corrected_sample_size: int = 0
+    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
+    normalizes_latents: bool = False
+    """Whether the reference reads the VAE's latents_mean and latents_std."""
     scales_input: bool = False
     """Whether the reference scales what the UNet reads, and nothing else, as schedulers ask that
     count in sigmas."""
@@ -122,6 +146,23 @@ class Family:
             "safety_checker": False,
         }
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
+
+    @property
+    def pipelines(self) -> tuple[str, ...]:
+        """Every name that model_index.json may have for it."""
+        return (self.pipeline, *self.other_pipelines) if self.pipeline else ()
+
+    def condition_channels(self, latent_channels: int) -> int:
+        """How many channels the condition joins to the latents."""
+        match self.condition:
+            case None:
+                return 0
+            case "low_resolution":
+                return 3
+            case "masked_image":
+                return 1 + latent_channels
+            case "image":
+                return latent_channels
 
 
 DIFFUSERS_WEIGHTS = (
@@ -168,6 +209,8 @@ CLIP_TOKENIZER = Part(
     library="transformers",
 )
 """transformers 4 writes all but the first, transformers 5 the first and the last."""
+CLIP_TOKENIZER_2 = replace(CLIP_TOKENIZER, folder="tokenizer_2")
+"""Of a second text encoder."""
 
 
 def families() -> dict[str, Family]:

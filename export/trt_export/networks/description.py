@@ -8,15 +8,13 @@ from trt_export.checkpoint.adapters.textual_inversions import notes_of_tokens
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
+from trt_export.networks.defaults import defaults_of, notes_of_defaults
 from trt_export.networks.dry_run import check_shapes
-from trt_export.networks.graphs import condition_channels
 from trt_export.networks.loras import check_loras
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
-from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
-from trt_pipeline.errors import CheckpointError, InvalidInputError
-from trt_pipeline.sampling.samplers import sampler_table
+from trt_pipeline.errors import CheckpointError
 
 COUNT_IN_SIGMAS = (
     "LMSDiscreteScheduler",
@@ -36,6 +34,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    tokenizer_2: DescribedTokenizer | None
+    """Of a second text encoder."""
     min_latents: int
     """Smallest height and width of latents."""
     notes: tuple[str, ...] = ()
@@ -50,21 +50,24 @@ def describe(checkpoint: Checkpoint) -> Description:
     check_loras(checkpoint.loras, networks.modules)
     _check_channels(checkpoint, networks)
     _check_context(checkpoint, networks)
+    _check_pair(checkpoint, networks)
+    _check_latents(checkpoint)
     _check_guidance(checkpoint, networks)
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
-    steps = _default_steps(checkpoint, schedule, sampler)
-    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    defaults = defaults_of(checkpoint, networks, schedule, sampler)
+    vocab_size = networks.text.vocab_size if networks.text else 0
     description = Description(
         model=_model(checkpoint, networks),
-        defaults=_defaults(checkpoint, networks, sampler, steps),
+        defaults=defaults,
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
+        tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=(
             *notes_of_tokens(checkpoint.inversions),
             *_notes(checkpoint),
-            *_notes_of_steps(checkpoint, steps),
+            *notes_of_defaults(checkpoint, defaults),
         ),
     )
     check_shapes(checkpoint, networks)
@@ -80,53 +83,13 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
         context_tokens=networks.tokens,
         condition=checkpoint.family.condition,
         guides_above_1_only=checkpoint.family.guides_above_1_only,
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(checkpoint),
     )
-
-
-def _default_steps(checkpoint: Checkpoint, schedule: ScheduleSpec, sampler: str) -> int:
-    """The most steps that the sampler takes, up to the family's; CheckpointError for none."""
-    family, refused = checkpoint.family, ""
-    for steps in range(family.num_inference_steps, 0, -1):
-        try:
-            sampler_table(sampler, schedule, steps, family.eta)
-        except InvalidInputError as error:
-            refused = str(error)
-        else:
-            return steps
-    path = checkpoint.configs["scheduler"]
-    raise CheckpointError(f"{path} cannot be exported: no number of steps draws with it. {refused}")
-
-
-def _notes_of_steps(checkpoint: Checkpoint, steps: int) -> Iterator[str]:
-    usual = checkpoint.family.num_inference_steps
-    if steps < usual:
-        yield (
-            f"{checkpoint.configs['scheduler']}: its num_train_timesteps and steps_offset leave no "
-            f"room for {usual} steps, the default of {checkpoint.family.name}. The bundle's "
-            f"default is {steps}."
-        )
-
-
-def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str, steps: int) -> Defaults:
-    side, path = networks.unet.config["sample_size"], checkpoint.configs["unet"]
-    pixels, family = side * networks.vae.pixels_per_latent, checkpoint.family
-    entries = {
-        "num_inference_steps": steps,
-        "guidance_scale": family.guidance_scale,
-        "eta": family.eta,
-        "height": pixels,
-        "width": pixels,
-        "sampler": sampler,
-    }
-    try:
-        return decode(Defaults, entries, "it")
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
 
 
 def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     config, latent = networks.unet.config, networks.vae.latent_channels
-    joined = condition_channels(checkpoint.family.condition, latent)
+    joined = checkpoint.family.condition_channels(latent)
     if not config["in_channels"] - joined == config["out_channels"] == latent:
         also = f", and the condition has {joined} channels more" if joined else ""
         raise CheckpointError(
@@ -138,7 +101,7 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
 
 def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
     read = sorted(networks.unet.context_widths)
-    given = [networks.text_encoder.width] if networks.text_encoder else []
+    given = [networks.text.width] if networks.text else []
     if read != given:
         listed = [" and ".join(map(str, widths)) or "none" for widths in (read, given)]
         raise CheckpointError(
@@ -146,6 +109,44 @@ def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
             f"gives width {listed[1]}. cross_attention_dim is "
             f"{networks.unet.config.get('cross_attention_dim')!r:.80}."
         )
+
+
+def _check_pair(checkpoint: Checkpoint, networks: Networks) -> None:
+    """CheckpointError for two text encoders that do not fit each other, or a UNet that reads
+    another pooled text than they give."""
+    second, read = networks.text_encoder_2, networks.unet.pooled_width
+    given = second.pooled_width if second else 0
+    if read != given:
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: with its addition_embed_type, "
+            "projection_class_embeddings_input_dim and addition_time_embed_dim, it reads a pooled "
+            f"text of width {read}, but the text encoders give {given}."
+        )
+    if second and second.tokens != networks.tokens:
+        raise CheckpointError(
+            f"{checkpoint.configs['text_encoder_2']}: max_position_embeddings is {second.tokens}, "
+            f"but {networks.tokens} in {checkpoint.configs['text_encoder']}."
+        )
+
+
+def _check_latents(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a VAE whose latents the reference normalises by channel."""
+    config, names = checkpoint.config("vae"), ("latents_mean", "latents_std")
+    if checkpoint.family.normalizes_latents and all(config.get(name) for name in names):
+        raise CheckpointError(
+            f"{checkpoint.configs['vae']}: latents_mean and latents_std are set, which diffusers' "
+            f"{checkpoint.family.reference} reads; only models without them can be exported."
+        )
+
+
+def _zeros_for_empty_prompt(checkpoint: Checkpoint) -> bool:
+    stated = checkpoint.setting("force_zeros_for_empty_prompt", True)
+    if not isinstance(stated, bool):
+        raise CheckpointError(
+            f"{checkpoint.path}: force_zeros_for_empty_prompt is {stated!r:.80}, expected true or "
+            "false."
+        )
+    return stated and checkpoint.family.zeros_for_empty_prompt
 
 
 def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:

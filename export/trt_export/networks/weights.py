@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
+from trt_export.checkpoint.corrections import corrected_unet
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
+from trt_export.networks.clip_pair import CLIPPair
 from trt_export.networks.embeddings import add_tokens
+from trt_export.networks.graph_weights import Needs, needs_of
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.loras import fuse_loras
 from trt_export.networks.numbers import as_float32
@@ -29,6 +32,7 @@ T = TypeVar("T")
 
 UNUSED: Mapping[Role, Collection[str]] = {
     "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
+    "text_encoder_2": ("text_model.embeddings.position_ids",),
 }
 """Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only.
 CLIP's positions: the numbers from 0."""
@@ -50,9 +54,20 @@ class Networks:
     vae: Any
     """KLAutoencoder or VQAutoencoder."""
     text_encoder: Any = None
-    """LDMBert, or None without prompts."""
+    """LDMBert or CLIPText; None without prompts."""
+    text_encoder_2: Any = None
+    """CLIPTextWithProjection, of a pair of encoders."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
+    condition_factor: float = 1.0
+    """What the condition of the graphs is divided by before the UNet reads it."""
+
+    @property
+    def text(self) -> Any:
+        """What makes the context: one encoder, or a pair; None without prompts."""
+        if self.text_encoder_2 is None:
+            return self.text_encoder
+        return CLIPPair(self.text_encoder, self.text_encoder_2)
 
     @property
     def modules(self) -> dict[Role, nn.Module]:
@@ -63,22 +78,27 @@ class Networks:
     @property
     def tokens(self) -> int:
         """Tokens of the context; 0 without prompts."""
-        return self.text_encoder.tokens if self.text_encoder else 0
+        return self.text.tokens if self.text else 0
 
 
 def load_networks(
-    checkpoint: Checkpoint, precision: Precision, wide: Mapping[str, str] | None = None
+    checkpoint: Checkpoint,
+    precision: Precision,
+    wide: Mapping[str, str] | None = None,
+    graph: str | None = None,
 ) -> Networks:
     """Build the networks and load their weights, rounded to the precision they will be stored in.
 
     wide: graphs of the VAE that stay float32 → why; those with weights beyond float16 join them.
+    graph: the only one that they are for; what it does not need has no numbers, and takes no
+    memory.
     CheckpointError names what does not fit.
     """
-    loaded: dict[Role, Any] = {}
+    loaded: dict[Role, Any] = {role: build_empty(checkpoint, role) for role in checkpoint.weights}
+    needs = needs_of(graph, loaded["unet"], loaded["vae"]) if graph else _needs_all
     wide = wide or {}
-    for role in checkpoint.weights:
-        part = build_empty(checkpoint, role)
-        _load(part.module, checkpoint, role)
+    for role, part in loaded.items():
+        _load(part.module, checkpoint, role, needs)
         fuse_loras(checkpoint.loras, role, part.module)
         add_tokens(checkpoint, role, part.module)
         part.module.eval()
@@ -86,8 +106,12 @@ def load_networks(
             wide = round_graphs(part.module, part.graphs, wide)
         elif precision == "fp16":
             round_weights(checkpoint.folder_of(role), part.module)
-        loaded[role] = part
-    return Networks(**loaded, wide=wide)
+    return _networks(checkpoint, loaded, wide)
+
+
+def _needs_all(role: Role, name: str) -> bool:
+    del role, name
+    return True
 
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
@@ -95,7 +119,16 @@ def empty_networks(checkpoint: Checkpoint) -> Networks:
     parts = {role: build_empty(checkpoint, role) for role in checkpoint.weights}
     for role, part in parts.items():
         add_tokens(checkpoint, role, part.module)
-    return Networks(**parts)
+    return _networks(checkpoint, parts)
+
+
+def _networks(
+    checkpoint: Checkpoint, parts: Mapping[Role, Any], wide: Mapping[str, str] | None = None
+) -> Networks:
+    """InstructPix2Pix's UNet reads latents that are not scaled, but graphs hand on scaled ones."""
+    is_image = checkpoint.family.condition == "image"
+    factor = parts["vae"].scaling_factor if is_image else 1.0
+    return Networks(**parts, wide=wide or {}, condition_factor=factor)
 
 
 def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
@@ -103,6 +136,8 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
     if role == "vae" and not checkpoint.family.scales_latents:
         config = {**config, "scaling_factor": 1.0}
+    if role == "unet":
+        config = corrected_unet(checkpoint.family, config)
     try:
         check_bounds(config)
         settings = known_settings(checkpoint.class_of(role), config)
@@ -123,9 +158,12 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
         ) from None
 
 
-def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
-    """Give every parameter its weight, as float32; one shard is in memory at a time."""
+def _load(module: nn.Module, checkpoint: Checkpoint, role: Role, needs: Needs) -> None:
+    """Give every parameter that is needed its weight, as float32; one shard is in memory at a
+    time."""
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if not any(needs(role, name) for name in expected):
+        return
     files, config = checkpoint.weights[role], checkpoint.configs[role]
     loaded = dict[str, Tensor]()
     if files.index:
@@ -135,8 +173,9 @@ def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
         weights = _read_part(checkpoint, role, path, expected)
         if not files.index:
             _check_names(expected, weights, path, config)
-        loaded.update(_as_float32(weights, expected, path))
-        del weights  # before the next shard is read
+        needed = {name: weight for name, weight in weights.items() if needs(role, name)}
+        loaded.update(_as_float32(needed, expected, path))
+        del weights, needed  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
     fill_positions(module)
 

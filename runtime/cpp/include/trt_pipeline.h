@@ -118,6 +118,9 @@ typedef struct trt_pipeline_options {
    * the bundle. NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
   const char* const* trusted_keys;
   size_t trusted_key_count;
+  /** "bundle": the bundle's safety checker makes pictures black that must not be shown. NULL is
+   *  none. */
+  const char* safety_checker;
 } trt_pipeline_options;
 
 /** One text, as characters or as token ids. This struct never grows. */
@@ -172,6 +175,9 @@ typedef struct trt_pipeline_settings {
   /** One a picture, instead of guidance_scale. */
   const double* guidance_scales;
   size_t guidance_scale_count;
+  /** One a picture, instead of image_guidance_scale. */
+  const double* image_guidance_scales;
+  size_t image_guidance_scale_count;
 
   trt_pipeline_noise noise;
   /** None draws random seeds, which the pictures name. NOISE_SEED: one seed s gives the pictures
@@ -184,9 +190,10 @@ typedef struct trt_pipeline_settings {
   /** Numbers in `latents`, B·C·h·w. */
   size_t latents_count;
 
-  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
-   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
-   *  the pictures get the image's size, and height and width must be 0 or the same.
+  /** What to begin with instead of noise, or to change: RGB [image_count, image_height,
+   *  image_width, 3] in C order, one for all pictures, one a prompt or one a picture; NULL begins
+   *  with noise. Nothing is resized: the pictures get the image's size, and height and width must
+   *  be 0 or the same.
    *  For a super-resolution model, what to enlarge by vae_scale_factor: its sides are multiples of
    *  32, and height and width 0. */
   const uint8_t* image;
@@ -194,7 +201,7 @@ typedef struct trt_pipeline_settings {
   int32_t image_height;
   int32_t image_width;
   /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
-   *  again, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
+   *  again, elsewhere its latents stay, or with `overlay` its pixels; as many as of image. */
   const uint8_t* mask_image;
   size_t mask_image_count;
 
@@ -212,6 +219,7 @@ typedef struct trt_pipeline_settings {
 #define TRT_PIPELINE_INTEGER(name, ...) int32_t name;
 #define TRT_PIPELINE_REAL(name, ...) double name;
 #define TRT_PIPELINE_INTERVAL(name, ...) double name[2];
+#define TRT_PIPELINE_PAIR(name, ...) int32_t name[2];
 #define TRT_PIPELINE_CHOICE(name, ...) const char* name;
 #include "trt_pipeline_settings.inc"
 } trt_pipeline_settings;
@@ -232,6 +240,8 @@ typedef struct trt_pipeline_pictures {
   size_t latent_width;
   /** [B], the seed that makes each picture again; NULL with TRT_PIPELINE_NOISE_TORCH. */
   const uint64_t* seeds;
+  /** [B], 1 for each picture that the safety checker made black; NULL without one. */
+  const uint8_t* nsfw_content_detected;
 } trt_pipeline_pictures;
 
 /** What a pipeline runs, where, and why there; owned by the pipeline. May grow. */

@@ -97,10 +97,15 @@ struct OwnedPictures : trt_pipeline_pictures {
     if (decoded) pixels = this->made.result.as<std::uint8_t>().data();
     if (!decoded) latents = this->made.result.as<float>().data();
     if (!this->made.seeds.empty()) seeds = this->made.seeds.data();
+    if (!this->made.unsafe.empty()) nsfw_content_detected = this->made.unsafe.data();
   }
 
   Pictures made;
 };
+
+std::string text_or_empty(const char* text) {
+  return text ? text : "";
+}
 
 Log log_of(const trt_pipeline_options& options) {
   if (!options.log) return [](trt_pipeline_log_level, const std::string&) {};
@@ -128,7 +133,8 @@ std::optional<TrustedKeys> trusted_keys_of(const trt_pipeline_options& options) 
 struct trt_pipeline_handle {
   trt_pipeline_handle(const char* folder, const trt_pipeline_options& options)
       : pipeline(load_bundle(folder, options.verify, trusted_keys_of(options)),
-                 options.backend ? options.backend : "", options.threads, log_of(options)),
+                 text_or_empty(options.backend), options.threads,
+                 text_or_empty(options.safety_checker), log_of(options)),
         bundle(pipeline.bundle().path.string()),
         arithmetic(pipeline.backend().arithmetic()),
         backend(pipeline.backend().name()),

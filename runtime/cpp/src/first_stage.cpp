@@ -1,39 +1,36 @@
 #include "first_stage.hpp"
 
 #include <algorithm>
+#include <array>
 
+#include "capabilities.hpp"
 #include "errors.hpp"
 #include "graph_outputs.hpp"
 #include "tiling.hpp"
 
 namespace trt_pipeline::internal {
-namespace {
-
-// What a function makes of a batch [B, …], in parts that the bundle allows.
-template <class Function>
-Tensor in_parts(const Bundle& bundle, const Tensor& batch, Function function) {
-  const auto max_count = static_cast<std::size_t>(bundle.manifest.limits.batch[1]);
-  std::vector<SharedTensor> parts;
-  for (std::size_t start = 0; start < batch.shape[0]; start += max_count) {
-    parts.push_back(function(rows_of(batch, start, std::min(max_count, batch.shape[0] - start))));
-  }
-  return concatenated(parts);
-}
-
-}  // namespace
 
 FirstStage::FirstStage(const Bundle& bundle, Backend& backend)
     : bundle_(bundle), decoder_(backend.open("decoder")), encoder_(bundle, backend, "encoder") {}
 
-Tensor FirstStage::encode(const Tensor& pixels) {
+Posterior FirstStage::encode(const Tensor& pixels, const std::optional<Tensor>& masks) {
   Graph& encoder = encoder_.opened();
   const ModelSpec& model = bundle_.manifest.model;
   const auto factor = static_cast<std::size_t>(model.vae_scale_factor);
-  return in_parts(bundle_, pixels, [&](const TensorView& image) {
-    const Shape latents = {image.shape[0], static_cast<std::size_t>(model.latent_channels),
-                           image.shape[1] / factor, image.shape[2] / factor};
-    return output_of(encoder, {{"image", image}}, "latents_mean", latents);
+  const auto [count, height, width] = std::array{pixels.shape[0], pixels.shape[1], pixels.shape[2]};
+  const Tensor all = masks ? *masks : Tensor(DType::uint8, {count, height, width});
+  std::vector<SharedTensor> means, stds;
+  for_parts(bundle_, count, [&](std::size_t start, std::size_t size) {
+    const Shape latents = {size, static_cast<std::size_t>(model.latent_channels), height / factor,
+                           width / factor};
+    TensorViews inputs = {{"image", rows_of(pixels, start, size)}};
+    if (encodes_masked(bundle_)) inputs.emplace("mask", rows_of(all, start, size));
+    const auto outputs =
+        outputs_of(encoder, inputs, {{"latents_mean", latents}, {"latents_std", latents}});
+    means.push_back(one_output(outputs, "latents_mean"));
+    stds.push_back(one_output(outputs, "latents_std"));
   });
+  return {concatenated(means), concatenated(stds)};
 }
 
 Tensor FirstStage::decode(const Tensor& latents, std::size_t tile) {
@@ -46,11 +43,15 @@ Tensor FirstStage::decode(const Tensor& latents, std::size_t tile) {
     }
     return made;
   };
-  return in_parts(bundle_, latents, [&](const TensorView& view) {
-    if (!tile) return decoded(view);
-    const auto decode_tile = [&](const Tensor& piece) { return *decoded(piece); };
-    return std::make_shared<const Tensor>(decode_in_tiles(decode_tile, copied(view), tile, factor));
+  const auto decode_tile = [&](const Tensor& piece) { return *decoded(piece); };
+  std::vector<SharedTensor> parts;
+  for_parts(bundle_, latents.shape[0], [&](std::size_t start, std::size_t size) {
+    const TensorView view = rows_of(latents, start, size);
+    parts.push_back(tile ? std::make_shared<const Tensor>(
+                               decode_in_tiles(decode_tile, copied(view), tile, factor))
+                         : decoded(view));
   });
+  return concatenated(parts);
 }
 
 }  // namespace trt_pipeline::internal

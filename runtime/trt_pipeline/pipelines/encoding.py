@@ -1,30 +1,31 @@
 """Encode: the second part of a call, which makes a sample of each picture that was asked for."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.capabilities import embeds_guidance, enlarges, takes_prompts
+from trt_pipeline.bundle.capabilities import (
+    embeds_guidance,
+    sees_masks,
+    sees_sizes,
+    takes_prompts,
+)
 from trt_pipeline.pipelines.cache import ArrayCache
 from trt_pipeline.pipelines.checks import Call, Picture
 from trt_pipeline.pipelines.graphs import Graphs
-from trt_pipeline.sampling.guidance import guide
-from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, noised
+from trt_pipeline.pipelines.starts import Start, starts
+from trt_pipeline.pipelines.texts import Encoded, Texts
+from trt_pipeline.sampling.guidance import GuidedRow, guide, guides, unguided
 from trt_pipeline.sampling.samples import Rows, Sample
-from trt_pipeline.text.prompts import Mixture
-from trt_pipeline.text.tokenizer import Tokenizer
 
-TEXT_CACHE_BYTES = 256 * 2**20
-"""Keys and values of the prompts used last; 7.7 MB each for ldm-text2im-large-256 in float32."""
 TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
 
 
-MadeRows: TypeAlias = dict[tuple[tuple[tuple[str, float], ...], int], Rows]
-"""Texts with their weights, and which image → the rows that were made of them."""
+MadeRows: TypeAlias = dict[tuple[tuple[GuidedRow, ...], int, float], Rows]
+"""What rows see, which image, and a scale that is embedded → the rows made of them."""
 
 
 class Encoder:
@@ -33,29 +34,32 @@ class Encoder:
     def __init__(self, graphs: Graphs) -> None:
         self._graphs = graphs
         self._bundle = graphs.bundle
-        self._tokenizer: Tokenizer | None = None
-        if self._bundle.tokenizer:
-            self._tokenizer = Tokenizer(self._bundle.path, self._bundle.tokenizer)
-        self._texts = ArrayCache(TEXT_CACHE_BYTES)
+        self._texts = Texts(graphs)
         self._times = ArrayCache(TIME_CACHE_BYTES)
 
     def samples(self, call: Call) -> list[Sample]:
         """A sample for each picture of a call, before its first step."""
-        weighted = [self._weighted_texts(picture, True) for picture in call.pictures]
-        self._prepare(call, [len(texts) for texts in weighted])
+        seen = [self._seen(picture) for picture in call.pictures]
+        self._prepare(call, [len(rows) for rows in seen])
         if not all(call.guided):
             self._prepare(call, [len(picture.mixture) for picture in call.pictures])
-        latents = self._encoded(call)
         made: MadeRows = {}
         return [
-            self._sample(call, picture, self._rows(call, picture, texts, made), clean)
-            for picture, texts, clean in zip(call.pictures, weighted, latents, strict=True)
+            self._sample(call, picture, start, self._rows(call, picture, rows, start, made))
+            for picture, rows, start in zip(
+                call.pictures, seen, starts(self._graphs, call), strict=True
+            )
         ]
 
-    def _weighted_texts(self, picture: Picture, guided: bool) -> Mixture:
-        """What each denoiser row of a picture sees, and its weight."""
-        scale = picture.scale if guided and not embeds_guidance(self._bundle) else 1.0
-        return guide(picture.mixture, picture.negative, scale)
+    def _seen(self, picture: Picture) -> list[GuidedRow]:
+        """What each denoiser row of a picture sees in guided steps."""
+        model = self._bundle.model
+        guided = not embeds_guidance(self._bundle) and guides(
+            picture.scale, picture.image_scale, above_1_only=model.guides_above_1_only
+        )
+        if not guided:
+            return unguided(picture.mixture)
+        return guide(picture.mixture, picture.negative, picture.scale, picture.image_scale)
 
     def _prepare(self, call: Call, rows: Sequence[int]) -> None:
         """Let graphs be compiled for the first samples of the call while the text is encoded."""
@@ -66,103 +70,93 @@ class Encoder:
         for name in ("denoiser", "decoder") if decodes else ("denoiser",):
             self._graphs.prepare(name, sizes)
 
-    def _rows(self, call: Call, picture: Picture, guided: Mixture, made: MadeRows) -> list[Rows]:
-        """The rows of each step. made: of the call so far, as alike pictures share them."""
-        inside = self._rows_of(picture, guided, made)
-        outside = inside
-        if not all(call.guided) and picture.scale != 1:
-            outside = self._rows_of(picture, self._weighted_texts(picture, False), made)
-        return [inside if step else outside for step in call.guided]
-
-    def _rows_of(self, picture: Picture, weighted: Mixture, made: MadeRows) -> Rows:
-        key = tuple(weighted), id(picture.image)
-        if key not in made:
-            made[key] = self._make_rows(picture, weighted)
-        return made[key]
-
-    def _make_rows(self, picture: Picture, weighted: Mixture) -> Rows:
-        texts = [text for text, _ in weighted]
-        tensors: dict[str, NDArray[Any]] = {}
-        if takes_prompts(self._bundle):
-            tensors["context_kv"] = self._context_kv(texts)
-        if enlarges(self._bundle) and picture.image is not None:
-            condition = _low_resolution(picture.image)
-            tensors["condition"] = np.repeat(condition[None], len(texts), axis=0)
-        return Rows(np.array([weight for _, weight in weighted], np.float32), tensors)
-
-    def _context_kv(self, texts: Sequence[str]) -> NDArray[Any]:
-        """[R, K], encoded one by one so that a text's bits never depend on others."""
-        assert self._tokenizer
-        input_ids = self._tokenizer.encode(texts)
-        keyed = [(ids.tobytes(), partial(self._encode_text, ids)) for ids in input_ids]
-        return np.stack([self._texts.get(key, run) for key, run in keyed])
-
-    def _encode_text(self, input_ids: NDArray[np.int32]) -> NDArray[Any]:
-        outputs = self._graphs.run("text_encoder", input_ids=input_ids[None])
-        context_kv: NDArray[Any] = outputs["context_kv"][0]
-        return context_kv
-
-    def _time_embeds(self, timesteps: NDArray[np.float32], scale: float) -> NDArray[Any]:
-        """[N, E] of timesteps [N], and of the guidance scale where it is embedded."""
-        inputs: dict[str, NDArray[np.float32]] = {"timesteps": timesteps}
-        if embeds_guidance(self._bundle):
-            inputs["guidance_scale"] = np.full_like(timesteps, scale)
-        key = b"".join(tensor.tobytes() for tensor in inputs.values())
-        return self._times.get(
-            key, lambda: self._graphs.run("time_embedding", **inputs)["time_embeds"]
-        )
-
-    def _encoded(self, call: Call) -> "Sequence[NDArray[np.float32] | None]":
-        """Latents [C, h, w] of the image that each picture begins with, if any."""
-        images = [picture.image for picture in call.pictures if picture.image is not None]
-        if not images or enlarges(self._bundle):
-            return [None] * len(call.pictures)
-        return [*self._graphs.encode_images(np.stack(images))]
-
-    def _sample(
+    def _rows(
         self,
         call: Call,
         picture: Picture,
-        rows: Sequence[Rows],
-        clean: NDArray[np.float32] | None,
-    ) -> Sample:
-        latents, known = self._start(call, picture, clean)
+        guided: Sequence[GuidedRow],
+        start: Start,
+        made: MadeRows,
+    ) -> list[Rows]:
+        """The rows of each step. made: of the call so far, as alike pictures share them."""
+        inside = self._rows_of(call, picture, guided, start, made)
+        outside = inside
+        if not all(call.guided):
+            outside = self._rows_of(call, picture, unguided(picture.mixture), start, made)
+        return [inside if step else outside for step in call.guided]
+
+    def _rows_of(
+        self,
+        call: Call,
+        picture: Picture,
+        seen: Sequence[GuidedRow],
+        start: Start,
+        made: MadeRows,
+    ) -> Rows:
+        scale = picture.scale if embeds_guidance(self._bundle) else 1.0
+        image = start.condition if sees_masks(self._bundle) else picture.image
+        key = tuple(seen), id(image), scale
+        if key not in made:
+            made[key] = self._make_rows(call, picture, seen, start.condition)
+        return made[key]
+
+    def _make_rows(
+        self,
+        call: Call,
+        picture: Picture,
+        seen: Sequence[GuidedRow],
+        condition: NDArray[np.float32] | None,
+    ) -> Rows:
+        tensors: dict[str, NDArray[Any]] = {}
+        texts: Sequence[Encoded] = [{}] * len(seen)
+        if takes_prompts(self._bundle):
+            texts = self._texts.encode([row.text for row in seen])
+            tensors["context_kv"] = np.stack([text["context_kv"] for text in texts])
+        if condition is not None:
+            nothing = np.zeros_like(condition)
+            images = [condition if row.sees_image else nothing for row in seen]
+            tensors["condition"] = np.stack(images)
+        return Rows(
+            weights=np.array([row.weight for row in seen], np.float32),
+            tensors=tensors,
+            time_embeds=np.stack(
+                [self._time_embeds(call, picture, text) for text in texts], axis=1
+            ),
+        )
+
+    def _time_embeds(self, call: Call, picture: Picture, text: Encoded) -> NDArray[Any]:
+        """[N, E] of the timesteps [N], and of what joins them."""
+        timesteps = call.table.timesteps
+        inputs: dict[str, NDArray[np.float32]] = {"timesteps": timesteps}
+        if embeds_guidance(self._bundle):
+            inputs["guidance_scale"] = np.full_like(timesteps, picture.scale)
+        if sees_sizes(self._bundle):
+            inputs["text_embeds"] = np.repeat(text["text_embeds"][None], len(timesteps), axis=0)
+            inputs["time_ids"] = np.repeat(_time_ids(call)[None], len(timesteps), axis=0)
+        key = b"".join(tensor.tobytes() for tensor in inputs.values())
+        return self._times.get(key, lambda: self._graphs.run("time_embedding", **inputs))[
+            "time_embeds"
+        ]
+
+    def _sample(self, call: Call, picture: Picture, start: Start, rows: Sequence[Rows]) -> Sample:
+        seamless = call.settings.overlay == "seamless"
         return Sample(
             table=call.table,
-            time_embeds=self._time_embeds(call.table.timesteps, picture.scale),
             rows=rows,
             noise=picture.noise,
-            latents=latents,
-            known=known,
+            latents=start.latents,
+            known=start.known,
             cache_interval=call.settings.cache_interval,
             seed=picture.seed,
             tile=call.tile,
-            given=picture.image,
+            given=picture.image if seamless else None,
             repainted=picture.repainted,
         )
 
-    def _start(
-        self, call: Call, picture: Picture, clean: NDArray[np.float32] | None
-    ) -> tuple[NDArray[np.float32], KnownLatents | None]:
-        """The latents [C, h, w] that denoising begins with, and what it must not change."""
-        if picture.latents is not None:
-            return picture.latents.copy(), None
-        noise = picture.noise.draw((1, *call.shape))[0]
-        start = noise * np.float32(call.table.initial_scale)
-        if clean is None:
-            return start, None
-        level = call.table.alphas_cumprod[0]
-        if not call.from_noise:
-            start = noised(clean, noise, level)
-        if picture.repainted is None:
-            return start, None
-        kept = kept_latents(picture.repainted, self._bundle.model.vae_scale_factor)
-        known = KnownLatents(clean, noise, kept)
-        return known.restore(start, level), known
 
-
-def _low_resolution(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A picture [h, w, 3] as the denoiser sees it, [3, h, w] in -1..1."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
-    scaled: NDArray[np.float32] = 2 * (planes / np.float32(255)) - 1
-    return scaled
+def _time_ids(call: Call) -> NDArray[np.float32]:
+    """[6]: sizes that the model was trained with, arXiv:2307.01952, section 2.2."""
+    settings = call.settings
+    size = (settings.height, settings.width)
+    original, target = settings.original_size or size, settings.target_size or size
+    return np.array([*original, *settings.crops_coords_top_left, *target], np.float32)
