@@ -150,7 +150,7 @@ def byte_pair(
             AddedToken(
                 content,
                 tokens.index(content),
-                *(name in flags[content] for name in names),
+                **{name: name in flags[content] for name in names},
                 vectors=several.get(content, 1),
             )
             for content in sorted(flags, key=tokens.index)

@@ -54,31 +54,34 @@ def check_loras(loras: Sequence[LoraFile], modules: Modules) -> None:
 @torch.no_grad()
 def fuse_loras(loras: Sequence[LoraFile], role: Role, module: nn.Module) -> None:
     """Add the LoRAs, which check_loras took, to a part's weights."""
-    if role not in ADAPTED:
-        return
-    for lora in loras:
-        layers = lora_layers(lora.path, read_shapes(lora.path))
-        settings = read_settings(lora.path, layers)
-        placed = [one for one in _placed(layers, {role: module}) if _is_loaded(module, one.layer)]
-        wanted = [name for one in placed for name in one.given.names.values()]
-        tensors = read_some(lora.path, wanted)
-        for one in placed:
-            matrices = {
-                matrix: as_float32(tensors[name], name, lora.path)
-                for matrix, name in one.given.names.items()
-            }
-            alpha, rank = matrices.get("alpha"), matrices["down"].shape[0]
-            stored = None if alpha is None else float(alpha)
-            factor = lora.scale * settings[one.given.role].factor(one.layer, rank, stored)
-            layer = module.get_submodule(one.layer)
-            added = product(matrices["down"], matrices["up"], matrices.get("mid"))
-            # Not in place: the weight may be the file itself, mapped into memory.
-            layer.weight.data = layer.weight + factor * added.reshape(layer.weight.shape)
+    if role in ADAPTED:
+        for lora in loras:
+            _fuse(lora, role, module)
 
 
-def _is_loaded(module: nn.Module, layer: str) -> bool:
-    """Whether a layer has numbers: a graph's own networks have those that it needs."""
-    return not module.get_submodule(layer).weight.is_meta
+def _fuse(lora: LoraFile, role: Role, module: nn.Module) -> None:
+    layers = lora_layers(lora.path, read_shapes(lora.path))
+    settings = read_settings(lora.path, layers)
+    # A graph's own networks have the numbers that it needs, and no others.
+    placed = [
+        one for one in _placed(layers, {role: module}) if not _weight(module, one.layer).is_meta
+    ]
+    tensors = read_some(lora.path, [name for one in placed for name in one.given.names.values()])
+    for one in placed:
+        given = {
+            matrix: as_float32(tensors[name], name, lora.path)
+            for matrix, name in one.given.names.items()
+        }
+        alpha = float(given["alpha"]) if "alpha" in given else None
+        factor = settings[one.given.role].factor(one.layer, given["down"].shape[0], alpha)
+        added = product(given["down"], given["up"], given.get("mid"))
+        weight = _weight(module, one.layer)
+        # Not in place: the weight may be the file itself, mapped into memory.
+        weight.data = weight + lora.scale * factor * added.reshape(weight.shape)
+
+
+def _weight(module: nn.Module, layer: str) -> Tensor:
+    return module.get_parameter(f"{layer}.weight")
 
 
 def product(down: Tensor, up: Tensor, mid: Tensor | None) -> Tensor:
@@ -161,7 +164,7 @@ def _model(width: int) -> str:
 
 def _check_shapes(path: Path, placed: Placed, shapes: Shapes, modules: Modules) -> None:
     """CheckpointError unless a layer's matrices multiply to the shape of its weight."""
-    weight = modules[placed.role].get_submodule(placed.layer).weight.shape
+    weight = _weight(modules[placed.role], placed.layer).shape
     found = {matrix: shapes[name] for matrix, name in placed.given.names.items()}
     down, up, mid = found["down"], found["up"], found.get("mid")
     alike = len(down) > 1 and len(up) > 1 and down[0] == up[1] and up[0] == weight[0]

@@ -80,10 +80,10 @@ def adapter_files(
 
 def check_adapters(loras: Sequence[LoraFile], embeddings: Sequence[EmbeddingFile]) -> None:
     """CheckpointError for files that are, at a glance, not files of tensors."""
-    for one in (*loras, *embeddings):
-        if one.path.suffix not in ENDINGS:
-            raise CheckpointError(f"{one.path}: expected a file that ends in {', '.join(ENDINGS)}.")
-        check_weights(WeightFiles((one.path,)))
+    for path in [*(one.path for one in loras), *(one.path for one in embeddings)]:
+        if path.suffix not in ENDINGS:
+            raise CheckpointError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}.")
+        check_weights(WeightFiles((path,)))
 
 
 def _number(text: str) -> float | None:
