@@ -157,6 +157,19 @@ def test_the_first_files_of_diffusers_name_no_part(
     assert_added(pairs, fused(checkpoint, tmp_path / "pytorch_lora_weights.bin"), plain, SCALE)
 
 
+def test_a_unet_may_be_called_diffusion_model(
+    checkpoint: Path, plain: Networks, tmp_path: Path
+) -> None:
+    """As in Stability's code, whose names of blocks then follow."""
+    pairs = make_pairs({"unet": plain.unet.module}, lambda name: name == "conv_in")
+    state = {
+        name.replace("unet.conv_in", "diffusion_model.input_blocks.0.0"): one
+        for name, one in as_diffusers(pairs).items()
+    }
+    save_file(state, tmp_path / "lora.safetensors")
+    assert_added(pairs, fused(checkpoint, tmp_path / "lora.safetensors"), plain, SCALE)
+
+
 def test_a_convolution_may_be_split_once_more() -> None:
     down, mid, up = torch.randn(2, 5, 1, 1), torch.randn(3, 2, 3, 3), torch.randn(7, 3, 1, 1)
     image = torch.randn(1, 5, 6, 6)

@@ -43,6 +43,7 @@ OTHER_METHODS: Mapping[str, str] = {
 """Part of a tensor's name → what it belongs to, which is not fused."""
 ROLES: Mapping[str, Role] = {
     "unet.": "unet",
+    "diffusion_model.": "unet",
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
     "lora_unet_": "unet",
