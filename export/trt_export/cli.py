@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 
 import click
 
+from trt_export.checkpoint.adapters.files import embedding_file, lora_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.engines.build import build_engines, planned_engines
@@ -73,6 +74,21 @@ def pixel_range(value: str) -> tuple[int, int]:
     "--variant",
     help="Weight files to take, such as fp16 for model.fp16.safetensors.  [default: the plain "
     "ones, or the only variant]",
+)
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="LoRA to fuse into the weights, with a scale that is 1 if not given; repeat for more.",
+)
+@click.option(
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    metavar="FILE[:TOKEN]",
+    help="Textual inversion to add, under the token that its file names if none is given; repeat "
+    "for more.",
 )
 @click.option(
     "--precision",
@@ -197,6 +213,8 @@ def command(
     config: Path | None,
     vocab: Path | None,
     variant: str | None,
+    loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     precision: str,
     max_batch: int,
     max_size: int | None,
@@ -228,6 +246,8 @@ def command(
         vocab=vocab,
         variant=variant,
         download=not dry_run,
+        loras=[lora_file(one) for one in loras],
+        embeddings=[embedding_file(one) for one in embeddings],
         tiny_decoder=tiny_decoder,
         safety_checker=safety_checker,
     )
@@ -361,7 +381,7 @@ def _plan(
         "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
         "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
-        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.files.items()},
+        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.read_files.items()},
         "stages": list(stages_of(checkpoint)),
     }
 

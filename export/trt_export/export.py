@@ -194,13 +194,17 @@ def to_be_replaced(
 
 
 def _hashed(checkpoint: Checkpoint, hashes: Hashes) -> dict[str, str]:
-    return {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.files.items()}
+    return {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.read_files.items()}
 
 
 def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) -> dict[str, Any]:
     parts = {
         "checkpoint": checkpoint.name,
         "files": _hashed(checkpoint, hashes),
+        "loras": [{"file": one.path.name, "scale": one.scale} for one in checkpoint.loras],
+        "embeddings": [
+            {"file": one.path.name, "token": one.token} for one in checkpoint.embeddings
+        ],
         "packages": {package: version(package) for package in PACKAGES},
         "exporter": exporter_sha256(),
         "options": asdict(options),

@@ -10,6 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, adapter_files
+from trt_export.checkpoint.adapters.textual_inversions import (
+    TOKENIZER_OF,
+    Inversion,
+    read_inversions,
+)
 from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
@@ -35,6 +41,10 @@ class Checkpoint:
     """Of its weight files, such as fp16; None for the plain ones."""
     tiny_decoder: Path | None = field(default=None, kw_only=True)
     """The folder of a second decoder, with a family that has that part."""
+    loras: tuple[LoraFile, ...] = field(default=(), kw_only=True)
+    """To be fused into its weights, in this order."""
+    embeddings: tuple[EmbeddingFile, ...] = field(default=(), kw_only=True)
+    """To become tokens of its text encoders."""
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
@@ -88,7 +98,7 @@ class Checkpoint:
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
-        """Every file that an export reads, under the name that provenance has for it."""
+        """Every file of its own that an export reads, under the name that provenance has for it."""
         weights = [file for part in self.weights.values() for file in part.files]
         tokenizers = [file for files in self.tokenizer_files.values() for file in files.values()]
         parts = [*self.configs.values(), *weights, *tokenizers]
@@ -102,6 +112,11 @@ class Checkpoint:
     def _variant_of(self, role: Role) -> str | None:
         return None if role == "tiny_decoder" else self.variant
 
+    @cached_property
+    def read_files(self) -> Mapping[str, Path]:
+        """The same, and those of what is added to it."""
+        return {**self.files, **adapter_files(self.loras, self.embeddings)}
+
     def config(self, role: Role) -> dict[str, Any]:
         """A part's configuration; CheckpointError if it is not a JSON object."""
         return read_object(self.configs[role])
@@ -114,6 +129,17 @@ class Checkpoint:
         """A part's weights, under diffusers' names, from the content of a weight file."""
         del role
         return state
+
+    @cached_property
+    def inversions(self) -> list[Inversion]:
+        """What its embeddings hold; CheckpointError for those of other text encoders."""
+        encoders = [role for role in TOKENIZER_OF if role in self.family.parts]
+        return read_inversions(self.embeddings, encoders)
+
+    @property
+    def new_tokens(self) -> list[str]:
+        """The tokens of its embeddings, in their order."""
+        return [token for one in self.inversions for token in one.tokens]
 
     @property
     def card(self) -> Path:

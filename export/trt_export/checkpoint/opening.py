@@ -2,9 +2,11 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, check_adapters
 from trt_export.checkpoint.additions import with_safety_checker, with_tiny_decoder
 from trt_export.checkpoint.compvis import open_file
 from trt_export.checkpoint.folder import Checkpoint, check_files
@@ -24,6 +26,8 @@ def open_checkpoint(
     vocab: Path | None = None,
     variant: str | None = None,
     download: bool = True,
+    loras: Sequence[LoraFile] = (),
+    embeddings: Sequence[EmbeddingFile] = (),
     tiny_decoder: str | None = None,
     safety_checker: bool = False,
 ) -> Checkpoint:
@@ -34,6 +38,7 @@ def open_checkpoint(
     variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
     files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.
+    loras, embeddings: what is added to the checkpoint's weights.
     tiny_decoder: the folder or hub id of a second decoder. safety_checker: whether the checkpoint's
     own is wanted.
     Raises CheckpointError if it cannot be exported, InvalidInputError for a config or a vocab
@@ -43,11 +48,16 @@ def open_checkpoint(
     checkpoint = _open(model, config, vocab, variant, download, added)
     if safety_checker:
         checkpoint = with_safety_checker(checkpoint)
-    if tiny_decoder is None:
+    if tiny_decoder is not None:
+        checkpoint = with_tiny_decoder(checkpoint, _folder_of(tiny_decoder, download))
+    if not (loras or embeddings):
         return checkpoint
-    is_here = Path(tiny_decoder).is_dir()
-    folder = Path(tiny_decoder) if is_here else part_from_hub(tiny_decoder, download)
-    return with_tiny_decoder(checkpoint, folder)
+    check_adapters(loras, embeddings)
+    return replace(checkpoint, loras=tuple(loras), embeddings=tuple(embeddings))
+
+
+def _folder_of(model: str, download: bool) -> Path:
+    return Path(model) if Path(model).is_dir() else part_from_hub(model, download)
 
 
 def _open(

@@ -47,7 +47,11 @@ class CLIPText:
         self.module = module
         self.tokens: int = module.config.max_position_embeddings
         self.width: int = module.config.hidden_size
-        self.vocab_size: int = module.config.vocab_size
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens it knows, which those of textual inversions join."""
+        return self.module.config.vocab_size
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:

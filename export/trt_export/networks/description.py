@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from trt_export.checkpoint.adapters.textual_inversions import notes_of_tokens
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.defaults import defaults_of, notes_of_defaults
 from trt_export.networks.dry_run import check_shapes
+from trt_export.networks.loras import check_loras
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
@@ -45,6 +47,7 @@ def describe(checkpoint: Checkpoint) -> Description:
     """What the configurations say; CheckpointError for what cannot be exported, or for parts that
     do not fit each other."""
     networks = empty_networks(checkpoint)
+    check_loras(checkpoint.loras, networks.modules)
     _check_channels(checkpoint, networks)
     _check_tiny_decoder(checkpoint, networks)
     _check_context(checkpoint, networks)
@@ -62,7 +65,11 @@ def describe(checkpoint: Checkpoint) -> Description:
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
         tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
-        notes=(*_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
+        notes=(
+            *notes_of_tokens(checkpoint.inversions),
+            *_notes(checkpoint),
+            *notes_of_defaults(checkpoint, defaults),
+        ),
     )
     check_shapes(checkpoint, networks)
     return description

@@ -98,7 +98,7 @@ def _draw(pipeline: Any, checkpoint: Checkpoint, networks: Networks) -> Drawing:
     settings = _known(
         pipeline,
         {
-            "prompt": PROMPT,
+            "prompt": " ".join([PROMPT, *(one.token for one in checkpoint.inversions)]),
             "num_inference_steps": min(STEPS, pipeline.scheduler.config.num_train_timesteps),
             "guidance_scale": GUIDANCE_SCALE,
             "strength": 1.0,
@@ -191,7 +191,9 @@ def _tokenizer(checkpoint: Checkpoint, role: Role, tokens: int) -> Any:
     """The tokenizer as transformers reads it, for texts of so many tokens."""
     kind = getattr(transformers, checkpoint.class_of(role))
     with _tokenizer_folder(checkpoint, role) as folder:
-        return kind.from_pretrained(folder, local_files_only=True, model_max_length=tokens)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, model_max_length=tokens)
+    tokenizer.add_tokens(checkpoint.new_tokens)
+    return tokenizer
 
 
 @contextmanager

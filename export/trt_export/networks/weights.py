@@ -1,27 +1,28 @@
 """Networks from a checkpoint's files, with every weight accounted for."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.corrections import corrected_unet
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
 from trt_export.networks.clip_pair import CLIPPair
+from trt_export.networks.embeddings import add_tokens
 from trt_export.networks.graph_weights import Needs, needs_of
 from trt_export.networks.known_parts import KNOWN_PARTS
+from trt_export.networks.loras import fuse_loras
+from trt_export.networks.numbers import as_float32
 from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.unets import UNet
 from trt_pipeline.bundle.manifest import Precision
@@ -29,8 +30,6 @@ from trt_pipeline.errors import CheckpointError
 
 T = TypeVar("T")
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Of weights that are exported."""
 UNUSED: Mapping[Role, Collection[str]] = {
     "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
     "text_encoder_2": ("text_model.embeddings.position_ids",),
@@ -41,6 +40,8 @@ CLIP's positions: the numbers from 0."""
 
 # Weights saved before diffusers 0.12 call an attention block's layers by other names.
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
+ROLES: tuple[Role, ...] = ("text_encoder", "text_encoder_2", "unet", "vae")
+"""Parts that are networks."""
 CLIP_PREFIX = "text_model."
 """Of the names in a CLIPTextModel before transformers 5.6, and in all published files."""
 CLIP_VISION = "vision_model.vision_model."
@@ -82,6 +83,12 @@ class Networks:
         return CLIPPair(self.text_encoder, self.text_encoder_2)
 
     @property
+    def modules(self) -> dict[Role, nn.Module]:
+        """Part → its network."""
+        parts = {role: getattr(self, role) for role in ROLES if getattr(self, role, None)}
+        return {role: part.module for role, part in parts.items()}
+
+    @property
     def tokens(self) -> int:
         """Tokens of the context; 0 without prompts."""
         return self.text.tokens if self.text else 0
@@ -105,6 +112,8 @@ def load_networks(
     wide = wide or {}
     for role, part in loaded.items():
         _load(part.module, checkpoint, role, needs)
+        fuse_loras(checkpoint.loras, role, part.module)
+        add_tokens(checkpoint, role, part.module)
         part.module.eval()
         if precision == "fp16" and role == "vae":
             wide = round_graphs(part.module, part.graphs, wide)
@@ -120,9 +129,10 @@ def _needs_all(role: Role, name: str) -> bool:
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
     """The networks without weights; CheckpointError for a configuration that makes none."""
-    return _networks(
-        checkpoint, {role: build_empty(checkpoint, role) for role in checkpoint.weights}
-    )
+    parts = {role: build_empty(checkpoint, role) for role in checkpoint.weights}
+    for role, part in parts.items():
+        add_tokens(checkpoint, role, part.module)
+    return _networks(checkpoint, parts)
 
 
 def _networks(
@@ -168,46 +178,8 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     ) as error:
         raise CheckpointError(
             f"{checkpoint.configs[role]} cannot be exported as a {checkpoint.class_of(role)}: "
-            f"{_first_line(error)}."
+            f"{first_line(error)}."
         ) from None
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a weight file without running code from it; CheckpointError if that is not possible.
-
-    Of a Lightning checkpoint, the weights are its "state_dict".
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be mapped
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a file of tensors, or loading it could run code; refused "
-            f"({_refused_part(error)}). Convert it to safetensors where you trust it."
-        ) from None
-    except Exception as error:  # damaged pickles end in errors of every kind
-        raise CheckpointError(
-            f"{path} is damaged or incomplete ({_first_line(error)}). Download it again."
-        ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        raise CheckpointError(f"{path} does not hold a table of tensors. Download it again.")
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _refused_part(error: Exception) -> str:
-    """What torch did not take, without its advice to load the file all the same."""
-    found = re.search(r"GLOBAL [\w.]+|Unsupported [^.\n]{1,80}", str(error))
-    return found[0] if found else type(error).__name__
 
 
 def _load(module: nn.Module, checkpoint: Checkpoint, role: Role, needs: Needs) -> None:
@@ -249,22 +221,7 @@ def _as_float32(
                 f"{path}: {name} has shape {tuple(weight.shape)}, but its configuration asks for "
                 f"{tuple(expected[name])}."
             )
-        _check_stored(weight, name, path)
-        numbers = weight.float()
-        if not bool(numbers.isfinite().all()):
-            raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers.")
-        yield name, numbers
-
-
-def _check_stored(weight: Tensor, name: str, path: Path) -> None:
-    """A pickle may claim that a tensor of millions has one number in the file, or none."""
-    if weight.dtype not in DTYPES or weight.device.type != "cpu" or weight.layout != torch.strided:
-        raise CheckpointError(
-            f"{path}: {name} is a {weight.layout} tensor of {weight.dtype} on {weight.device}, "
-            "expected plain floating-point numbers."
-        )
-    if weight.nbytes > weight.untyped_storage().nbytes():
-        raise CheckpointError(f"{path}: {name} has fewer numbers in the file than its shape.")
+        yield name, as_float32(weight, name, path)
 
 
 def _check_names(

@@ -92,6 +92,13 @@ struct AddedToken {
   bool single_word;     // found only where no letter, digit or mark touches it
   bool lstrip, rstrip;  // takes the white space before it, after it
   bool normalized;      // looked for in normalized text, in its own normalized form
+  // How many tokens a text that has it is read with: <x> of three is <x> <x>_1 <x>_2.
+  std::int64_t vectors = 1;
+
+  // The content of one of its tokens.
+  std::string part(std::int64_t number) const {
+    return number ? content + "_" + std::to_string(number) : content;
+  }
 };
 
 // What BERT does to a text before it splits words.
