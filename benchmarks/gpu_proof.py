@@ -83,9 +83,7 @@ def prove(proof: Proof, work: Path, batches: Sequence[int], limit: float) -> Non
     flavours = _flavours(proof)
     twin, bundle = work / "twin", work / "bundle"
     if not twin.exists():
-        proof.run(
-            "twin", [python, "-m", "trt_export.checkpoint.twin", twin, "--dtype", "fp16"], limit
-        )
+        proof.run("twin", [python, "-m", "trt_export.twin", twin, "--dtype", "fp16"], limit)
     export: list[str | Path] = [
         python,
         "-m",

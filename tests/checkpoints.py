@@ -24,7 +24,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 )
 from transformers import AddedToken, BertTokenizerFast
 
-from trt_export.checkpoint.twin import PUBLISHED
+from trt_export.twin import TEXT_TO_IMAGE as PUBLISHED
 
 WORDS = Path(__file__).with_name("golden") / "vocab.txt"
 """A small vocabulary."""

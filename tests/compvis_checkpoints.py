@@ -20,7 +20,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from torch import Tensor, nn
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint.twin import PUBLISHED
+from trt_export.twin import TEXT_TO_IMAGE as PUBLISHED
 
 State = dict[str, Tensor]
 

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full") / "twin"
-    subprocess.run([sys.executable, "-m", "trt_export.checkpoint.twin", folder], check=True)
+    subprocess.run([sys.executable, "-m", "trt_export.twin", folder], check=True)
     return folder
 
 

@@ -31,7 +31,7 @@ NOT_RUN = {
     "export-all --precision": "takes a minute more; tests/export exports small float32 models",
     "export-all twin": "takes minutes and gigabytes; test_full_size.py does it",
     "export-all --engines": "needs a GPU or minutes; test_engines.py builds engines",
-    "python -m trt_export.checkpoint.twin": "writes 5.9 GB; test_full_size.py does it",
+    "python -m trt_export.twin": "writes 5.9 GB; test_full_size.py does it",
     "python -m trt_export.shapes.train": "takes hours; test_train.py takes a few steps",
     "python -m tests.faults.fuzz": "needs atheris, and runs for minutes",
     "python -m pytest": "takes minutes",

@@ -38,13 +38,13 @@ from trt_export.checkpoint.compvis_weights import bert_name, unet_name, vae_name
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.schedule import load_schedule
-from trt_export.checkpoint.twin import PUBLISHED
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.families import Role
 from trt_export.families.ldm_text_to_image import FAMILY as TEXT_TO_IMAGE
 from trt_export.networks.description import describe
 from trt_export.networks.weights import build_empty, load_networks
+from trt_export.twin import TEXT_TO_IMAGE as PUBLISHED
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 from trt_pipeline.sampling.samplers import sampler_table

@@ -23,8 +23,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 
 from tests.shared import once
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.twin import PUBLISHED
 from trt_export.export import ExportOptions, export_checkpoint
+from trt_export.twin import TEXT_TO_IMAGE as PUBLISHED
 from trt_pipeline import TorchGenerator, trt_pipeline
 
 CHURCHES: dict[str, Any] = {

@@ -8,12 +8,12 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from trt_export.networks.settings import (
     HARMLESS,
+    POSITIVE,
     PROBABILITY,
     Rules,
     check_settings,
     only,
     optional,
-    POSITIVE,
     whole,
 )
 
