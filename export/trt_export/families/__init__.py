@@ -22,6 +22,8 @@ Role: TypeAlias = Literal[
     "tokenizer",
     "tokenizer_2",
 ]
+TOKENIZERS: tuple[Role, ...] = ("tokenizer", "tokenizer_2")
+"""The second is of a second text encoder."""
 
 
 @dataclass(frozen=True, slots=True)
