@@ -41,7 +41,7 @@ def write_tokenizer(folder: Path, pad_token: str = END) -> CLIPTokenizer:
 
 
 def small_text_encoder(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextModel:
-    """A text encoder whose context matters: its weights are larger than at the start of training."""
+    """A text encoder whose context matters, as its weights are large."""
     small = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,

@@ -7,6 +7,7 @@ from diffusers.utils import DummyObject
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
+from trt_export.checkpoint.corrections import corrected_scheduler
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule_settings import check_numbers
 from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
@@ -24,7 +25,7 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
     CheckpointError for a setting that the sampler would not honour.
     """
     path, scheduler = checkpoint.configs["scheduler"], checkpoint.class_of("scheduler")
-    config = checkpoint.config("scheduler")
+    config = corrected_scheduler(checkpoint.family, checkpoint.config("scheduler"))
     try:
         check_bounds(config)
         sampler = choose_sampler(scheduler, config)

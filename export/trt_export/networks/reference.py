@@ -79,7 +79,8 @@ def _predict(
 ) -> Tensor:
     """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
     time, given = inputs["time_embedding"], [step["latents"][step["rows"].long()]]
-    given += [step["condition"]] if "condition" in step else []
+    if "condition" in step:
+        given.append(step["condition"] / networks.condition_factor)
     output = networks.unet.predict(
         torch.cat(given, dim=1),
         time["timesteps"],
