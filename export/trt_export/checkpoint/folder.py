@@ -95,6 +95,11 @@ class Checkpoint:
         return state
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how it was read."""
+        return ()
+
+    @property
     def card(self) -> Path:
         """The model card, if there is one."""
         return self.path / "README.md"

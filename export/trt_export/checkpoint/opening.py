@@ -4,10 +4,10 @@ import re
 import warnings
 from pathlib import Path
 
-from trt_export.checkpoint.compvis import open_file
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.hub import from_hub
 from trt_export.checkpoint.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.single_files.opening import open_file
 from trt_export.checkpoint.weight_names import check_taken
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
@@ -22,10 +22,11 @@ def open_checkpoint(
     variant: str | None = None,
     download: bool = True,
 ) -> Checkpoint:
-    """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
-    CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
+    """Find a checkpoint: a folder, a file, a hub id such as CompVis/ldm-text2im-large-256, or None
+    for the one that ships with this package.
 
-    config, vocab: of a file; None looks beside it, then takes those of the published model.
+    config, vocab: of a file; None looks beside it, then takes those of the published model. config
+    may be a folder of configurations in diffusers' layout.
     variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
     files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.

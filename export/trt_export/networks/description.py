@@ -56,7 +56,7 @@ def describe(checkpoint: Checkpoint) -> Description:
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
-        notes=(*_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
+        notes=(*checkpoint.notes, *_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
     )
     check_shapes(checkpoint, networks)
     return description
