@@ -253,7 +253,6 @@ def _export(
     preview = stage("preview", tracing.preview)
     for name in names:
         stage(f"trace {name}", partial(tracing.trace, name, work.path))
-    tracing.release()  # a full-size model would not fit beside its own float32 sessions
     graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
@@ -261,8 +260,8 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if description.tokenizer:
-        description.tokenizer.write(work.path)
+    for tokenizer in filter(None, (description.tokenizer, description.tokenizer_2)):
+        tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
@@ -272,6 +271,7 @@ def _export(
         limits=limits,
         schedule=description.schedule,
         tokenizer=description.tokenizer.spec if description.tokenizer else None,
+        tokenizer_2=description.tokenizer_2.spec if description.tokenizer_2 else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),

@@ -130,6 +130,21 @@ TRANSFORMERS: Keys = {
     ),
 }
 """Of every model of transformers: what PretrainedConfig of 4.57 and 5.23 writes."""
+CLIP: Keys = {
+    **TRANSFORMERS,
+    "attention_dropout": EVALUATION,
+    "chunk_size_feed_forward": UNREAD_BY_CLIP,
+    "dropout": EVALUATION,
+    "initializer_factor": TRAINING,
+    "initializer_range": TRAINING,
+    "model_type": Harmless("it names another class of text encoders", ("clip_text_model",)),
+    "pad_token_id": UNREAD_BY_CLIP,
+    "pruned_heads": Harmless("a CLIP text encoder has all its heads", ({}, None)),
+    "tie_encoder_decoder": Harmless("a CLIP text encoder has no decoder", (False,)),
+    "tie_word_embeddings": Harmless("a CLIP text encoder has no output layer"),
+    "use_cache": GENERATION,
+}
+"""Of both of CLIP's text encoders."""
 
 HARMLESS: Mapping[str, Keys] = {
     "UNet2DConditionModel": {**MODEL, "dropout": EVALUATION},
@@ -143,21 +158,8 @@ HARMLESS: Mapping[str, Keys] = {
         "shift_factor": UNREAD_BY_PIPELINE,
     },
     "VQModel": {**MODEL, "force_upcast": UNREAD_BY_PIPELINE, "sample_size": UNREAD_BY_PIPELINE},
-    "CLIPTextModel": {
-        **TRANSFORMERS,
-        "attention_dropout": EVALUATION,
-        "chunk_size_feed_forward": UNREAD_BY_CLIP,
-        "dropout": EVALUATION,
-        "initializer_factor": TRAINING,
-        "initializer_range": TRAINING,
-        "model_type": Harmless("it names another class of text encoders", ("clip_text_model",)),
-        "pad_token_id": UNREAD_BY_CLIP,
-        "projection_dim": UNREAD_BY_CLIP,
-        "pruned_heads": Harmless("CLIPTextModel has all its heads", ({}, None)),
-        "tie_encoder_decoder": Harmless("CLIPTextModel has no decoder", (False,)),
-        "tie_word_embeddings": Harmless("CLIPTextModel has no output layer"),
-        "use_cache": GENERATION,
-    },
+    "CLIPTextModel": {**CLIP, "projection_dim": UNREAD_BY_CLIP},
+    "CLIPTextModelWithProjection": CLIP,
     "LDMBertModel": {
         **TRANSFORMERS,
         "activation_dropout": EVALUATION,
@@ -180,6 +182,7 @@ HARMLESS: Mapping[str, Keys] = {
 """Class → keys that change no picture, among them settings of the class that nothing reads."""
 CONFIG_CLASSES: Mapping[str, Any] = {
     "CLIPTextModel": CLIPTextConfig,
+    "CLIPTextModelWithProjection": CLIPTextConfig,
     "LDMBertModel": LDMBertConfig,
 }
 """Model of transformers → the class of its configuration."""

@@ -15,7 +15,7 @@ def corrected_scheduler(family: Family, config: Mapping[str, Any]) -> dict[str, 
     as well: it corrects true, but not 1."""
     corrections = {
         name: value
-        for name, value in family.corrected_scheduler.items()
+        for name, value in family.scheduler_settings.items()
         if type(config.get(name, value)) is type(value)
     }
     return {**config, **corrections}

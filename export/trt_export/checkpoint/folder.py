@@ -89,6 +89,10 @@ class Checkpoint:
         """A part's configuration; CheckpointError if it is not a JSON object."""
         return read_object(self.configs[role])
 
+    def setting(self, name: str, default: Any) -> Any:
+        """A setting of the pipeline, as model_index.json has it."""
+        return self.index.get(name, default)
+
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """A part's weights, under diffusers' names, from the content of a weight file."""
         del role

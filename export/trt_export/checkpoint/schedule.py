@@ -20,7 +20,7 @@ NO_SIGNAL = 2.0**-24
 
 
 def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
-    """The schedule as published, and the name of the sampler that follows its scheduler.
+    """The schedule as its pipeline reads it, and the name of the sampler of its scheduler.
 
     CheckpointError for a setting that the sampler would not honour.
     """

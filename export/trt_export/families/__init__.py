@@ -98,6 +98,8 @@ class Family:
     """Further names that it may have there: the same parts, called in other ways."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Other parts that model_index.json may name → why pictures do not depend on them."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Settings in model_index.json with which a checkpoint cannot be exported, if true → why."""
     single_file: SingleFile | None = None
     """None for a family of folders in diffusers' layout."""
     parts: Mapping[Role, Part]
@@ -117,18 +119,22 @@ class Family:
     """Which checkpoints have other defaults."""
     guides_above_1_only: bool = False
     """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
+    zeros_for_empty_prompt: bool = False
+    """Whether the reference reads force_zeros_for_empty_prompt, which is true by default."""
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
+    scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of its scheduler that the reference corrects, whatever the checkpoint says."""
+    corrected_sample_size: int = 0
+    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
+    normalizes_latents: bool = False
+    """Whether the reference reads the VAE's latents_mean and latents_std."""
     scales_input: bool = False
     """Whether the reference scales what the UNet reads, and nothing else, as schedulers ask that
     count in sigmas."""
-    corrected_scheduler: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that the reference gives to a scheduler whose file has others of their type."""
-    corrected_sample_size: int = 0
-    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -203,6 +209,8 @@ CLIP_TOKENIZER = Part(
     library="transformers",
 )
 """transformers 4 writes all but the first, transformers 5 the first and the last."""
+CLIP_TOKENIZER_2 = replace(CLIP_TOKENIZER, folder="tokenizer_2")
+"""Of a second text encoder."""
 
 
 def families() -> dict[str, Family]:

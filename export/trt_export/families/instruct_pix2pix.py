@@ -11,6 +11,6 @@ FAMILY = replace(
     condition="image",
     num_inference_steps=100,
     reference="StableDiffusionInstructPix2PixPipeline",
-    corrected_scheduler={},
+    scheduler_settings={},
     corrected_sample_size=0,
 )

@@ -22,6 +22,6 @@ FAMILY = replace(
     distilled=(),
     guides_above_1_only=False,
     reference="LatentConsistencyModelPipeline",
-    corrected_scheduler={},
+    scheduler_settings={},
     corrected_sample_size=0,
 )

@@ -49,7 +49,7 @@ FAMILY = Family(
     ),
     guides_above_1_only=True,
     reference="StableDiffusionPipeline",
+    scheduler_settings={"clip_sample": False, "steps_offset": 1},
     scales_input=True,
-    corrected_scheduler={"steps_offset": 1, "clip_sample": False},
     corrected_sample_size=64,
 )

@@ -10,5 +10,5 @@ FAMILY = replace(
     other_pipelines=(),
     condition="masked_image",
     reference="StableDiffusionInpaintPipeline",
-    corrected_scheduler={"steps_offset": 1, "skip_prk_steps": True},
+    scheduler_settings={"steps_offset": 1, "skip_prk_steps": True},
 )

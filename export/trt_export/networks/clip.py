@@ -52,13 +52,18 @@ class CLIPText:
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
         """ValueError for a setting that cannot be exported."""
+        CLIPText.check(config)
+        return CLIPTextModel(CLIPTextConfig(**config))
+
+    @staticmethod
+    def check(config: dict[str, Any]) -> None:
+        """ValueError for a setting that cannot be exported."""
         settings = check_settings(CLIPTextConfig, config, SETTINGS)
         if settings["hidden_size"] % settings["num_attention_heads"]:
             raise ValueError(
                 f"hidden_size is {settings['hidden_size']}, which num_attention_heads, "
                 f"{settings['num_attention_heads']}, does not divide"
             )
-        return CLIPTextModel(CLIPTextConfig(**config))
 
     def context(self, input_ids: Tensor) -> Tensor:
         """What transformers' own forward makes of a text: [B, tokens, width]."""
@@ -119,7 +124,9 @@ class TraceableCLIP(nn.Module):
             return split.transpose(1, 2)
 
         query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
-        scores = (query * attention.scale) @ key.transpose(-1, -2)
+        # In float32, as float16 would round the scale of heads whose width is no power of four.
+        scaled = (query.float() * attention.scale).to(query.dtype)
+        scores = scaled @ key.transpose(-1, -2)
         weights = torch.softmax(scores.float() + self.mask[:tokens, :tokens], dim=-1)
         mixed = (weights.to(value.dtype) @ value).transpose(1, 2)
         return attention.out_proj(mixed.reshape(batch, tokens, width))

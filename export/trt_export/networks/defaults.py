@@ -82,12 +82,11 @@ def notes_of_defaults(checkpoint: Checkpoint, defaults: Defaults) -> Iterator[st
     usual, path = usual_of(checkpoint), checkpoint.configs["scheduler"]
     if usual.distilled:
         stated = [f"{name} {value}" for name, value in usual.distilled.settings.items()]
-        kind = " with ".join(filter(None, (checkpoint.class_of("scheduler"), ", ".join(stated))))
         yield (
-            f"{path} is a {kind}, as models for few steps have it. By default, the bundle draws in "
-            f"{defaults.num_inference_steps} steps with a guidance scale of "
-            f"{defaults.guidance_scale:g}. Choose others with --num-inference-steps and "
-            "--guidance-scale."
+            f"{path}: {' and '.join([checkpoint.class_of('scheduler'), *stated])} are for models "
+            f"of few steps. The bundle's defaults are {defaults.num_inference_steps} as "
+            f"num_inference_steps and {defaults.guidance_scale:g} as guidance_scale. Choose others "
+            "with --num-inference-steps and --guidance-scale."
         )
     if defaults.num_inference_steps < usual.num_inference_steps:
         yield (

@@ -32,6 +32,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    tokenizer_2: DescribedTokenizer | None
+    """Of a second text encoder."""
     min_latents: int
     """Smallest height and width of latents."""
     notes: tuple[str, ...] = ()
@@ -45,16 +47,19 @@ def describe(checkpoint: Checkpoint) -> Description:
     networks = empty_networks(checkpoint)
     _check_channels(checkpoint, networks)
     _check_context(checkpoint, networks)
+    _check_pair(checkpoint, networks)
+    _check_latents(checkpoint)
     _check_guidance(checkpoint, networks)
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
     defaults = defaults_of(checkpoint, networks, schedule, sampler)
-    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    vocab_size = networks.text.vocab_size if networks.text else 0
     description = Description(
         model=_model(checkpoint, networks),
         defaults=defaults,
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
+        tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=(*checkpoint.notes, *_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
     )
@@ -71,6 +76,7 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
         context_tokens=networks.tokens,
         condition=checkpoint.family.condition,
         guides_above_1_only=checkpoint.family.guides_above_1_only,
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(checkpoint),
     )
 
 
@@ -88,7 +94,7 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
 
 def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
     read = sorted(networks.unet.context_widths)
-    given = [networks.text_encoder.width] if networks.text_encoder else []
+    given = [networks.text.width] if networks.text else []
     if read != given:
         listed = [" and ".join(map(str, widths)) or "none" for widths in (read, given)]
         raise CheckpointError(
@@ -96,6 +102,44 @@ def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
             f"gives width {listed[1]}. cross_attention_dim is "
             f"{networks.unet.config.get('cross_attention_dim')!r:.80}."
         )
+
+
+def _check_pair(checkpoint: Checkpoint, networks: Networks) -> None:
+    """CheckpointError for two text encoders that do not fit each other, or a UNet that reads
+    another pooled text than they give."""
+    second, read = networks.text_encoder_2, networks.unet.pooled_width
+    given = second.pooled_width if second else 0
+    if read != given:
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: with its addition_embed_type, "
+            "projection_class_embeddings_input_dim and addition_time_embed_dim, it reads a pooled "
+            f"text of width {read}, but the text encoders give {given}."
+        )
+    if second and second.tokens != networks.tokens:
+        raise CheckpointError(
+            f"{checkpoint.configs['text_encoder_2']}: max_position_embeddings is {second.tokens}, "
+            f"but {networks.tokens} in {checkpoint.configs['text_encoder']}."
+        )
+
+
+def _check_latents(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a VAE whose latents the reference normalises by channel."""
+    config, names = checkpoint.config("vae"), ("latents_mean", "latents_std")
+    if checkpoint.family.normalizes_latents and all(config.get(name) for name in names):
+        raise CheckpointError(
+            f"{checkpoint.configs['vae']}: latents_mean and latents_std are set, which diffusers' "
+            f"{checkpoint.family.reference} reads; only models without them can be exported."
+        )
+
+
+def _zeros_for_empty_prompt(checkpoint: Checkpoint) -> bool:
+    stated = checkpoint.setting("force_zeros_for_empty_prompt", True)
+    if not isinstance(stated, bool):
+        raise CheckpointError(
+            f"{checkpoint.path}: force_zeros_for_empty_prompt is {stated!r:.80}, expected true or "
+            "false."
+        )
+    return stated and checkpoint.family.zeros_for_empty_prompt
 
 
 def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:

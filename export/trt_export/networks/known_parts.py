@@ -7,6 +7,7 @@ from torch import nn
 
 from trt_export.networks.autoencoders import KLAutoencoder, VQAutoencoder
 from trt_export.networks.clip import CLIPText
+from trt_export.networks.clip_pair import CLIPTextWithProjection
 from trt_export.networks.ldm_bert import LDMBert
 from trt_export.networks.unets import ConditionalUNet, UnconditionalUNet
 
@@ -28,6 +29,7 @@ Kind: TypeAlias = type[KnownPart]
 KNOWN_PARTS: Mapping[str, Kind] = {
     "AutoencoderKL": KLAutoencoder,
     "CLIPTextModel": CLIPText,
+    "CLIPTextModelWithProjection": CLIPTextWithProjection,
     "LDMBertModel": LDMBert,
     "UNet2DConditionModel": ConditionalUNet,
     "UNet2DModel": UnconditionalUNet,

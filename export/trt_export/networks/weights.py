@@ -17,6 +17,8 @@ from trt_export.checkpoint.tensor_files import first_line, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
+from trt_export.networks.clip_pair import CLIPPair
+from trt_export.networks.graph_weights import Needs, needs_of
 from trt_export.networks.known_parts import KNOWN_PARTS
 from trt_export.networks.precision import round_graphs, round_weights
 from trt_export.networks.unets import UNet
@@ -29,6 +31,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights that are exported."""
 UNUSED: Mapping[Role, Collection[str]] = {
     "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
+    "text_encoder_2": ("text_model.embeddings.position_ids",),
 }
 """Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only.
 CLIP's positions: the numbers from 0."""
@@ -48,38 +51,56 @@ class Networks:
     vae: Any
     """KLAutoencoder or VQAutoencoder."""
     text_encoder: Any = None
-    """LDMBert, or None without prompts."""
+    """LDMBert or CLIPText; None without prompts."""
+    text_encoder_2: Any = None
+    """CLIPTextWithProjection, of a pair of encoders."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
     condition_factor: float = 1.0
     """What the condition of the graphs is divided by before the UNet reads it."""
 
     @property
+    def text(self) -> Any:
+        """What makes the context: one encoder, or a pair; None without prompts."""
+        if self.text_encoder_2 is None:
+            return self.text_encoder
+        return CLIPPair(self.text_encoder, self.text_encoder_2)
+
+    @property
     def tokens(self) -> int:
         """Tokens of the context; 0 without prompts."""
-        return self.text_encoder.tokens if self.text_encoder else 0
+        return self.text.tokens if self.text else 0
 
 
 def load_networks(
-    checkpoint: Checkpoint, precision: Precision, wide: Mapping[str, str] | None = None
+    checkpoint: Checkpoint,
+    precision: Precision,
+    wide: Mapping[str, str] | None = None,
+    graph: str | None = None,
 ) -> Networks:
     """Build the networks and load their weights, rounded to the precision they will be stored in.
 
     wide: graphs of the VAE that stay float32 → why; those with weights beyond float16 join them.
+    graph: the only one that they are for; what it does not need has no numbers, and takes no
+    memory.
     CheckpointError names what does not fit.
     """
-    loaded: dict[Role, Any] = {}
+    loaded: dict[Role, Any] = {role: build_empty(checkpoint, role) for role in checkpoint.weights}
+    needs = needs_of(graph, loaded["unet"], loaded["vae"]) if graph else _needs_all
     wide = wide or {}
-    for role in checkpoint.weights:
-        part = build_empty(checkpoint, role)
-        _load(part.module, checkpoint, role)
+    for role, part in loaded.items():
+        _load(part.module, checkpoint, role, needs)
         part.module.eval()
         if precision == "fp16" and role == "vae":
             wide = round_graphs(part.module, part.graphs, wide)
         elif precision == "fp16":
             round_weights(checkpoint.folder_of(role), part.module)
-        loaded[role] = part
     return _networks(checkpoint, loaded, wide)
+
+
+def _needs_all(role: Role, name: str) -> bool:
+    del role, name
+    return True
 
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
@@ -125,9 +146,12 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
         ) from None
 
 
-def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
-    """Give every parameter its weight, as float32; one shard is in memory at a time."""
+def _load(module: nn.Module, checkpoint: Checkpoint, role: Role, needs: Needs) -> None:
+    """Give every parameter that is needed its weight, as float32; one shard is in memory at a
+    time."""
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if not any(needs(role, name) for name in expected):
+        return
     files, config = checkpoint.weights[role], checkpoint.configs[role]
     loaded = dict[str, Tensor]()
     if files.index:
@@ -137,8 +161,9 @@ def _load(module: nn.Module, checkpoint: Checkpoint, role: Role) -> None:
         weights = _read_part(checkpoint, role, path, expected)
         if not files.index:
             _check_names(expected, weights, path, config)
-        loaded.update(_as_float32(weights, expected, path))
-        del weights  # before the next shard is read
+        needed = {name: weight for name, weight in weights.items() if needs(role, name)}
+        loaded.update(_as_float32(needed, expected, path))
+        del weights, needed  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
     fill_positions(module)
 
@@ -182,6 +207,11 @@ def _check_names(
     expected: Mapping[str, Any], found: Mapping[str, Any], path: Path, config: Path
 ) -> None:
     if differing := differences(expected, found):
+        if path == config:  # a single file, from whose shapes the configuration follows
+            raise CheckpointError(
+                f"{path} is incomplete, or of a kind that is not known: of {len(expected)} "
+                f"weights, {differing}."
+            )
         raise CheckpointError(
             f"{path} does not fit {config}: of {len(expected)} weights, {differing}. One of the "
             "two files is of another model."

@@ -73,6 +73,11 @@ class CompVisCheckpoint(Checkpoint):
         """A part's configuration as diffusers would have it."""
         return self.original.as_diffusers(role)
 
+    def setting(self, name: str, default: Any) -> Any:
+        """The default: a single file has no settings of diffusers' pipelines."""
+        del name
+        return default
+
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """A network's weights, under diffusers' names."""
         sections = self.family.single_file.networks if self.family.single_file else {}
