@@ -59,7 +59,7 @@ def vae_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, 
     answers: dict[str, Tensors] = {}
     answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
     if "encoder" in inputs:
-        answers["encoder"] = networks.vae.encoder_outputs(inputs["encoder"]["image"])
+        answers["encoder"] = networks.vae.encoder_outputs(**inputs["encoder"])
     return answers
 
 
