@@ -165,8 +165,8 @@ def original_unet(unet: UNet2DConditionModel) -> State:
         layers = _layers(block)
         layers[-1] += [nn.ModuleDict({"conv": one.conv}) for one in block.upsamplers or ()]
         up += layers
-    middle = [unet.mid_block.resnets[0], unet.mid_block.attentions[0], unet.mid_block.resnets[1]]
-    state = _put("middle_block", middle)
+    mid = unet.mid_block  # distilled models have none
+    state = _put("middle_block", [mid.resnets[0], mid.attentions[0], mid.resnets[1]] if mid else [])
     for number, block in enumerate(down):
         state |= _put(f"input_blocks.{number}", block)
     for number, block in enumerate(up):
