@@ -87,7 +87,8 @@ def _generation_of(text: Mapping[str, Any]) -> str:
             f"cond_stage_config.target is {kind!r:.80}; only {' or '.join(TEXTS)} can be exported"
         )
     generation, layer = TEXTS[kind]
-    stated = (text.get("params") or {}).get("layer", "last")
+    params = mapping_of(text.get("params") or {}, "cond_stage_config.params")
+    stated = params.get("layer", "last")
     if stated != layer:
         raise ValueError(f"cond_stage_config.params: layer is {stated!r:.80}, expected {layer!r}")
     return generation
