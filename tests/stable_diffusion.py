@@ -1,10 +1,12 @@
 """Small random checkpoints of Stable Diffusion's families, saved by the libraries installed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -21,6 +23,11 @@ from diffusers import (
 )
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tests.shared import once
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.export import ExportOptions, export_checkpoint
+from trt_pipeline.bundle.manifest import Precision
 
 SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -192,3 +199,34 @@ def make_instruct_pix2pix(folder: Path, seed: int = 5, **unet: Any) -> Path:
         scheduler=EulerAncestralDiscreteScheduler(**SCHEDULE),
         **ONE_LEVEL | {"in_channels": 8} | unet,
     )
+
+
+def exported(
+    factory: pytest.TempPathFactory, make: Callable[[Path], Path], precision: Precision = "fp32"
+) -> tuple[Path, Path]:
+    """A maker's checkpoint and its bundle, made once a run."""
+    name = f"{make.__name__}-{precision}"
+
+    def both(folder: Path) -> tuple[Path, Path]:
+        checkpoint, bundle = make(folder / "checkpoint"), folder / "bundle"
+        options = ExportOptions(precision, max_batch=4)
+        export_checkpoint(open_checkpoint(str(checkpoint)), bundle, options)
+        return checkpoint, bundle
+
+    return once(factory, name, both)
+
+
+def theirs(kind: Any, checkpoint: Path, scheduler: Any = None) -> Any:
+    """diffusers' pipeline of a checkpoint; scheduler: another class of schedulers."""
+    pipe = kind.from_pretrained(checkpoint, safety_checker=None, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    return pipe
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """The same pictures [B, H, W, 3] in 0..1: 99.9 % of the colours are within 1/255."""
+    found, expected = (np.rint(np.asarray(one) * 255) for one in (found, expected))
+    assert found.shape == expected.shape
+    assert np.quantile(np.abs(found - expected), 0.999, method="higher") <= 1

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from tests.stable_diffusion import (
@@ -88,4 +95,48 @@ def make_xl(folder: Path, *, seed: int = 0, **others: Any) -> Path:
     """Save small_xl to a folder."""
     torch.manual_seed(seed)
     small_xl(folder, **others).save_pretrained(folder)
+    return folder
+
+
+def make_other_xl(folder: Path) -> Path:
+    """Other widths, levels and heads; an end token that is found as the highest id; a negative
+    prompt that is never zeros; v-prediction."""
+    return make_xl(
+        folder,
+        seed=1,
+        scheduler=EulerDiscreteScheduler(
+            timestep_spacing="leading", prediction_type="v_prediction", **SCHEDULE
+        ),
+        text_encoder_2={"eos_token_id": 2, "hidden_size": 48, "num_attention_heads": 3},
+        vae={"force_upcast": False},
+        pipeline_settings={"force_zeros_for_empty_prompt": False},
+        sample_size=12,
+        block_out_channels=(16, 24, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 3, 4),
+        transformer_layers_per_block=(1, 2, 3),
+        layers_per_block=2,
+        cross_attention_dim=80,
+    )
+
+
+def make_turbo_xl(folder: Path) -> Path:
+    """SDXL-Turbo's scheduler."""
+    scheduler = EulerAncestralDiscreteScheduler(timestep_spacing="trailing", **SCHEDULE)
+    return make_xl(folder, seed=2, scheduler=scheduler)
+
+
+def make_inpaint_xl(folder: Path) -> Path:
+    """A UNet that sees the mask and the masked picture."""
+    return make_xl(folder, seed=3, pipeline=StableDiffusionXLInpaintPipeline, in_channels=9)
+
+
+def make_wide_xl(folder: Path) -> Path:
+    """A VAE whose decoder computes numbers beyond float16, as the published one does."""
+    make_xl(folder, seed=4)
+    path = folder / "vae/diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["decoder.conv_in.weight"] *= 1e5
+    save_file(weights, path, {"format": "pt"})
     return folder

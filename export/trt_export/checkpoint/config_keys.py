@@ -142,6 +142,7 @@ CLIP: Keys = {
     "pruned_heads": Harmless("a CLIP text encoder has all its heads", ({}, None)),
     "tie_encoder_decoder": Harmless("a CLIP text encoder has no decoder", (False,)),
     "tie_word_embeddings": Harmless("a CLIP text encoder has no output layer"),
+    "use_attention_mask": Harmless("padding is attended to like text", (False, None)),
     "use_cache": GENERATION,
 }
 """Of both of CLIP's text encoders."""

@@ -38,8 +38,8 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
         time_embeds=unet.time_width,
         features=unet.feature_channels,
         embeds_guidance=unet.guidance_width is not None,
-        masks_images=family.condition == "masked_image",
         text_embeds=unet.pooled_width,
+        masks_images=family.condition == "masked_image",
     )
     inputs = graph_inputs(widths, precision)
     return {name: inputs[name] for name in family.graphs}

@@ -33,6 +33,8 @@ FILE = "pictures.safetensors"
 PROMPT = "A red CIRCLE above 2 small, blue squares; über-große Katzen, 猫!"
 STEPS = 3
 GUIDANCE_SCALE = 3.0
+SIZES = {"original_size": (96, 72), "crops_coords_top_left": (8, 16), "target_size": (80, 64)}
+"""For Stable Diffusion XL: six numbers that differ."""
 LEAST_LATENTS, MOST_LATENTS = 4, 12
 """Along a side, where sizes can be chosen. Width and height differ, so that exchanged axes are
 seen."""
@@ -100,6 +102,7 @@ def _draw(pipeline: Any, checkpoint: Checkpoint, networks: Networks) -> Drawing:
             "num_inference_steps": min(STEPS, pipeline.scheduler.config.num_train_timesteps),
             "guidance_scale": GUIDANCE_SCALE,
             "strength": 1.0,
+            **SIZES,
         },
     )
     height, width = _size(networks)
@@ -164,6 +167,11 @@ def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
         own[role] = getattr(networks, role).module
     parts = {part.folder: own[role] for role, part in checkpoint.family.parts.items()}
     expected = inspect.signature(kind.__init__).parameters
+    settings = {
+        "force_zeros_for_empty_prompt": checkpoint.setting("force_zeros_for_empty_prompt", True),
+        "add_watermarker": False,
+    }
+    parts |= {name: value for name, value in settings.items() if name in expected}
     required = [one for one in expected.values() if one.default is one.empty and one.name != "self"]
     pipeline = kind(**{one.name: None for one in required} | parts)
     pipeline.set_progress_bar_config(disable=True)

@@ -55,7 +55,14 @@ EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
-KINDS: Mapping[Kind, Any] = {"integer": int, "real": float, "interval": (float, float), "text": str}
+KINDS: Mapping[Kind, Any] = {
+    "integer": int,
+    "real": float,
+    "interval": (float, float),
+    "pair": (int, int),
+    "text": str,
+}
+METAVARS: Mapping[Kind, str] = {"interval": "START STOP", "pair": "INTEGER INTEGER"}
 OPTIONS = [row for row in SETTINGS.values() if row.name != "prompt"]
 """Settings that are options; the prompt is an argument."""
 OVERRIDING = [row.name for row in OPTIONS if row.kind != "file" and row.name != "seed"]
@@ -69,7 +76,7 @@ def settings_options(command: Any) -> Any:
         command = click.option(
             row.option,
             type=click.Choice(row.choices) if row.choices else kind,
-            metavar="START STOP" if row.kind == "interval" else None,
+            metavar=METAVARS.get(row.kind),
             help=f"{row.help}{_default(row)}",
         )(command)
     return command

@@ -14,6 +14,7 @@ from trt_pipeline.bundle.capabilities import (
     changes_images,
     embeds_guidance,
     enlarges,
+    sees_sizes,
     takes_prompts,
 )
 from trt_pipeline.errors import InvalidInputError
@@ -42,6 +43,7 @@ MAX_IMAGES = 10_000
 OF_PROMPTS = ("prompt", "negative_prompt", "guidance_scale", "guidance_interval")
 OF_GUIDANCE_ROWS = ("negative_prompt", "guidance_interval")
 OF_IMAGES = ("image", "strength", "mask_image", "overlay")
+OF_SIZES = ("original_size", "crops_coords_top_left", "target_size")
 PLAIN_TEXT: Mixture = [("", 1.0)]
 """What a picture of a model without prompts shows."""
 
@@ -157,6 +159,8 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         refused |= dict.fromkeys(OF_IMAGES, "this bundle has no encoder for pictures")
     if not changes_images(bundle):
         refused["image_guidance_scale"] = "this model is not one that changes an image by a prompt"
+    if not sees_sizes(bundle):
+        refused |= dict.fromkeys(OF_SIZES, "this model knows nothing of sizes")
     if "cached_denoiser" not in bundle.graphs:
         refused["cache_interval"] = (
             "this bundle has no cached_denoiser. Export its checkpoint again"

@@ -18,7 +18,7 @@ struct Change {
 
 // diffusers starts leading steps from √(1+σ²) times the noise, others from σ times it.
 SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const Doubles& sigmas,
-                   const std::vector<Change>& changes, bool draws_noise = false) {
+                   const std::vector<Change>& changes, std::size_t noisy_steps = 0) {
   const auto scale = [&](std::size_t i) { return 1 / std::sqrt(1 + sigmas[i] * sigmas[i]); };
   std::vector<Row> rows;
   Doubles levels;
@@ -31,7 +31,7 @@ SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const
   }
   levels.push_back(scale(changes.size()) * scale(changes.size()));
   const double initial = schedule.timestep_spacing == "leading" ? 1.0 : sigmas[0] * scale(0);
-  return {timesteps, levels, rows, draws_noise, initial};
+  return {timesteps, levels, rows, noisy_steps, initial};
 }
 
 // Coefficients, lowest power first, of ∏(x - root).
@@ -105,22 +105,23 @@ SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps, s
     const double up = then * std::sqrt(1 - (then / now) * (then / now));
     changes.push_back({{then * then / now - now}, up});
   }
-  return table(schedule, timesteps, sigmas, changes, true);
+  return table(schedule, timesteps, sigmas, changes, timesteps.size());
 }
 
-// Linear multistep of order 4 on uneven steps.
+// Linear multistep of order 4 on uneven steps. As in diffusers, the first steps after a start have
+// the weights of all steps, of which those of outputs before the start come to nothing.
 SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
+  const Doubles timesteps = fractional_timesteps(schedule, steps);
   const Doubles sigmas = sigmas_at(schedule, timesteps);
   std::vector<Change> changes;
-  for (std::size_t step = 0; step < timesteps.size(); ++step) {
+  for (std::size_t step = start; step < timesteps.size(); ++step) {
     Doubles known;
     for (std::size_t back = 0; back < std::min(lms_order, step + 1); ++back) {
       known.push_back(sigmas[step - back]);
     }
     changes.push_back({adams_bashforth(known, sigmas[step + 1]), 0});
   }
-  return table(schedule, timesteps, sigmas, changes);
+  return table(schedule, without_first(timesteps, start), without_first(sigmas, start), changes);
 }
 
 }  // namespace trt_pipeline::internal

@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Sampler(Protocol):
-    """Makes a table; the first `start` of its steps are left out, as if the rest were all."""
+    """Makes a table; the first `start` of its steps are left out, as diffusers does it."""
 
     __name__: str
 

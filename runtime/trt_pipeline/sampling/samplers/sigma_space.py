@@ -54,22 +54,23 @@ def euler_ancestral(
     now, then = sigmas[:-1], sigmas[1:]
     up = then * np.sqrt(1 - (then / now) ** 2)
     down = then**2 / now
-    return _table(schedule, timesteps, sigmas, draws_noise=True, b0=down - now, s=up)
+    return _table(schedule, timesteps, sigmas, len(timesteps), b0=down - now, s=up)
 
 
 def lms(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """Linear multistep (Adams-Bashforth) of order 4 on uneven steps, as in k-diffusion.
 
-    InvalidInputError for steps outside the schedule.
+    As in diffusers, the first steps after a start have the weights of all steps, of which those of
+    outputs before the start come to nothing. InvalidInputError for steps outside the schedule.
     """
-    timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
+    timesteps = fractional_timesteps(schedule, num_inference_steps)
     sigmas = sigmas_at(schedule, timesteps)
     weights = np.zeros((len(timesteps), LMS_ORDER))
     for step in range(len(timesteps)):
         known = sigmas[max(0, step + 1 - LMS_ORDER) : step + 1][::-1]
         weights[step, : len(known)] = _adams_bashforth(known, sigmas[step + 1])
-    b0, b1, b2, b3 = weights.T
-    return _table(schedule, timesteps, sigmas, b0=b0, b1=b1, b2=b2, b3=b3)
+    b0, b1, b2, b3 = weights[start:].T
+    return _table(schedule, timesteps[start:], sigmas[start:], b0=b0, b1=b1, b2=b2, b3=b3)
 
 
 def _adams_bashforth(known: Float64s, then: float) -> Float64s:
@@ -86,7 +87,7 @@ def _table(
     schedule: ScheduleSpec,
     timesteps: Float64s,
     sigmas: Float64s,
-    draws_noise: bool = False,
+    noisy_steps: int = 0,
     **columns: Float64s,
 ) -> SamplerTable:
     """Rows of x_σ' = x_σ + b0·m0 + … + s·z for steps along sigmas [N + 1], in the latents' scale.
@@ -98,5 +99,5 @@ def _table(
     initial = 1.0 if schedule.timestep_spacing == "leading" else float(sigmas[0] * scale[0])
     scaled = {name: scale[1:] * column for name, column in columns.items()}
     return tabulate(
-        timesteps, scale**2, draws_noise, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled
+        timesteps, scale**2, noisy_steps, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled
     )
