@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import numpy as np
@@ -22,10 +23,12 @@ from tests.single_files import Generation, make_folder, write_single_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.single_files.marks import METADATA
+from trt_export.checkpoint.single_files.stable_diffusion import open_stable_diffusion
+from trt_export.checkpoint.tensor_files import Shapes, read_shapes
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.networks.description import describe
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights import empty_networks, load_networks
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
@@ -136,6 +139,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "up_block_types": ("CrossAttnUpBlock2D",),
     },
     "no middle": {"mid_block_type": None},
+    "a middle without attention": {"mid_block_type": "UNetMidBlock2D"},
     "a deeper middle": {"transformer_layers_per_block": (1, 3)},
     "another depth on the way up": {
         "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -593,6 +597,7 @@ def test_other_files_are_refused_by_name(
     ("name", "message"),
     [
         ("lora_unet_down_blocks_0.lora_up.weight", "is a LoRA"),
+        ("unet.down_blocks.0.attentions.0.to_q.lora_A.weight", "is a LoRA"),
         ("down_blocks.0.resnets.0.conv1.weight", "is one part of a folder"),
         ("model.diffusion_model.double_blocks.0.weight", "is Flux"),
         ("model.diffusion_model.input_blocks.0.0.weight", "has no text encoder"),
@@ -648,3 +653,38 @@ def test_the_command_takes_a_folder_of_configurations(first: Both, tmp_path: Pat
     result = CliRunner().invoke(command, [*arguments, "--dry-run", "--json"])
     assert result.exit_code == 0, result.output
     assert "config/scheduler/scheduler_config.json" in result.output
+
+
+def damaged(shapes: Shapes, random: Random) -> Shapes:
+    """A file's names and shapes with one of them taken out, renamed or changed."""
+    name, other = random.sample(sorted(shapes), 2)
+    shape, kept = shapes[name], {one: shapes[one] for one in shapes if one != name}
+    match random.randrange(6):
+        case 0:
+            return kept
+        case 1:
+            return {**kept, name.replace(".0.", ".7."): shape}
+        case 2:
+            return {**kept, name: tuple(random.choice((0, 1, 7, 2**40)) for _ in shape)}
+        case 3:
+            return {**kept, name: shape[:-1]}
+        case 4:
+            return {**kept, name: shapes[other]}
+        case _:
+            return {**kept, name[: random.randrange(len(name))]: shape}
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_damaged_names_and_shapes_raise_errors_of_this_package_only(
+    generation: Generation, request: pytest.FixtureRequest
+) -> None:
+    _, file = request.getfixturevalue(NAMES[generation])
+    shapes, random, refused = read_shapes(file), Random(0), 0
+    for count in range(150):
+        try:
+            found = open_stable_diffusion(file, None, damaged(shapes, random))
+            if count < 15:
+                empty_networks(found)
+        except CheckpointError:
+            refused += 1
+    assert 10 < refused < 150

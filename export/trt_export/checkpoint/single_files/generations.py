@@ -79,9 +79,10 @@ GENERATIONS = (
 )
 BERT = "cond_stage_model.transformer.token_emb.weight"
 """Of CompVis' first text-to-image model."""
+LORA = "is a LoRA. Export the checkpoint that it belongs to with --lora"
 OTHERS = {
-    "lora_unet_": "is a LoRA. Export the checkpoint that it belongs to with --lora",
-    "lora_te": "is a LoRA. Export the checkpoint that it belongs to with --lora",
+    "lora_unet_": LORA,
+    "lora_te": LORA,
     "unet.": "has diffusers' names, expected CompVis'. Give the folder in diffusers' layout",
     "down_blocks.": "is one part of a folder in diffusers' layout. Give the folder",
     "text_model.": "is one part of a folder in diffusers' layout. Give the folder",
@@ -123,6 +124,8 @@ def generation_of(path: Path, names: Iterable[str]) -> Generation:
 
 
 def _check_other(path: Path, names: Iterable[str]) -> None:
+    if any(".lora_" in name for name in names):
+        raise CheckpointError(f"{path} {LORA}.")
     for beginning, what in OTHERS.items():
         if _has(names, beginning):
             raise CheckpointError(f"{path} {what}.")

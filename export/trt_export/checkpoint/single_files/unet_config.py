@@ -115,11 +115,18 @@ def _transformers(shapes: Shapes, down: list[Level], up: list[Level]) -> dict[st
         "cross_attention_dim": widths.pop(),
         "use_linear_projection": linear.pop(),
         "transformer_layers_per_block": depths[0] if _all_equal(depths) else depths,
-        "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else None,
+        "mid_block_type": _middle(shapes, middle),
     }
     if not _mirrors(down, up):
         config["reverse_transformer_layers_per_block"] = [level.depth or 1 for level in up]
     return config
+
+
+def _middle(shapes: Shapes, depth: int) -> str | None:
+    """The class of the middle, which distilled models may have without attention, or not at all."""
+    if depth:
+        return "UNetMidBlock2DCrossAttn"
+    return "UNetMidBlock2D" if numbers_in(shapes, r"middle_block\.(\d+)\..*") else None
 
 
 def _mirrors(down: Sequence[Level], up: Sequence[Level]) -> bool:
