@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,8 +92,9 @@ def test_merges_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["start_id", "end_id", "pad_id", "unk_id"])
 def test_an_id_beyond_the_vocabulary_is_refused(name: str) -> None:
+    changes: dict[str, Any] = {name: len(TOKENS)}
     with pytest.raises(BundleError, match=rf"vocab.txt: {name} is {len(TOKENS)}, expected 0 to"):
-        Tokenizer(FOLDER, replace(SPEC, **{name: len(TOKENS)}))
+        Tokenizer(FOLDER, replace(SPEC, **changes))
 
 
 def manifest(bundle: Bundle) -> Bundle:

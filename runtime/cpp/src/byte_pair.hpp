@@ -36,7 +36,7 @@ class BytePair : public TokenModel {
   std::vector<Symbol> symbols_of(const Character* begin, const Character* end) const;
   void merge_all(std::vector<Symbol>& symbols) const;
 
-  std::array<std::int32_t, 256> bytes_, last_bytes_;  // ids; of a word's last byte
+  std::array<std::int32_t, 256> bytes_{}, last_bytes_{};  // ids; of a word's last byte
   std::unordered_map<std::uint64_t, Merge> merges_;   // both ids → merge
 };
 
