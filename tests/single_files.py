@@ -104,9 +104,23 @@ def write_single_file(folder: Path, file: Path, generation: Generation) -> Path:
 
 def single_file_state(folder: Path, generation: Generation) -> State:
     """Its content: float32 as the folder has it."""
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
-    text = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    networks: list[Any] = [UNet2DConditionModel.from_pretrained(folder / "unet")]
+    networks += [AutoencoderKL.from_pretrained(folder / "vae")]
+    networks += [CLIPTextModel.from_pretrained(folder / "text_encoder")]
+    if generation == "xl":
+        networks += [CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder_2")]
+    state = original_state(generation, *networks)
+    return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
+
+
+def original_state(
+    generation: Generation,
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    text: CLIPTextModel,
+    second: CLIPTextModelWithProjection | None = None,
+) -> State:
+    """The weights of networks under the names that a generation's files have."""
     state = _below("model.diffusion_model.", {**original_unet(unet), **_added(unet)})
     state |= _below("first_stage_model.", original_vae(vae))
     if generation == "1.x":
@@ -114,10 +128,9 @@ def single_file_state(folder: Path, generation: Generation) -> State:
     elif generation == "2.x":
         state |= _below("cond_stage_model.model.", open_clip(text))
     else:
-        second = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder_2")
         state |= _below("conditioner.embedders.0.transformer.", _clip(text))
         state |= _below("conditioner.embedders.1.model.", open_clip(second))
-    return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
+    return state
 
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> State:

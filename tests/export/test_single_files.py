@@ -19,16 +19,23 @@ from safetensors.torch import load_file, save_file
 from tests.checkpoints import edit_json
 from tests.compvis_checkpoints import State
 from tests.shared import once
-from tests.single_files import Generation, make_folder, write_single_file
+from tests.single_files import Generation, make_folder, original_state, write_single_file
+from trt_export import twin
+from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.model_index import family_of
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.single_files.marks import METADATA
+from trt_export.checkpoint.single_files.generations import generation_of
+from trt_export.checkpoint.single_files.marks import METADATA, Marks
+from trt_export.checkpoint.single_files.settings import from_shapes
 from trt_export.checkpoint.single_files.stable_diffusion import open_stable_diffusion
 from trt_export.checkpoint.tensor_files import Shapes, read_shapes
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
+from trt_export.families import Role
 from trt_export.networks.description import describe
-from trt_export.networks.weights import empty_networks, load_networks
+from trt_export.networks.known_parts import KNOWN_PARTS
+from trt_export.networks.weights import build_empty, empty_networks, load_networks
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
@@ -688,3 +695,43 @@ def test_damaged_names_and_shapes_raise_errors_of_this_package_only(
         except CheckpointError:
             refused += 1
     assert 10 < refused < 150
+
+
+PUBLISHED: dict[Generation, str] = {
+    "1.x": "stable_diffusion_1_5",
+    "2.x": "stable_diffusion_2_1",
+    "xl": "stable_diffusion_xl",
+}
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_the_shapes_of_published_models_give_their_configurations(generation: Generation) -> None:
+    """At full size, without numbers."""
+    published = open_published(generation)
+    with torch.device("meta"):
+        networks = [build_empty(published, role).module for role in ROLES[generation]]
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in original_state(generation, *networks).items()
+    }
+    path = Path("model.safetensors")
+    found = from_shapes(path, generation_of(path, shapes), shapes, Marks())
+    assert found.family == published.family
+    for role, known in zip(ROLES[generation], networks, strict=True):
+        kind = KNOWN_PARTS[published.class_of(role)]
+        with torch.device("meta"):
+            made = kind.build(known_settings(published.class_of(role), found.configs[role]))
+        assert settings_of(made) == settings_of(known)
+        sizes = [one.config.get("sample_size") for one in (made, known) if role == "unet"]
+        assert len({*sizes}) <= 1
+
+
+ROLES: dict[Generation, tuple[Role, ...]] = {
+    "1.x": ("unet", "vae", "text_encoder"),
+    "2.x": ("unet", "vae", "text_encoder"),
+    "xl": ("unet", "vae", "text_encoder", "text_encoder_2"),
+}
+
+
+def open_published(generation: Generation) -> Checkpoint:
+    folder = twin.PUBLISHED / PUBLISHED[generation]
+    return Checkpoint(folder, folder.name, family_of(folder))
