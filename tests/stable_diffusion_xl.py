@@ -66,6 +66,7 @@ def small_xl(
     folder: Path,
     *,
     scheduler: Any = None,
+    text_encoder: dict[str, Any] | None = None,
     text_encoder_2: dict[str, Any] | None = None,
     vae: dict[str, Any] | None = None,
     pipeline: Any = StableDiffusionXLPipeline,
@@ -80,7 +81,7 @@ def small_xl(
     tokenizer_2 = write_tokenizer(folder / "tokenizer_2", pad_token="!")
     return pipeline(
         vae=small_vae(**{"scaling_factor": 0.13025, **(vae or {})}),
-        text_encoder=small_text_encoder(tokenizer),
+        text_encoder=small_text_encoder(tokenizer, **(text_encoder or {})),
         text_encoder_2=small_text_encoder_2(tokenizer_2, **(text_encoder_2 or {})),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer_2,

@@ -62,8 +62,9 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML of a checkpoint file.  [default: the one beside it, or txt2img-1p4B-eval]",
+    type=click.Path(exists=True, path_type=Path),
+    help="YAML of a checkpoint file, or a folder in diffusers' layout with its configurations.  "
+    "[default: the YAML beside it, or those of the published model]",
 )
 @click.option(
     "--vocab",
@@ -232,9 +233,9 @@ def command(
 ) -> None:
     """Turn MODEL into a bundle that trt-pipeline runs.
 
-    MODEL is a folder in diffusers' layout, a file in CompVis' own layout such as model.ckpt, or a
-    hub id such as CompVis/ldm-text2im-large-256; without it, the small checkpoint that ships with
-    this package is exported. Only new or changed checkpoints are exported, and an interrupted
+    MODEL is a folder in diffusers' layout, a single file such as model.safetensors or model.ckpt,
+    or a hub id such as CompVis/ldm-text2im-large-256; without it, the small checkpoint that ships
+    with this package is exported. Only new or changed checkpoints are exported, and an interrupted
     export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)

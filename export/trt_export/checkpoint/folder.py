@@ -142,6 +142,11 @@ class Checkpoint:
         return [token for one in self.inversions for token in one.tokens]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how it was read."""
+        return ()
+
+    @property
     def card(self) -> Path:
         """The model card, if there is one."""
         return self.path / "README.md"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, check_adapters
 from trt_export.checkpoint.additions import with_safety_checker, with_tiny_decoder
-from trt_export.checkpoint.compvis import open_file
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.hub import from_hub, part_from_hub
 from trt_export.checkpoint.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.single_files.opening import open_file
 from trt_export.checkpoint.weight_names import check_taken
 from trt_export.families import SAFETY_CHECKER, Part, Role
 from trt_pipeline.errors import CheckpointError, InvalidInputError
@@ -31,10 +31,11 @@ def open_checkpoint(
     tiny_decoder: str | None = None,
     safety_checker: bool = False,
 ) -> Checkpoint:
-    """Find a checkpoint: a folder, a file in CompVis' own layout, a hub id such as
-    CompVis/ldm-text2im-large-256, or None for the one that ships with this package.
+    """Find a checkpoint: a folder, a file, a hub id such as CompVis/ldm-text2im-large-256, or None
+    for the one that ships with this package.
 
-    config, vocab: of a file; None looks beside it, then takes those of the published model.
+    config, vocab: of a file; None looks beside it, then takes those of the published model. config
+    may be a folder of configurations in diffusers' layout.
     variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
     files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.

@@ -66,6 +66,7 @@ def describe(checkpoint: Checkpoint) -> Description:
         tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=(
+            *checkpoint.notes,
             *notes_of_tokens(checkpoint.inversions),
             *_notes(checkpoint),
             *notes_of_defaults(checkpoint, defaults),

@@ -228,6 +228,11 @@ def _check_names(
     expected: Mapping[str, Any], found: Mapping[str, Any], path: Path, config: Path
 ) -> None:
     if differing := differences(expected, found):
+        if path == config:  # a single file, from whose shapes the configuration follows
+            raise CheckpointError(
+                f"{path} is incomplete, or of a kind that is not known: of {len(expected)} "
+                f"weights, {differing}."
+            )
         raise CheckpointError(
             f"{path} does not fit {config}: of {len(expected)} weights, {differing}. One of the "
             "two files is of another model."
