@@ -39,8 +39,6 @@ class Checkpoint:
     family: Family
     variant: str | None = field(default=None, kw_only=True)
     """Of its weight files, such as fp16; None for the plain ones."""
-    tiny_decoder: Path | None = field(default=None, kw_only=True)
-    """The folder of a second decoder, with a family that has that part."""
     loras: tuple[LoraFile, ...] = field(default=(), kw_only=True)
     """To be fused into its weights, in this order."""
     embeddings: tuple[EmbeddingFile, ...] = field(default=(), kw_only=True)
@@ -53,8 +51,6 @@ class Checkpoint:
 
     def class_of(self, role: Role) -> str:
         """Class name of a part."""
-        if role == "tiny_decoder":
-            return str(self.config(role).get("_class_name"))
         entry = self.index.get(self.folder_of(role))
         return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
@@ -62,17 +58,11 @@ class Checkpoint:
         """The name of a part's folder."""
         return folder_of(self.family.parts[role], self.index)
 
-    def place_of(self, role: Role) -> Path:
-        """The folder of a part."""
-        if role == "tiny_decoder" and self.tiny_decoder:
-            return self.tiny_decoder
-        return self.path / self.folder_of(role)
-
     @cached_property
     def weights(self) -> Mapping[Role, WeightFiles]:
         """Part → its weight files."""
         return {
-            role: find_weights(self.place_of(role), part.weights, self._variant_of(role))
+            role: find_weights(self.path / self.folder_of(role), part.weights, self.variant)
             for role, part in self.family.parts.items()
             if part.weights
         }
@@ -81,7 +71,7 @@ class Checkpoint:
     def configs(self) -> Mapping[Role, Path]:
         """Part → its configuration file."""
         return {
-            role: self.place_of(role) / part.config
+            role: self.path / self.folder_of(role) / part.config
             for role, part in self.family.parts.items()
             if part.config
         }
@@ -92,7 +82,7 @@ class Checkpoint:
         return {role: self._files_of(role) for role in TOKENIZERS if role in self.family.parts}
 
     def _files_of(self, role: Role) -> Mapping[str, Path]:
-        folder = self.place_of(role)
+        folder = self.path / self.folder_of(role)
         found = {name: folder / name for name in self.family.parts[role].files}
         return {name: path for name, path in found.items() if path.is_file()}
 
@@ -102,15 +92,8 @@ class Checkpoint:
         weights = [file for part in self.weights.values() for file in part.files]
         tokenizers = [file for files in self.tokenizer_files.values() for file in files.values()]
         parts = [*self.configs.values(), *weights, *tokenizers]
-        return {self._named(path): path for path in (self.path / INDEX, *parts)}
-
-    def _named(self, path: Path) -> str:
-        if self.tiny_decoder and path.parent == self.tiny_decoder:
-            return f"tiny_decoder/{path.name}"
-        return path.relative_to(self.path).as_posix()
-
-    def _variant_of(self, role: Role) -> str | None:
-        return None if role == "tiny_decoder" else self.variant
+        found = [self.path / INDEX, *parts]
+        return {path.relative_to(self.path).as_posix(): path for path in found}
 
     @cached_property
     def read_files(self) -> Mapping[str, Path]:
