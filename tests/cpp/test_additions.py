@@ -32,11 +32,15 @@ def drawn(build: Build, bundle: Path, folder: Path, *options: str) -> tuple[list
 @pytest.mark.parametrize("settings", [{}, {"negative_prompt": ""}, {"negative_prompt": "blue"}])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_two_texts_and_sizes_give_pythons_pictures(
-    build: Build, tmp_path: Path, zeros: bool, settings: dict[str, str]
+    build: Build, tmp_path: Path, zeros: bool, settings: dict[str, Any]
 ) -> None:
     model = {"guides_above_1_only": True, "zeros_for_empty_prompt": zeros}
     bundle = write_pair_bundle(tmp_path / "bundle", **model).path
-    sizes = {"original_size": (32, 48), "crops_coords_top_left": (8, 0), "target_size": (96, 64)}
+    sizes: dict[str, Any] = {
+        "original_size": (32, 48),
+        "crops_coords_top_left": (8, 0),
+        "target_size": (96, 64),
+    }
     pairs = [(f"--{name.replace('_', '-')}", *map(str, size)) for name, size in sizes.items()]
     texts = [f"--negative-prompt={text}" for text in settings.values()]
     options = ("--guidance-scale=3", *texts, *(one for pair in pairs for one in pair))

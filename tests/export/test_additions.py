@@ -19,7 +19,7 @@ from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.networks.clip_pictures import CLIPPictures
 from trt_export.networks.description import describe
-from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
+from trt_pipeline import PipelineOutput, Step, TorchGenerator, load_bundle, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 SETTINGS: dict[str, Any] = {
@@ -99,9 +99,12 @@ def test_a_tiny_decoder_decodes_as_diffusers(made: tuple[Path, Path, Path]) -> N
 def test_previews_are_the_tiny_decoders(made: tuple[Path, Path, Path]) -> None:
     settings = {**SETTINGS, "num_images_per_prompt": 1, "seed": 0}
     with trt_pipeline(made[2]) as pipe:
-        *steps, output = pipe.stream("a red circle", decoder="tiny", **settings)
-    assert steps[-1].preview()[0].size == (96, 64)
-    assert np.array_equal(np.asarray(steps[-1].preview()[0]), np.asarray(output.images[0]))
+        *_, step, output = pipe.stream("a red circle", decoder="tiny", **settings)
+    assert isinstance(step, Step)
+    assert isinstance(output, PipelineOutput)
+    (preview,) = step.preview()
+    assert preview.size == (96, 64)
+    assert np.array_equal(np.asarray(preview), np.asarray(output.images[0]))
 
 
 def test_what_a_bundle_lacks_is_refused(plain_bundle: Path) -> None:

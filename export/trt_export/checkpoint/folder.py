@@ -143,9 +143,8 @@ class Checkpoint:
             with card.open(encoding="utf-8", errors="replace") as stream:
                 text = stream.read(MAX_CARD_HEADER)
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        entries = (
-            dict(re.findall(r"^(license\w*):\s*(\S+)", header[1], re.MULTILINE)) if header else {}
-        )
+        lines = re.findall(r"^(license\w*):\s*(\S+)", header[1], re.MULTILINE) if header else []
+        entries: dict[str, str] = dict(lines)
         named = entries.get("license", "unknown")
         return entries.get("license_name", named) if named == "other" else named
 

@@ -207,14 +207,10 @@ class TraceableSafetyChecker(nn.Module):
         self.pictures = pictures
         self.vision = getattr(checker.vision_model, "vision_model", checker.vision_model)
         self.projection = checker.visual_projection
-        concepts = {
-            "concepts": checker.concept_embeds,
-            "special": checker.special_care_embeds,
-            "concept_limits": checker.concept_embeds_weights,
-            "special_limits": checker.special_care_embeds_weights,
-        }
-        for name, tensor in concepts.items():
-            setattr(self, name, nn.Parameter(tensor.detach(), requires_grad=False))
+        self.concepts: nn.Parameter = checker.concept_embeds
+        self.special: nn.Parameter = checker.special_care_embeds
+        self.concept_limits: nn.Parameter = checker.concept_embeds_weights
+        self.special_limits: nn.Parameter = checker.special_care_embeds_weights
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         embeds = self.projection(self._pooled(self.pictures(image))).float()
