@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    LatentConsistencyModelImg2ImgPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
@@ -20,6 +21,7 @@ from tests.stable_diffusion import (
     exported,
     make_inpaint,
     make_instruct_pix2pix,
+    make_latent_consistency,
     make_stable_diffusion,
     theirs,
 )
@@ -62,6 +64,11 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="module")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return exported(tmp_path_factory, make_instruct_pix2pix)
+
+
+@pytest.fixture(scope="module")
+def consistent(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return exported(tmp_path_factory, make_latent_consistency)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -179,6 +186,13 @@ def test_generators_draw_nothing_for_an_image_that_is_changed(
 ) -> None:
     kind = StableDiffusionInstructPix2PixPipeline
     check(kind, changing, NOISY, seeds, image=picture(72, 64), image_guidance_scale=1.2, **TWO)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.8])
+def test_a_latent_consistency_model_takes_all_its_steps(consistent: Model, strength: float) -> None:
+    kind = LatentConsistencyModelImg2ImgPipeline
+    given = {"image": picture(64, 72), "strength": strength, "num_inference_steps": 4}
+    check(kind, consistent, "lcm", prompt="a red circle", guidance_scale=5.0, **given)
 
 
 def test_given_latents_are_noise_of_the_first_level(plain: Model) -> None:
