@@ -136,15 +136,19 @@ def test_an_image_has_its_own_size_rounded_down(plain: Model) -> None:
 
 
 def test_an_image_with_a_mask_has_the_model_s_size(plain: Model) -> None:
-    given = {"image": picture(200, 120), "mask_image": mask(200, 120), "num_inference_steps": 3}
+    given: dict[str, Any] = {
+        "image": picture(200, 120),
+        "mask_image": mask(200, 120),
+        "num_inference_steps": 3,
+    }
     check(StableDiffusionInpaintPipeline, plain, NOISY, prompt="red", **given)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
 def test_a_mask_is_resized_before_it_is_black_and_white(inpainting: Model, mode: str) -> None:
     greys = picture(150, 90, 5).convert("L")
-    given = {"image": picture(150, 90), "mask_image": greys.convert(mode)}
-    size = {"height": 64, "width": 72, "num_inference_steps": 3}
+    given: dict[str, Any] = {"image": picture(150, 90), "mask_image": greys.convert(mode)}
+    size: dict[str, Any] = {"height": 64, "width": 72, "num_inference_steps": 3}
     check(StableDiffusionInpaintPipeline, inpainting, NOISY, prompt="red", **given, **size)
 
 
@@ -191,20 +195,28 @@ def test_generators_draw_nothing_for_an_image_that_is_changed(
 @pytest.mark.parametrize("strength", [0.3, 0.8])
 def test_a_latent_consistency_model_takes_all_its_steps(consistent: Model, strength: float) -> None:
     kind = LatentConsistencyModelImg2ImgPipeline
-    given = {"image": picture(64, 72), "strength": strength, "num_inference_steps": 4}
+    given: dict[str, Any] = {
+        "image": picture(64, 72),
+        "strength": strength,
+        "num_inference_steps": 4,
+    }
     check(kind, consistent, "lcm", prompt="a red circle", guidance_scale=5.0, **given)
 
 
 def test_given_latents_are_noise_of_the_first_level(plain: Model) -> None:
     checkpoint, bundle = plain
     noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32)
-    settings = {"prompt": "red", "num_inference_steps": 3, "output_type": "np"}
+    settings: dict[str, Any] = {"prompt": "red", "num_inference_steps": 3, "output_type": "np"}
     pipe = theirs(StableDiffusionPipeline, checkpoint)
     kind = diffusers.EulerDiscreteScheduler
     pipe.scheduler = kind.from_config(pipe.scheduler.config, timestep_spacing="trailing")
-    size = {"height": 64, "width": 64}
+    size: dict[str, Any] = {"height": 64, "width": 64}
     expected = pipe(latents=torch.from_numpy(noise), **settings, **size).images
-    ours = {"sampler": "euler", "timestep_spacing": "trailing", "progress_bar": False}
+    ours: dict[str, Any] = {
+        "sampler": "euler",
+        "timestep_spacing": "trailing",
+        "progress_bar": False,
+    }
     with trt_pipeline(bundle, backend="onnxruntime", verify="none", threads=1) as opened:
         found = opened(latents=noise, **settings, **size, **ours).images
     assert_same(found, expected)
