@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    LatentConsistencyModelImg2ImgPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
@@ -20,6 +21,7 @@ from tests.stable_diffusion import (
     exported,
     make_inpaint,
     make_instruct_pix2pix,
+    make_latent_consistency,
     make_stable_diffusion,
     theirs,
 )
@@ -62,6 +64,11 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="module")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return exported(tmp_path_factory, make_instruct_pix2pix)
+
+
+@pytest.fixture(scope="module")
+def consistent(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return exported(tmp_path_factory, make_latent_consistency)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -141,7 +148,7 @@ def test_an_image_with_a_mask_has_the_model_s_size(plain: Model) -> None:
 def test_a_mask_is_resized_before_it_is_black_and_white(inpainting: Model, mode: str) -> None:
     greys = picture(150, 90, 5).convert("L")
     given: dict[str, Any] = {"image": picture(150, 90), "mask_image": greys.convert(mode)}
-    size = {"height": 64, "width": 72, "num_inference_steps": 3}
+    size: dict[str, Any] = {"height": 64, "width": 72, "num_inference_steps": 3}
     check(StableDiffusionInpaintPipeline, inpainting, NOISY, prompt="red", **given, **size)
 
 
@@ -185,6 +192,17 @@ def test_generators_draw_nothing_for_an_image_that_is_changed(
     check(kind, changing, NOISY, seeds, image=picture(72, 64), image_guidance_scale=1.2, **TWO)
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.8])
+def test_a_latent_consistency_model_takes_all_its_steps(consistent: Model, strength: float) -> None:
+    kind = LatentConsistencyModelImg2ImgPipeline
+    given: dict[str, Any] = {
+        "image": picture(64, 72),
+        "strength": strength,
+        "num_inference_steps": 4,
+    }
+    check(kind, consistent, "lcm", prompt="a red circle", guidance_scale=5.0, **given)
+
+
 def test_given_latents_are_noise_of_the_first_level(plain: Model) -> None:
     checkpoint, bundle = plain
     noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32)
@@ -194,8 +212,11 @@ def test_given_latents_are_noise_of_the_first_level(plain: Model) -> None:
     pipe.scheduler = kind.from_config(pipe.scheduler.config, timestep_spacing="trailing")
     size: dict[str, Any] = {"height": 64, "width": 64}
     expected = pipe(latents=torch.from_numpy(noise), **settings, **size).images
-    ours: dict[str, Any] = {"sampler": "euler", "timestep_spacing": "trailing"}
-    ours["progress_bar"] = False
+    ours: dict[str, Any] = {
+        "sampler": "euler",
+        "timestep_spacing": "trailing",
+        "progress_bar": False,
+    }
     with trt_pipeline(bundle, backend="onnxruntime", verify="none", threads=1) as opened:
         found = opened(latents=noise, **settings, **size, **ours).images
     assert_same(found, expected)
