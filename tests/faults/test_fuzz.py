@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.golden.make_byte_pair import FOLDER, byte_pair
 from tests.runtime.tiny_bundle import VOCABULARY
-from trt_export.networks.weights import read_weights
+from trt_export.checkpoint.tensor_files import read_weights
 from trt_pipeline import Bundle, TrtPipelineError, load_bundle
 from trt_pipeline.bundle import Bundle as Manifest
 from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest
@@ -25,8 +25,7 @@ from trt_pipeline.bundle.onnx_files import external_locations
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.pictures.metadata import SETTINGS_CHUNK, read_settings
-from trt_pipeline.text.tokenizer import Tokenizer
-from trt_pipeline.text.vocabulary import read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
 
 LONG = 100_000
 COMMON: dict[str, Any] = {
