@@ -269,7 +269,9 @@ def theirs(kind: Any, checkpoint: Path, sampler: str | None = None) -> Any:
     pipe.set_progress_bar_config(disable=True)
     if sampler is not None:
         scheduler = getattr(diffusers, SCHEDULERS[sampler])
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
+        pipe.scheduler = scheduler.from_config(
+            pipe.scheduler.config, clip_sample=False, skip_prk_steps=True
+        )
     return pipe
 
 
