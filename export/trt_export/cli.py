@@ -96,6 +96,16 @@ def pixel_range(value: str) -> tuple[int, int]:
     help="Largest height and width in pixels.  [default: 4 × the native size]",
 )
 @click.option(
+    "--tiny-decoder",
+    metavar="FOLDER",
+    help="Add the decoder of a TAESD, a folder or hub id: faster, less exact, chosen in a call.",
+)
+@click.option(
+    "--safety-checker",
+    is_flag=True,
+    help="Add the checkpoint's own safety checker, which runs if a pipeline is asked for it.",
+)
+@click.option(
     "--num-inference-steps",
     type=click.IntRange(1, 1000),
     help="Steps of a call that names none.  [default: what such models are drawn with]",
@@ -191,6 +201,8 @@ def command(
     precision: str,
     max_batch: int,
     max_size: int | None,
+    tiny_decoder: str | None,
+    safety_checker: bool,
     num_inference_steps: int | None,
     guidance_scale: float | None,
     quantize: bool,
@@ -212,7 +224,13 @@ def command(
     quantize |= bool(engines and engines.eight_bits)
     signer = Signer.from_file(sign) if sign else UNSIGNED
     checkpoint = open_checkpoint(
-        model, config=config, vocab=vocab, variant=variant, download=not dry_run
+        model,
+        config=config,
+        vocab=vocab,
+        variant=variant,
+        download=not dry_run,
+        tiny_decoder=tiny_decoder,
+        safety_checker=safety_checker,
     )
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trt_export import families
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.memory import give_back
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import Replaced, refuse_foreign, replaced
@@ -56,13 +57,17 @@ STAGES = {
     "trace denoiser": 43,
     "trace cached_denoiser": 2,
     "trace decoder": 9,
+    "trace tiny_decoder": 2,
     "trace encoder": 8,
+    "trace safety_checker": 8,
     "check text_encoder": 5,
     "check time_embedding": 1,
     "check denoiser": 6,
     "check cached_denoiser": 1,
     "check decoder": 1,
+    "check tiny_decoder": 1,
     "check encoder": 1,
+    "check safety_checker": 1,
     "check picture": 2,
 }
 """Stage → roughly how many hundredths of the time it takes, in their order."""
@@ -241,6 +246,7 @@ def _export(
         watch(name)
         started = time.perf_counter()
         result = work.stage(name, task)
+        give_back()
         seconds[name] = time.perf_counter() - started
         return result
 

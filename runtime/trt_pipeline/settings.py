@@ -29,6 +29,7 @@ KINDS: Mapping[Any, Kind] = {
 }
 """Type of a field → kind."""
 SCHEDULES = ("published", "trained")
+DECODERS = ("full", "tiny")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
@@ -152,6 +153,12 @@ class Settings:
         "For Stable Diffusion XL: height and width that training scaled the picture to. By "
         "default, those of the picture to be made.",
         bounds=(1, MAX_SIDE),
+    )
+    decoder: str = setting(
+        "full",
+        "What makes pixels of latents: the VAE, or the bundle's tiny decoder, which is faster and "
+        "less exact.",
+        choices=DECODERS,
     )
     vae_tile_size: int | None = setting(
         None,

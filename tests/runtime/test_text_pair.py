@@ -116,7 +116,10 @@ def test_the_rows_of_a_sample_have_times_of_their_own(pipe: Pipeline) -> None:
 
 
 def test_samples_with_other_texts_in_one_call_equal_lone_ones(pipe: Pipeline) -> None:
-    asked = [("red", {}), ("a blue circle", {"guidance_scale": 3, "original_size": (9, 9)})]
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("red", {}),
+        ("a blue circle", {"guidance_scale": 3, "original_size": (9, 9)}),
+    ]
     together: list[Sample] = [
         sample for prompt, own in asked for sample in pipe.start(prompt, **QUICK, **own)
     ]
@@ -137,7 +140,7 @@ def test_a_model_without_sizes_refuses_them(
         trt_pipeline(write_tiny_bundle(tmp_path / "tiny"), threads=1) as pipe,
         pytest.raises(InvalidInputError, match=rf"{name} is \({value[0]}, .* nothing of sizes"),
     ):
-        pipe("red", **{name: value}, **QUICK)
+        pipe("red", **{**QUICK, name: value})
 
 
 def test_a_bundle_without_its_second_tokenizer_is_refused(pipe: Pipeline) -> None:

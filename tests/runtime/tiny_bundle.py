@@ -194,12 +194,28 @@ PAIR = {
         }""",
 }
 
+ADDITIONS = {
+    "tiny_decoder": GRAPHS["decoder"].replace("decoder (", "tiny_decoder ("),
+    "safety_checker": """
+        safety_checker (
+            uint8[batch, height, width, 3] image
+        ) => (int32[batch] has_nsfw_concept) {
+            floats = Cast <to = 1> (image)
+            axes = Constant <value_ints = [1, 2, 3]> ()
+            mean = ReduceMean <keepdims = 0> (floats, axes)
+            bright = Greater (mean, weight)
+            has_nsfw_concept = Cast <to = 6> (bright)
+        }""",
+}
+
 WEIGHTS = {
     "text_encoder": EMBEDDING,
     "time_embedding": np.full((1, 2), 0.001, np.float32),
     "denoiser": np.array(0.5, np.float32),
     "cached_denoiser": np.array(0.5, np.float32),
     "decoder": np.array(64, np.float32),
+    "tiny_decoder": np.array(32, np.float32),
+    "safety_checker": np.array(80, np.float32),
     "encoder": np.array(64, np.float32),
 }
 
@@ -246,7 +262,7 @@ def write_embedded_guidance_bundle(folder: Path) -> Bundle:
     return _write_text_to_image(folder, graphs, LIMITS)
 
 
-def write_pair_bundle(folder: Path, **model: bool) -> Bundle:
+def write_pair_bundle(folder: Path, **model: Any) -> Bundle:
     """Likewise with a second text encoder: 100 times the mean of what the second tokenizer's ids
     give is added to the time, and each of time_ids times its number from 1. The second tokenizer
     pads with [MASK]."""
@@ -259,12 +275,18 @@ def _write_text_to_image(
     graphs: Mapping[str, str],
     limits: Limits,
     tokenizer_2: TokenizerSpec | None = None,
-    **model: bool,
+    **model: Any,
 ) -> Bundle:
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     spec = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77, **model)
     return _write(folder, spec, graphs, limits, wordpiece(), tokenizer_2)
+
+
+def write_bundle_with_additions(folder: Path) -> Bundle:
+    """Likewise with a tiny decoder, whose pixels are 32 + 32 latents, and with a safety checker,
+    which finds pictures unsafe that are brighter than 80 on average."""
+    return _write_text_to_image(folder, {**GRAPHS, **ADDITIONS}, LIMITS)
 
 
 def write_unconditional_bundle(folder: Path) -> Bundle:

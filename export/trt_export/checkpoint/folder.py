@@ -33,6 +33,8 @@ class Checkpoint:
     family: Family
     variant: str | None = field(default=None, kw_only=True)
     """Of its weight files, such as fp16; None for the plain ones."""
+    tiny_decoder: Path | None = field(default=None, kw_only=True)
+    """The folder of a second decoder, with a family that has that part."""
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
@@ -41,18 +43,26 @@ class Checkpoint:
 
     def class_of(self, role: Role) -> str:
         """Class name of a part."""
+        if role == "tiny_decoder":
+            return str(self.config(role).get("_class_name"))
         entry = self.index.get(self.folder_of(role))
         return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
     def folder_of(self, role: Role) -> str:
-        """Where a part lies."""
+        """The name of a part's folder."""
         return folder_of(self.family.parts[role], self.index)
+
+    def place_of(self, role: Role) -> Path:
+        """The folder of a part."""
+        if role == "tiny_decoder" and self.tiny_decoder:
+            return self.tiny_decoder
+        return self.path / self.folder_of(role)
 
     @cached_property
     def weights(self) -> Mapping[Role, WeightFiles]:
         """Part → its weight files."""
         return {
-            role: find_weights(self.path / self.folder_of(role), part.weights, self.variant)
+            role: find_weights(self.place_of(role), part.weights, self._variant_of(role))
             for role, part in self.family.parts.items()
             if part.weights
         }
@@ -61,7 +71,7 @@ class Checkpoint:
     def configs(self) -> Mapping[Role, Path]:
         """Part → its configuration file."""
         return {
-            role: self.path / self.folder_of(role) / part.config
+            role: self.place_of(role) / part.config
             for role, part in self.family.parts.items()
             if part.config
         }
@@ -72,7 +82,7 @@ class Checkpoint:
         return {role: self._files_of(role) for role in TOKENIZERS if role in self.family.parts}
 
     def _files_of(self, role: Role) -> Mapping[str, Path]:
-        folder = self.path / self.folder_of(role)
+        folder = self.place_of(role)
         found = {name: folder / name for name in self.family.parts[role].files}
         return {name: path for name, path in found.items() if path.is_file()}
 
@@ -82,8 +92,15 @@ class Checkpoint:
         weights = [file for part in self.weights.values() for file in part.files]
         tokenizers = [file for files in self.tokenizer_files.values() for file in files.values()]
         parts = [*self.configs.values(), *weights, *tokenizers]
-        found = [self.path / INDEX, *parts]
-        return {path.relative_to(self.path).as_posix(): path for path in found}
+        return {self._named(path): path for path in (self.path / INDEX, *parts)}
+
+    def _named(self, path: Path) -> str:
+        if self.tiny_decoder and path.parent == self.tiny_decoder:
+            return f"tiny_decoder/{path.name}"
+        return path.relative_to(self.path).as_posix()
+
+    def _variant_of(self, role: Role) -> str | None:
+        return None if role == "tiny_decoder" else self.variant
 
     def config(self, role: Role) -> dict[str, Any]:
         """A part's configuration; CheckpointError if it is not a JSON object."""
@@ -117,8 +134,11 @@ class Checkpoint:
             with card.open(encoding="utf-8", errors="replace") as stream:
                 text = stream.read(MAX_CARD_HEADER)
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
-        return found[1] if found else "unknown"
+        entries = (
+            dict(re.findall(r"^(license\w*):\s*(\S+)", header[1], re.MULTILINE)) if header else {}
+        )
+        named = entries.get("license", "unknown")
+        return entries.get("license_name", named) if named == "other" else named
 
 
 def check_files(checkpoint: Checkpoint) -> None:

@@ -2,13 +2,16 @@
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
+from trt_export.checkpoint.additions import with_safety_checker, with_tiny_decoder
 from trt_export.checkpoint.folder import Checkpoint, check_files
-from trt_export.checkpoint.hub import from_hub
+from trt_export.checkpoint.hub import from_hub, part_from_hub
 from trt_export.checkpoint.model_index import INDEX, check_index, family_of
 from trt_export.checkpoint.single_files.opening import open_file
 from trt_export.checkpoint.weight_names import check_taken
+from trt_export.families import SAFETY_CHECKER, Part, Role
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 EMBEDDED = Path(__file__).parents[1] / "shapes" / "checkpoint"
@@ -21,6 +24,8 @@ def open_checkpoint(
     vocab: Path | None = None,
     variant: str | None = None,
     download: bool = True,
+    tiny_decoder: str | None = None,
+    safety_checker: bool = False,
 ) -> Checkpoint:
     """Find a checkpoint: a folder, a file, a hub id such as CompVis/ldm-text2im-large-256, or None
     for the one that ships with this package.
@@ -30,9 +35,30 @@ def open_checkpoint(
     variant: of the weight files, such as fp16 for model.fp16.safetensors; None takes the plain
     files, or the only variant.
     download: whether a hub id may be downloaded now; if not, it must have been before.
+    tiny_decoder: the folder or hub id of a second decoder. safety_checker: whether the checkpoint's
+    own is wanted.
     Raises CheckpointError if it cannot be exported, InvalidInputError for a config or a vocab
     beside anything but a file, and for a variant of one.
     """
+    added = SAFETY_CHECKER if safety_checker else {}
+    checkpoint = _open(model, config, vocab, variant, download, added)
+    if safety_checker:
+        checkpoint = with_safety_checker(checkpoint)
+    if tiny_decoder is None:
+        return checkpoint
+    is_here = Path(tiny_decoder).is_dir()
+    folder = Path(tiny_decoder) if is_here else part_from_hub(tiny_decoder, download)
+    return with_tiny_decoder(checkpoint, folder)
+
+
+def _open(
+    model: str | None,
+    config: Path | None,
+    vocab: Path | None,
+    variant: str | None,
+    download: bool,
+    added: Mapping[Role, Part],
+) -> Checkpoint:
     if variant is not None and not re.fullmatch(r"[\w-]+", variant):
         raise InvalidInputError(f"--variant {variant!r:.80}: expected a word such as fp16.")
     if model is not None and Path(model).is_file():
@@ -50,7 +76,8 @@ def open_checkpoint(
         return open_folder(EMBEDDED, "shapes", variant)
     if Path(model).is_dir():
         return open_folder(Path(model), Path(model).resolve().name, variant)
-    return open_folder(from_hub(model, variant, download), model.rsplit("/", 1)[-1], variant)
+    name = model.rsplit("/", 1)[-1]
+    return open_folder(from_hub(model, variant, download, added), name, variant)
 
 
 def open_folder(path: Path, name: str, variant: str | None = None) -> Checkpoint:

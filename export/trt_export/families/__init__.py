@@ -17,7 +17,9 @@ Role: TypeAlias = Literal[
     "text_encoder_2",
     "unet",
     "vae",
+    "tiny_decoder",
     "safety_checker",
+    "feature_extractor",
     "scheduler",
     "tokenizer",
     "tokenizer_2",
@@ -141,9 +143,9 @@ class Family:
         """The graphs of a bundle, in their order."""
         has = {
             "text_encoder": "text_encoder" in self.parts,
-            "tiny_decoder": False,
+            "tiny_decoder": "tiny_decoder" in self.parts,
             "encoder": self.image_to_image,
-            "safety_checker": False,
+            "safety_checker": "safety_checker" in self.parts,
         }
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
 
@@ -180,6 +182,25 @@ TRANSFORMERS_WEIGHTS = (
 )
 """Weight files of transformers' classes, which prefer one file."""
 SCHEDULER = Part("scheduler", classes=(), config="scheduler_config.json")
+TINY_DECODER = Part("tiny_decoder", classes=("AutoencoderTiny",), weights=DIFFUSERS_WEIGHTS)
+"""A second decoder, from a folder of its own."""
+SAFETY_CHECKER: Mapping[Role, Part] = {
+    "safety_checker": Part(
+        "safety_checker",
+        classes=("StableDiffusionSafetyChecker",),
+        weights=TRANSFORMERS_WEIGHTS,
+        library="stable_diffusion",
+    ),
+    "feature_extractor": Part(
+        "feature_extractor",
+        classes=("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorPil"),
+        config="preprocessor_config.json",
+        library="transformers",
+    ),
+}
+"""What looks at finished pictures, and how it is given them; only on request."""
+ON_REQUEST: tuple[Role, ...] = ("tiny_decoder", *SAFETY_CHECKER)
+"""Parts that the reference draws without."""
 BERT_TOKENIZER = Part(
     "tokenizer",
     classes=("BertTokenizer", "BertTokenizerFast"),

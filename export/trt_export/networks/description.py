@@ -46,6 +46,7 @@ def describe(checkpoint: Checkpoint) -> Description:
     do not fit each other."""
     networks = empty_networks(checkpoint)
     _check_channels(checkpoint, networks)
+    _check_tiny_decoder(checkpoint, networks)
     _check_context(checkpoint, networks)
     _check_pair(checkpoint, networks)
     _check_latents(checkpoint)
@@ -89,6 +90,21 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
             f"{checkpoint.configs['unet']}: in_channels is {config['in_channels']} and "
             f"out_channels {config['out_channels']}, but {checkpoint.configs['vae']} makes latents "
             f"of latent_channels {latent}{also}."
+        )
+
+
+def _check_tiny_decoder(checkpoint: Checkpoint, networks: Networks) -> None:
+    """CheckpointError for a decoder of other latents."""
+    tiny, vae = networks.tiny_decoder, networks.vae
+    if tiny is None:
+        return
+    found = (tiny.latent_channels, tiny.pixels_per_latent)
+    expected = (vae.latent_channels, vae.pixels_per_latent)
+    if found != expected:
+        raise CheckpointError(
+            f"{checkpoint.configs['tiny_decoder']} decodes latents of {found[0]} channels to "
+            f"{found[1]} pixels each, but the checkpoint's have {expected[0]} channels and "
+            f"{expected[1]} pixels."
         )
 
 

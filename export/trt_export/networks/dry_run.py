@@ -10,13 +10,19 @@ from torch import Tensor
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.families import Role
 from trt_export.networks.graphs import checked_sizes, modules, signatures
-from trt_export.networks.reference import text_answers, unet_answers, vae_answers
+from trt_export.networks.reference import added_answers, text_answers, unet_answers, vae_answers
 from trt_export.networks.signatures import graph_outputs
 from trt_export.networks.weights import Networks
 from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
 
-PARTS: Mapping[str, Role] = {"text_encoder": "text_encoder", "decoder": "vae", "encoder": "vae"}
+PARTS: Mapping[str, Role] = {
+    "text_encoder": "text_encoder",
+    "decoder": "vae",
+    "tiny_decoder": "tiny_decoder",
+    "encoder": "vae",
+    "safety_checker": "safety_checker",
+}
 """Graph → the part that it is made of, which is the UNet for all others."""
 
 Tensors: TypeAlias = Mapping[str, Tensor]
@@ -50,6 +56,9 @@ def _check(checkpoint: Checkpoint, networks: Networks, inputs: Mapping[str, Tens
         expected = unet_answers(networks, inputs, text)
     with _refused(f"{configs['vae']}: diffusers cannot run it"):
         expected |= vae_answers(networks, inputs)
+    for graph in networks.added:
+        with _refused(f"{configs[PARTS[graph]]}: diffusers cannot run it"):
+            expected |= added_answers(networks, {graph: inputs[graph]})
     graphs = modules(networks, family)
     for name in family.graphs:
         where = f"{configs[PARTS.get(name, 'unet')]}: {name} cannot be exported"

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from trt_export.networks.graph_weights import layers_of, unet_graphs
 from trt_export.networks.precision import LARGEST_HALF, is_norm
 from trt_export.networks.weights import Networks
+from trt_pipeline.bundle.manifest import FIRST_STAGE
 from trt_pipeline.errors import CheckpointError
 
 MARGIN = 4
@@ -52,7 +53,7 @@ def beyond_half(largest: Mapping[str, float], path: Path) -> dict[str, str]:
     """
     wide = {}
     for graph, magnitude in largest.items():
-        if graph in ("decoder", "encoder") and magnitude > LARGEST_HALF / MARGIN:
+        if graph in FIRST_STAGE and magnitude > LARGEST_HALF / MARGIN:
             wide[graph] = (
                 f"its numbers reach {magnitude:.3g}, and float16 ends at {LARGEST_HALF:.0f}"
             )
@@ -123,6 +124,9 @@ def _layers(networks: Networks) -> Iterator[tuple[str, str, nn.Module]]:
     graphs = unet_graphs(networks.unet.module)
     for name, layer in layers_of(networks.unet.module):
         yield graphs[name], "denoiser", layer
+    for graph, part in networks.added.items():
+        for _, layer in layers_of(part.module):
+            yield graph, graph, layer
     for graph, names in networks.vae.graphs.items():
         for name, layer in layers_of(networks.vae.module):
             if name.split(".")[0] in names:

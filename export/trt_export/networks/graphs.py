@@ -54,8 +54,12 @@ def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module
     yield "denoiser", denoiser
     yield "cached_denoiser", CachedDenoiser(denoiser)
     yield "decoder", networks.vae.decoder()
+    if "tiny_decoder" in family.graphs:
+        yield "tiny_decoder", networks.tiny_decoder.decoder()
     if "encoder" in family.graphs:
         yield "encoder", networks.vae.encoder()
+    if "safety_checker" in family.graphs:
+        yield "safety_checker", networks.safety_checker.traceable()
 
 
 def traced_inputs(

@@ -9,6 +9,8 @@ from trt_export.networks.autoencoders import KLAutoencoder, VQAutoencoder
 from trt_export.networks.clip import CLIPText
 from trt_export.networks.clip_pair import CLIPTextWithProjection
 from trt_export.networks.ldm_bert import LDMBert
+from trt_export.networks.safety_checker import SafetyChecker
+from trt_export.networks.tiny_autoencoders import TinyAutoencoder
 from trt_export.networks.unets import ConditionalUNet, UnconditionalUNet
 
 
@@ -30,7 +32,9 @@ KNOWN_PARTS: Mapping[str, Kind] = {
     "AutoencoderKL": KLAutoencoder,
     "CLIPTextModel": CLIPText,
     "CLIPTextModelWithProjection": CLIPTextWithProjection,
+    "AutoencoderTiny": TinyAutoencoder,
     "LDMBertModel": LDMBert,
+    "StableDiffusionSafetyChecker": SafetyChecker,
     "UNet2DConditionModel": ConditionalUNet,
     "UNet2DModel": UnconditionalUNet,
     "VQModel": VQAutoencoder,

@@ -24,7 +24,8 @@ def reference_outputs(networks: Networks, inputs: Mapping[str, Tensors]) -> dict
     """
     with torch.inference_mode():
         text = text_answers(networks, inputs)
-        return unet_answers(networks, inputs, text) | vae_answers(networks, inputs)
+        answers = unet_answers(networks, inputs, text) | vae_answers(networks, inputs)
+        return answers | added_answers(networks, inputs)
 
 
 def text_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensors:
@@ -60,6 +61,18 @@ def vae_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, 
     answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
     if "encoder" in inputs:
         answers["encoder"] = networks.vae.encoder_outputs(**inputs["encoder"])
+    return answers
+
+
+def added_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+    """The expected outputs of the graphs that a bundle has on request."""
+    answers: dict[str, Tensors] = {}
+    if "tiny_decoder" in inputs:
+        latents = inputs["tiny_decoder"]["latents"]
+        answers["tiny_decoder"] = {"image": networks.tiny_decoder.decode(latents)}
+    if "safety_checker" in inputs:
+        image = inputs["safety_checker"]["image"]
+        answers["safety_checker"] = networks.safety_checker.answers(image)
     return answers
 
 

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.families import Role
+from trt_export.families import ON_REQUEST, Role
 from trt_export.networks.weights import Networks
 from trt_pipeline.bundle.manifest import Condition
 from trt_pipeline.errors import CheckpointError
@@ -165,7 +165,11 @@ def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
         own[role] = _tokenizer(checkpoint, role, networks.tokens)
     for role in checkpoint.weights:
         own[role] = getattr(networks, role).module
-    parts = {part.folder: own[role] for role, part in checkpoint.family.parts.items()}
+    parts = {
+        part.folder: own[role]
+        for role, part in checkpoint.family.parts.items()
+        if role not in ON_REQUEST
+    }
     expected = inspect.signature(kind.__init__).parameters
     settings = {
         "force_zeros_for_empty_prompt": checkpoint.setting("force_zeros_for_empty_prompt", True),

@@ -11,7 +11,9 @@ _OUTPUTS = {
     "denoiser": ("next_latents", "next_history", "features"),
     "cached_denoiser": ("next_latents", "next_history"),
     "decoder": ("image",),
+    "tiny_decoder": ("image",),
     "encoder": ("latents_mean", "latents_std"),
+    "safety_checker": ("has_nsfw_concept", "concept_scores"),
 }
 COEFFICIENTS = 8
 TIME_IDS = 6
@@ -70,7 +72,7 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
         TensorSpec("noise", "float32", latents.shape),
     )
     pixels = ("batch", "height", "width")
-    mask = TensorSpec("mask", "uint8", pixels)
+    image, mask = TensorSpec("image", "uint8", (*pixels, 3)), TensorSpec("mask", "uint8", pixels)
     features = TensorSpec("features", arithmetic, ("rows", widths.features, *size))
     return {
         "text_encoder": tuple(
@@ -84,8 +86,7 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
         "denoiser": step,
         "cached_denoiser": (*step, features),
         "decoder": (latents,),
-        "encoder": (
-            TensorSpec("image", "uint8", (*pixels, 3)),
-            *((mask,) if widths.masks_images else ()),
-        ),
+        "tiny_decoder": (latents,),
+        "encoder": (image, *((mask,) if widths.masks_images else ())),
+        "safety_checker": (image,),
     }

@@ -32,6 +32,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 UNUSED: Mapping[Role, Collection[str]] = {
     "text_encoder": ("to_logits.weight", "to_logits.bias", "text_model.embeddings.position_ids"),
     "text_encoder_2": ("text_model.embeddings.position_ids",),
+    "safety_checker": ("vision_model.vision_model.embeddings.position_ids",),
 }
 """Part → weights that are not read. LDMBert's output layer: pipelines read hidden states only.
 CLIP's positions: the numbers from 0."""
@@ -40,6 +41,8 @@ CLIP's positions: the numbers from 0."""
 OLD_ATTENTION = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.")
 CLIP_PREFIX = "text_model."
 """Of the names in a CLIPTextModel before transformers 5.6, and in all published files."""
+CLIP_VISION = "vision_model.vision_model."
+"""Likewise, of a safety checker."""
 NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -54,10 +57,20 @@ class Networks:
     """LDMBert or CLIPText; None without prompts."""
     text_encoder_2: Any = None
     """CLIPTextWithProjection, of a pair of encoders."""
+    tiny_decoder: Any = None
+    """TinyAutoencoder, on request."""
+    safety_checker: Any = None
+    """SafetyChecker, on request."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
     condition_factor: float = 1.0
     """What the condition of the graphs is divided by before the UNet reads it."""
+
+    @property
+    def added(self) -> Mapping[str, Any]:
+        """Graph → the part of its own that it has."""
+        parts = {"tiny_decoder": self.tiny_decoder, "safety_checker": self.safety_checker}
+        return {graph: part for graph, part in parts.items() if part}
 
     @property
     def text(self) -> Any:
@@ -93,7 +106,7 @@ def load_networks(
         part.module.eval()
         if precision == "fp16" and role == "vae":
             wide = round_graphs(part.module, part.graphs, wide)
-        elif precision == "fp16":
+        elif precision == "fp16" and role not in wide:
             round_weights(checkpoint.folder_of(role), part.module)
     return _networks(checkpoint, loaded, wide)
 
@@ -111,12 +124,23 @@ def empty_networks(checkpoint: Checkpoint) -> Networks:
 
 
 def _networks(
-    checkpoint: Checkpoint, parts: Mapping[Role, Any], wide: Mapping[str, str] | None = None
+    checkpoint: Checkpoint, parts: dict[Role, Any], wide: Mapping[str, str] | None = None
 ) -> Networks:
     """InstructPix2Pix's UNet reads latents that are not scaled, but graphs hand on scaled ones."""
     is_image = checkpoint.family.condition == "image"
     factor = parts["vae"].scaling_factor if is_image else 1.0
+    if "safety_checker" in parts:
+        _give_pictures(checkpoint, parts["safety_checker"])
     return Networks(**parts, wide=wide or {}, condition_factor=factor)
+
+
+def _give_pictures(checkpoint: Checkpoint, checker: Any) -> None:
+    """Tell a safety checker how it is given pictures."""
+    try:
+        checker.prepare(checkpoint.config("feature_extractor"))
+    except ValueError as error:
+        path = checkpoint.configs["feature_extractor"]
+        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
 
 
 def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
@@ -225,7 +249,7 @@ def _current(
 
     CheckpointError for a weight under both of its names: diffusers takes the old one.
     """
-    ours = {name.removeprefix(CLIP_PREFIX): name for name in expected}
+    ours = {_without_clip(name): name for name in expected}
     stated: dict[str, str] = {}
     for name in (one for one in named if one not in UNUSED.get(role, ())):
         other = stated.setdefault(_current_name(name, ours), name)
@@ -240,4 +264,8 @@ def _current(
 def _current_name(name: str, ours: Mapping[str, str]) -> str:
     """ours: names without CLIP's prefix → as they are expected."""
     name = OLD_ATTENTION.sub(lambda found: f"{found[1]}.{NEW_ATTENTION[found[2]]}.", name)
-    return ours.get(name.removeprefix(CLIP_PREFIX), name)
+    return ours.get(_without_clip(name), name)
+
+
+def _without_clip(name: str) -> str:
+    return name.removeprefix(CLIP_PREFIX).replace(CLIP_VISION, "vision_model.", 1)

@@ -86,7 +86,15 @@ ModelSpec model_of(const Entry& entry) {
   if (object.has("context_tokens")) model.context_tokens = object["context_tokens"].integer();
   if (object.has("condition")) {
     const Entry condition = object["condition"];
-    if (!condition.is_null()) model.condition = condition.one_of({"low_resolution"});
+    if (!condition.is_null()) {
+      model.condition = condition.one_of({"low_resolution", "masked_image", "image"});
+    }
+  }
+  if (object.has("guides_above_1_only")) {
+    model.guides_above_1_only = object["guides_above_1_only"].boolean();
+  }
+  if (object.has("zeros_for_empty_prompt")) {
+    model.zeros_for_empty_prompt = object["zeros_for_empty_prompt"].boolean();
   }
   object.finish();
   check_size(object, "latent_channels", model.latent_channels);

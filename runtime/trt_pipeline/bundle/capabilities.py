@@ -35,7 +35,7 @@ OUTPUTS: Mapping[str, set[str]] = {
     "decoder": {"image"},
     "tiny_decoder": {"image"},
     "encoder": {"latents_mean", "latents_std"},
-    "safety_checker": {"has_nsfw_concept"},
+    "safety_checker": {"has_nsfw_concept", "concept_scores"},
 }
 OPTIONAL_INPUTS = {
     "context_kv",

@@ -66,7 +66,8 @@ class Encoder:
         count = min(len(rows), self._bundle.limits.batch[1])
         sizes = {"batch": count, "rows": sum(rows[:count])}
         sizes |= {"latent_height": call.shape[1], "latent_width": call.shape[2]}
-        decodes = call.output_type != "latent" and call.tile is None
+        at_once = call.output_type != "latent" and call.tile is None
+        decodes = at_once and call.decoder == "decoder"
         for name in ("denoiser", "decoder") if decodes else ("denoiser",):
             self._graphs.prepare(name, sizes)
 
@@ -149,6 +150,7 @@ class Encoder:
             cache_interval=call.settings.cache_interval,
             seed=picture.seed,
             tile=call.tile,
+            decoder=call.decoder,
             given=picture.image if seamless else None,
             repainted=picture.repainted,
         )

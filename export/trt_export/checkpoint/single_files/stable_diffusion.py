@@ -25,11 +25,13 @@ from trt_export.checkpoint.single_files.weights import (
 )
 from trt_export.checkpoint.tensor_files import Shapes, read_metadata
 from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import WeightFiles
+from trt_export.checkpoint.weight_files import WeightFiles, find_weights
 from trt_export.families import TOKENIZERS, Role
 from trt_pipeline.errors import CheckpointError
 
 VOCABULARY = ("vocab.json", "merges.txt")
+TINY: Role = "tiny_decoder"
+"""The only part that comes from elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class SingleFileCheckpoint(Checkpoint):
 
     def class_of(self, role: Role) -> str:
         """Class name of a part."""
+        if role == TINY:
+            return super().class_of(role)
         if role == "scheduler":
             stated = self.settings.configs[role].get("_class_name")
             return str(stated or self.settings.folder.class_of(role))
@@ -53,15 +57,21 @@ class SingleFileCheckpoint(Checkpoint):
 
     def folder_of(self, role: Role) -> str:
         """Where a folder would have a part."""
-        return self.settings.folder.folder_of(role)
+        return role if role == TINY else self.settings.folder.folder_of(role)
 
     @cached_property
     def weights(self) -> Mapping[Role, WeightFiles]:
-        return dict.fromkeys(self.generation.prefixes, WeightFiles((self.path,)))
+        own: dict[Role, WeightFiles] = dict.fromkeys(
+            self.generation.prefixes, WeightFiles((self.path,))
+        )
+        if self.tiny_decoder:
+            own[TINY] = find_weights(self.tiny_decoder, self.family.parts[TINY].weights, None)
+        return own
 
     @cached_property
     def configs(self) -> Mapping[Role, Path]:
-        return self.settings.sources
+        added = {TINY: self.tiny_decoder / "config.json"} if self.tiny_decoder else {}
+        return {**self.settings.sources, **added}
 
     @cached_property
     def tokenizer_files(self) -> Mapping[Role, Mapping[str, Path]]:
@@ -78,9 +88,11 @@ class SingleFileCheckpoint(Checkpoint):
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
+        added = (*self.weights[TINY].files, self.configs[TINY]) if self.tiny_decoder else ()
         return {
             self.path.name: self.path,
             **self.settings.files,
+            **{f"{TINY}/{file.name}": file for file in added},
             **{
                 f"{role}/{name}": file
                 for role, files in self.tokenizer_files.items()
@@ -93,10 +105,14 @@ class SingleFileCheckpoint(Checkpoint):
         if role in TOKENIZERS:
             file = self.tokenizer_files[role].get("tokenizer_config.json")
             return read_object(file) if file else {}
+        if role == TINY:
+            return read_object(self.configs[role])
         return dict(self.settings.configs[role])
 
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """A part's weights, under diffusers' names."""
+        if role == TINY:
+            return state
         weights = weights_below(self.generation.prefixes[role], state)
         if role == "unet" and self.settings.use_ema:
             weights = averaged(self.path, weights, state)
