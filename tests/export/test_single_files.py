@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_json
@@ -735,3 +735,12 @@ def test_the_shapes_of_published_models_give_their_configurations(generation: Ge
 def open_published(generation: Generation) -> Checkpoint:
     folder = twin.PUBLISHED / PUBLISHED[generation]
     return Checkpoint(folder, folder.name, family_of(folder))
+
+
+def test_a_tiny_decoder_may_come_from_a_folder(file: Path, tmp_path: Path) -> None:
+    AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4
+    ).save_pretrained(tmp_path / "tiny")
+    found = open_checkpoint(str(file), tiny_decoder=str(tmp_path / "tiny"))
+    assert "tiny_decoder/config.json" in found.files
+    load_networks(found, "fp16")
