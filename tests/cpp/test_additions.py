@@ -89,8 +89,7 @@ def test_the_safety_checker_makes_the_pictures_black_that_it_finds_unsafe(
         ),
         ("--safety-checker=bundle", 'safety_checker is "bundle", but '),
         ("--safety-checker=other", "safety_checker must be one of bundle, got 'other'."),
-        ("--target-size=0", ""),
-        ("--crops-coords-top-left=3", ""),
+        ("--crops-coords-top-left=3", "crops_coords_top_left must be two values, got 1."),
     ],
 )
 def test_what_a_bundle_lacks_is_refused(

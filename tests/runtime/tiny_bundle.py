@@ -199,10 +199,13 @@ ADDITIONS = {
     "safety_checker": """
         safety_checker (
             uint8[batch, height, width, 3] image
-        ) => (int32[batch] has_nsfw_concept) {
+        ) => (int32[batch] has_nsfw_concept, float[batch, 1] concept_scores) {
             floats = Cast <to = 1> (image)
             axes = Constant <value_ints = [1, 2, 3]> ()
             mean = ReduceMean <keepdims = 0> (floats, axes)
+            score = Sub (mean, weight)
+            last_axis = Constant <value_ints = [1]> ()
+            concept_scores = Unsqueeze (score, last_axis)
             bright = Greater (mean, weight)
             has_nsfw_concept = Cast <to = 6> (bright)
         }""",

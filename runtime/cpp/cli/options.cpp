@@ -53,9 +53,17 @@ void text(CLI::App& app, Arguments& arguments, const std::string& name,
 
 // Declares the option of a setting of two values.
 template <class Take>
-void two(CLI::App& app, std::string name, const std::string& help, const char* values, Take take) {
-  std::ranges::replace(name, '_', '-');
-  app.add_option_function<std::vector<std::string>>("--" + name, take, help)
+void two(CLI::App& app, const std::string& name, const std::string& help, const char* values,
+         Take take) {
+  std::string flag = name;
+  std::ranges::replace(flag, '_', '-');
+  const auto take_two = [take, name](const std::vector<std::string>& given) {
+    if (given.size() != 2) {
+      throw InvalidInputError(concat(name, " must be two values, got ", given.size(), "."));
+    }
+    take(given);
+  };
+  app.add_option_function<std::vector<std::string>>("--" + flag, take_two, help)
       ->expected(2)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->type_name(values);

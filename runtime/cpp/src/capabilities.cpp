@@ -31,7 +31,7 @@ const std::map<std::string, KnownNames>& known_graphs() {
         {"decoder", {{"latents"}, {"image"}}},
         {"tiny_decoder", {{"latents"}, {"image"}}},
         {"encoder", {{"image", "mask"}, {"latents_mean", "latents_std"}}},
-        {"safety_checker", {{"image"}, {"has_nsfw_concept"}}}};
+        {"safety_checker", {{"image"}, {"has_nsfw_concept", "concept_scores"}}}};
   }();
   return known;
 }

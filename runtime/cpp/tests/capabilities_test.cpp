@@ -91,7 +91,7 @@ TEST_CASE("a bundle with two text encoders, a tiny decoder and a safety checker 
           m.graphs["time_embedding"] =
               with({"timesteps", "text_embeds", "time_ids"}, {"time_embeds"});
           m.graphs["tiny_decoder"] = with({"latents"}, {"image"});
-          m.graphs["safety_checker"] = with({"image"}, {"has_nsfw_concept"});
+          m.graphs["safety_checker"] = with({"image"}, {"has_nsfw_concept", "concept_scores"});
           m.tokenizer.emplace();
           m.tokenizer_2.emplace();
         }) == "");

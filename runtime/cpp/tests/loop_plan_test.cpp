@@ -195,10 +195,10 @@ TEST_CASE("the whole denoiser runs in every n-th step, and where other rows begi
 }
 
 TEST_CASE("all steps at once give the bits of a run per step, in parts and with noise") {
-  for (const auto& [draws_noise, interval] :
-       {std::pair<bool, std::size_t>{false, 1}, {true, 1}, {false, 2}, {true, 3}}) {
+  for (const auto& [noisy_steps, interval] :
+       {std::pair<std::size_t, std::size_t>{0, 1}, {3, 1}, {0, 2}, {3, 3}}) {
     const SamplerTable table({3, 2, 1}, {0.2, 0.4, 0.6, 1},
-                             {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, draws_noise);
+                             {{1, 0, 1, {}, 0}, {2, 0, 1, {}, 0}, {3, 0, 1, {}, 0}}, noisy_steps);
     const Tensor latents = counted({3, 1, 2, 2}), times = counted({3, 5});
     const auto shared = std::make_shared<const Tensor>(times);
     const Parts parts = {std::make_shared<const Part>(Part{0, 2, {}, {shared, shared}}),

@@ -76,7 +76,7 @@ def _decode(kind: Any, value: object, where: str) -> Any:
         return None
     if origin in UNIONS and is_dataclass(inner[0]):
         return decode(_alternative(inner, value, where), value, where)
-    if origin in UNIONS and get_origin(inner[0]) is Literal:
+    if origin in UNIONS and get_origin(inner[0]) in (Literal, tuple):
         return _decode(inner[0], value, where)
     if is_dataclass(kind):
         return decode(cast(type, kind), value, where)
