@@ -218,7 +218,7 @@ WEIGHTS = {
     "cached_denoiser": np.array(0.5, np.float32),
     "decoder": np.array(64, np.float32),
     "tiny_decoder": np.array(32, np.float32),
-    "safety_checker": np.array(80, np.float32),
+    "safety_checker": np.array(131, np.float32),
     "encoder": np.array(64, np.float32),
 }
 
@@ -288,7 +288,7 @@ def _write_text_to_image(
 
 def write_bundle_with_additions(folder: Path) -> Bundle:
     """Likewise with a tiny decoder, whose pixels are 32 + 32 latents, and with a safety checker,
-    which finds pictures unsafe that are brighter than 80 on average."""
+    which finds pictures unsafe that are brighter than 131 on average."""
     return _write_text_to_image(folder, {**GRAPHS, **ADDITIONS}, LIMITS)
 
 

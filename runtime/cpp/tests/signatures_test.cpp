@@ -49,8 +49,7 @@ TEST_CASE("anything but a public Ed25519 key is refused by name") {
   const TemporaryFolder folder;
   const std::string name = folder.path / "key.pem";
   folder.write("key.pem", "no key");
-  const std::string message =
-      "the trusted key " + name + " is not a public Ed25519 key in PEM form.";
+  const std::string message = "the trusted key " + name + " is not a public Ed25519 key in PEM form.";
   CHECK_THROWS_WITH_AS(check_signature(folder.path, "", {name}), message.c_str(),
                        InvalidInputError);
   CHECK_THROWS_WITH_AS(check_signature(folder.path, "", {"nowhere.pem"}),
