@@ -53,6 +53,7 @@ def test_the_table_has_these_rows() -> None:
         "original_size": ("pair", None, "call"),
         "crops_coords_top_left": ("pair", (0, 0), "call"),
         "target_size": ("pair", None, "call"),
+        "decoder": ("choice", "full", "call"),
         "vae_tile_size": ("integer", None, "call"),
         "cache_interval": ("integer", 1, "call"),
     }
@@ -171,6 +172,7 @@ OTHERS: dict[str, Any] = {
     "original_size": (64, 32),
     "crops_coords_top_left": (0, 8),
     "target_size": (96, 64),
+    "decoder": "tiny",
     "vae_tile_size": 64,
     "cache_interval": 3,
 }
@@ -178,7 +180,8 @@ OTHERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", [row.name for row in SETTINGS.values() if row.scope == "call"])
 def test_every_setting_of_a_call_reaches_it(tmp_path: Path, name: str) -> None:
-    bundle = write_pair_bundle(tmp_path / "pair")
+    write = write_bundle_with_additions if name == "decoder" else write_pair_bundle
+    bundle = write(tmp_path / "bundle")
     mask = Image.new("L", (64, 64)) if name == "overlay" else None
     request = replace(RED, image=IMAGE, mask_image=mask)
     plain, changed = check(bundle, request), check(bundle, replace(request, **{name: OTHERS[name]}))
