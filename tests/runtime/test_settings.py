@@ -14,7 +14,7 @@ from trt_pipeline.pipelines.checks import check
 from trt_pipeline.sampling.samplers import SAMPLERS
 from trt_pipeline.settings import SETTINGS, Setting
 
-from .tiny_bundle import write_pair_bundle
+from .tiny_bundle import write_bundle_with_additions, write_pair_bundle
 
 TOOL = Path(__file__).parents[2] / "runtime/cpp/tools/make_settings.py"
 IMAGE = Image.new("RGB", (64, 64))
