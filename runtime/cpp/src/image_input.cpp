@@ -71,9 +71,13 @@ void check_image(const trt_pipeline_settings& settings, std::size_t pictures,
   check_entries("mask_image", settings.mask_image_count, pictures, settings.num_images_per_prompt);
 }
 
-std::size_t first_step(const trt_pipeline_settings& settings) {
+double strength_of(const trt_pipeline_settings& settings) {
   const double usual = settings.mask_image ? 1.0 : default_strength;
-  const double strength = std::isnan(settings.strength) ? usual : settings.strength;
+  return std::isnan(settings.strength) ? usual : settings.strength;
+}
+
+std::size_t first_step(const trt_pipeline_settings& settings) {
+  const double strength = strength_of(settings);
   const std::int64_t steps = settings.num_inference_steps;
   const auto left =
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);

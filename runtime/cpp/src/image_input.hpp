@@ -15,6 +15,9 @@ namespace trt_pipeline::internal {
 void check_image(const trt_pipeline_settings& settings, std::size_t pictures,
                  const std::string& condition);
 
+// The part of the steps that an image goes through; by default as in diffusers.
+double strength_of(const trt_pipeline_settings& settings);
+
 // How many of the steps the image makes superfluous, as diffusers counts them.
 // InvalidInputError for a strength that leaves no step.
 std::size_t first_step(const trt_pipeline_settings& settings);

@@ -243,12 +243,15 @@ Plan checked(const Bundle& bundle, const Tokenizers& tokenizers, const trt_pipel
   const Shape shape = shape_of(bundle, settings, count);
   const auto factor = static_cast<std::size_t>(manifest.model.vae_scale_factor);
   const bool begins = settings.image && begins_with_pictures(bundle);
-  const std::size_t start = begins ? first_step(settings) : 0;
-  SamplerTable table =
-      sampler_table(settings.sampler,
-                    choose_schedule(manifest.schedule, settings.schedule,
-                                    settings.timestep_spacing ? settings.timestep_spacing : ""),
-                    settings.num_inference_steps, settings.eta, start);
+  // diffusers has a pipeline of its own for images of latent consistency models, but not for masks.
+  const bool spreads = begins && !settings.mask_image && embeds_guidance(bundle) &&
+                       std::string_view(settings.sampler) == "lcm";
+  const std::size_t start = begins && !spreads ? first_step(settings) : 0;
+  SamplerTable table = sampler_table(
+      settings.sampler,
+      choose_schedule(manifest.schedule, settings.schedule,
+                      settings.timestep_spacing ? settings.timestep_spacing : ""),
+      settings.num_inference_steps, settings.eta, start, spreads ? strength_of(settings) : 1);
   auto guided = guided_steps({settings.guidance_interval[0], settings.guidance_interval[1]},
                              table.timesteps.size());
   auto [noise, seeds] = noise_of(settings, count);

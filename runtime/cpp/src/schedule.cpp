@@ -139,7 +139,7 @@ Timesteps timesteps_above_end(const ScheduleSpec& schedule, std::int64_t steps) 
   return inside(schedule, steps, timesteps);
 }
 
-Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps) {
+Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps, double strength) {
   const std::int64_t total = schedule.training_steps();
   if (total < distilled_steps) {
     throw InvalidInputError(concat("the schedule has ", counted(total, "timestep"),
@@ -147,11 +147,19 @@ Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps) 
                                    ". Use another sampler."));
   }
   checked_integer("num_inference_steps", steps, 1, distilled_steps);
-  const double stride = static_cast<double>(distilled_steps) / static_cast<double>(steps);
+  const auto count = static_cast<std::int64_t>(static_cast<double>(distilled_steps) * strength);
+  if (steps > count) {
+    throw InvalidInputError(concat(
+        "num_inference_steps is ", steps, ", but a strength of ", strength, " leaves ", count,
+        " of the ", distilled_steps, " timesteps that the model was distilled for. Use fewer ",
+        "steps, or a strength of at least ",
+        static_cast<double>(steps) / static_cast<double>(distilled_steps), "."));
+  }
+  const double stride = static_cast<double>(count) / static_cast<double>(steps);
   Timesteps timesteps;
   for (std::int64_t i = 0; i < steps; ++i) {
     const auto skipped = static_cast<std::int64_t>(std::floor(static_cast<double>(i) * stride));
-    timesteps.push_back((distilled_steps - skipped) * (total / distilled_steps) - 1);
+    timesteps.push_back((count - skipped) * (total / distilled_steps) - 1);
   }
   return timesteps;
 }

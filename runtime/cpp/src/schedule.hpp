@@ -29,7 +29,9 @@ Doubles fractional_timesteps(const ScheduleSpec& schedule, std::int64_t steps);
 Timesteps timesteps_above_end(const ScheduleSpec& schedule, std::int64_t steps);
 
 // The visited ones [N], falling, of the 50 timesteps that a consistency model was trained for.
-Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps);
+// strength: the part of the 50, from the lowest, among which they are.
+Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps,
+                              double strength = 1);
 
 // alphas_cumprod at a timestep; before the first training timestep, the final alpha.
 double alpha_at(const ScheduleSpec& schedule, std::int64_t timestep);

@@ -19,8 +19,9 @@ std::int64_t noised_from(std::int64_t following, double eta) {
 
 }  // namespace
 
-SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  const Timesteps timesteps = without_first(distilled_timesteps(schedule, steps), start);
+SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
+                 double strength) {
+  const Timesteps timesteps = without_first(distilled_timesteps(schedule, steps, strength), start);
   Doubles levels;
   for (std::int64_t t : timesteps) levels.push_back(alpha_at(schedule, t));
   levels.push_back(1);

@@ -19,7 +19,8 @@ bool is_sampler(const std::string& name) {
 }
 
 SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
-                           std::int64_t num_inference_steps, double eta, std::size_t start) {
+                           std::int64_t num_inference_steps, double eta, std::size_t start,
+                           double strength) {
   check_choice("sampler", sampler, sampler_names());
   if (sampler == "ddim") return ddim(schedule, num_inference_steps, start, eta);
   if (sampler == "tcd") return tcd(schedule, num_inference_steps, start, eta);
@@ -27,6 +28,7 @@ SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& sched
     throw InvalidInputError(concat("eta must be 0 with sampler ", sampler, ", got ", eta,
                                    "; only ddim and tcd have an eta."));
   }
+  if (sampler == "lcm") return lcm(schedule, num_inference_steps, start, strength);
 #define TRT_PIPELINE_SAMPLER(function, name) \
   if (sampler == name) return function(schedule, num_inference_steps, start);
 #include "trt_pipeline_settings.inc"

@@ -13,10 +13,12 @@ std::string sampler_names();
 bool is_sampler(const std::string& name);
 
 // The table of the sampler with that name; each follows the defaults of diffusers' scheduler.
-// start: how many of the first steps to leave out, less than num_inference_steps.
+// start: how many of the first steps to leave out, less than num_inference_steps. strength: the
+// part of the timesteps, from the lowest, over which lcm spreads all steps instead.
 // InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
 SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& schedule,
-                           std::int64_t num_inference_steps, double eta, std::size_t start = 0);
+                           std::int64_t num_inference_steps, double eta, std::size_t start = 0,
+                           double strength = 1);
 
 // DDIM, arXiv:2010.02502, eq. 12 and 16; m0 is the predicted noise. eta: 0 is deterministic, 1 is
 // DDPM.
@@ -47,7 +49,8 @@ SamplerTable unipc(const ScheduleSpec& schedule, std::int64_t steps, std::size_t
 
 // Samplers of consistency models: arXiv:2310.04378, and arXiv:2402.19159, whose γ is eta. m0 is the
 // predicted sample.
-SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
+                 double strength = 1);
 SamplerTable tcd(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
                  double eta = 0);
 

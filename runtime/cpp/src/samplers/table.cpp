@@ -5,7 +5,8 @@
 namespace trt_pipeline::internal {
 
 SamplerTable::SamplerTable(const Doubles& times, const Doubles& levels,
-                           const std::vector<Row>& rows, std::size_t noisy_steps, double initial_scale)
+                           const std::vector<Row>& rows, std::size_t noisy_steps,
+                           double initial_scale)
     : timesteps(times.begin(), times.end()),
       alphas_cumprod(levels.begin(), levels.end()),
       noisy_steps(noisy_steps),
