@@ -71,6 +71,7 @@ def _call(pipeline: Pipeline, workload: Workload, prompts: Sequence[str]) -> Any
         list(prompts),
         num_inference_steps=workload.num_inference_steps,
         guidance_scale=workload.guidance_scale,
+        sampler="ddim",
         eta=workload.eta,
         generator=TorchGenerator(workload.seed),
         progress_bar=False,
