@@ -4,8 +4,10 @@ The model is cheap, nonlinear and depends on the timestep, so an error in a step
 its timestep changes all later steps.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,14 @@ class Case:
     """[2, CHANNELS], standard normal."""
     noise: NDArray[np.float64]
     """[N, 2, CHANNELS]"""
+    eta: float = 0.0
+    """Of schedulers that have one, which diffusers' pipelines give them."""
 
 
-def started(table: SamplerTable, scheduler: Any) -> Case:
+def started(table: SamplerTable, scheduler: Any, eta: float = 0.0) -> Case:
     """A case with seeded noise; the scheduler knows its timesteps."""
     normal = np.random.default_rng(1).standard_normal((1 + len(table.timesteps), 2, CHANNELS))
-    return Case(table, scheduler, normal[0], normal[1:])
+    return Case(table, scheduler, normal[0], normal[1:], eta)
 
 
 def model(x: NDArray[Any], timestep: np.float32) -> NDArray[Any]:
@@ -57,7 +61,10 @@ def ours(case: Case, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def theirs(case: Case, dtype: DTypeLike, patch: pytest.MonkeyPatch) -> NDArray[np.float64]:
-    """The same by diffusers; latents that it scales by √(1+σ²) are scaled back."""
+    """The same by diffusers; latents that it scales by √(1+σ²) are scaled back.
+
+    A scheduler with a begin_index begins there.
+    """
     import torch
 
     noise: Iterator[NDArray[Any]] = iter(case.noise.astype(dtype))
@@ -67,12 +74,15 @@ def theirs(case: Case, dtype: DTypeLike, patch: pytest.MonkeyPatch) -> NDArray[n
         f"{module}.randn_tensor", lambda *_, **__: torch.from_numpy(next(noise)), raising=False
     )
     scales = hasattr(scheduler, "is_scale_input_called")
+    has_eta = "eta" in inspect.signature(scheduler.step).parameters
+    step = partial(scheduler.step, eta=case.eta) if has_eta else scheduler.step
     x = torch.from_numpy((case.start * float(scheduler.init_noise_sigma)).astype(dtype))
     after = []
-    for i, t in enumerate(scheduler.timesteps):
+    first = getattr(scheduler, "begin_index", None) or 0
+    for i, t in enumerate(scheduler.timesteps[first:], first):
         latents = scheduler.scale_model_input(x, t).numpy().astype(dtype)
         output = torch.from_numpy(model(latents, t.numpy().astype(np.float32)))
-        x = scheduler.step(output, t, x).prev_sample
+        x = step(output, t, x).prev_sample
         scale = np.sqrt(1 + float(scheduler.sigmas[i + 1]) ** 2) if scales else 1
         after.append(x.numpy().astype(np.float64) / scale)
     return np.stack(after)

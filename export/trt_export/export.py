@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("diffusers", "onnx", "onnx-ir", "onnxscript", "torch", "transformers", "trt-pipeline")
 ROOT = Path(__file__).parent
-FOLDERS = ("onnx", "tokenizer")
+FOLDERS = ("onnx", *families.TOKENIZERS)
 STAGES = {
     "reference": 10,
     "preview": 1,

@@ -20,13 +20,13 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from huggingface_hub import save_torch_state_dict
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
 from trt_export.checkpoint.text_files import read_object
 from trt_pipeline.command_line.console import run
 from trt_pipeline.errors import InvalidInputError
 
 PUBLISHED = Path(__file__).parent / "checkpoint" / "published"
 TEXT_TO_IMAGE = PUBLISHED / "ldm_text2im_large_256"
-CLIP_VOCABULARY = PUBLISHED / "clip"
 MODELS = {
     "ldm-text2im-large-256": "ldm_text2im_large_256",
     "stable-diffusion-1.5": "stable_diffusion_1_5",
@@ -46,11 +46,15 @@ class Kind:
     """A network with random weights, from its configuration."""
     stem: str
     """How the name of its weight file begins."""
+    prefix: str = ""
+    """How the names of its weights begin."""
 
 
 KINDS: Mapping[str, Kind] = {
     "AutoencoderKL": Kind(AutoencoderKL.from_config, "diffusion_pytorch_model"),
-    "CLIPTextModel": Kind(lambda config: CLIPTextModel(CLIPTextConfig(**config)), "model"),
+    "CLIPTextModel": Kind(
+        lambda config: CLIPTextModel(CLIPTextConfig(**config)), "model", "text_model."
+    ),
     "CLIPTextModelWithProjection": Kind(
         lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config)), "model"
     ),
@@ -79,7 +83,7 @@ def make_twin(
         if kind in KINDS:
             _write_weights(partial / part, KINDS[kind], dtype)
         elif kind == "CLIPTokenizer":
-            shutil.copytree(CLIP_VOCABULARY, partial / part, dirs_exist_ok=True)
+            _write_tokenizer(partial / part)
     partial.rename(folder)
 
 
@@ -87,11 +91,25 @@ def _write_weights(folder: Path, kind: Kind, dtype: torch.dtype) -> None:
     """In shards, so that memory holds one of them beside the network."""
     network = kind.make(read_object(folder / "config.json"))
     save_torch_state_dict(
-        {name: weight.detach().to(dtype) for name, weight in network.state_dict().items()},
+        {
+            _published(kind, name): weight.detach().to(dtype)
+            for name, weight in network.state_dict().items()
+        },
         folder,
         filename_pattern=f"{kind.stem}{{suffix}}.safetensors",
         max_shard_size=MAX_SHARD_BYTES,
     )
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """CLIP's, which pads as the published one does."""
+    pad_token = read_object(folder / "special_tokens_map.json")["pad_token"]
+    write_clip_tokenizer(folder, pad_token)
+
+
+def _published(kind: Kind, name: str) -> str:
+    """The name that published files have for a weight; transformers before 5.6 reads no other."""
+    return name if name.startswith(kind.prefix) else kind.prefix + name
 
 
 @click.command()

@@ -79,7 +79,8 @@ class Settings:
     )
     eta: float | None = setting(
         None,
-        "0 is deterministic DDIM, 1 is DDPM; for the sampler ddim only. By default, the bundle's.",
+        "How much noise the steps draw: 0 is none, 1 is DDPM's with ddim, and all with tcd. For "
+        "these two samplers only. By default, the bundle's for its own sampler, else 0.",
         bounds=(0, 1),
     )
     schedule: str = setting(
@@ -90,7 +91,7 @@ class Settings:
     timestep_spacing: str | None = setting(
         None,
         "Which training timesteps are visited (arXiv:2305.08891, table 2). Without effect on "
-        "dpmsolver++_karras. By default, the bundle's.",
+        "dpmsolver++_karras, lcm and tcd. By default, the bundle's.",
         choices=TIMESTEP_SPACINGS,
     )
     height: int | None = setting(

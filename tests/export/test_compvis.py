@@ -349,11 +349,14 @@ def test_a_width_that_does_not_fit_is_refused_with_its_yaml(file: Path) -> None:
 def test_a_yaml_and_a_vocabulary_are_looked_for_beside_the_file(file: Path) -> None:
     found = open_checkpoint(str(file))
     assert list(found.files) == ["small.ckpt", "config/config.yaml", "tokenizer/vocab.txt"]
-    assert (found.name, found.tokenizer_files["vocab.txt"]) == ("small", PUBLISHED_VOCAB)
+    assert (found.name, found.tokenizer_files["tokenizer"]["vocab.txt"]) == (
+        "small",
+        PUBLISHED_VOCAB,
+    )
     file.with_name("vocab.txt").write_text("[PAD]\n")
     write_config(file.with_name("small.yaml"))
     found = open_checkpoint(str(file))
-    assert found.tokenizer_files["vocab.txt"] == file.with_name("vocab.txt")
+    assert found.tokenizer_files["tokenizer"]["vocab.txt"] == file.with_name("vocab.txt")
     assert found.configs["unet"] == file.with_name("small.yaml")
 
 
@@ -361,7 +364,7 @@ def test_a_vocabulary_may_be_a_tokenizer_json(file: Path) -> None:
     vocab = file.with_name("saved.json")
     vocab.write_text(BertTokenizerFast(str(PUBLISHED_VOCAB)).backend_tokenizer.to_str())
     found = open_checkpoint(str(file), vocab=vocab)
-    assert found.tokenizer_files == {"tokenizer.json": vocab}
+    assert found.tokenizer_files == {"tokenizer": {"tokenizer.json": vocab}}
     assert list(found.files)[-1] == "tokenizer/saved.json"
     assert describe(found).tokenizer == describe(open_checkpoint(str(file))).tokenizer
 

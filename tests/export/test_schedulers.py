@@ -40,6 +40,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("LMSDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}, "lms"),
     ("EulerDiscreteScheduler", {}, "euler"),
     ("EulerDiscreteScheduler", {"prediction_type": "v_prediction"}, "euler"),
+    ("EulerDiscreteScheduler", {"use_karras_sigmas": True}, "euler_karras"),
     ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "trailing"}, "euler_ancestral"),
     ("DPMSolverMultistepScheduler", {}, "dpmsolver++"),
     ("DPMSolverMultistepScheduler", {"euler_at_final": True}, "dpmsolver++"),
@@ -48,6 +49,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("DDPMScheduler", {"clip_sample": False}, "ddpm"),
     ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_small_log"}, "ddpm"),
     ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_large"}, "ddpm_fixed_large"),
+    ("LCMScheduler", {"steps_offset": 1}, "lcm"),
+    ("LCMScheduler", {"timestep_spacing": "trailing", "set_alpha_to_one": False}, "lcm"),
+    ("TCDScheduler", {"clip_sample": True}, "tcd"),
 ]
 ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
 
@@ -90,7 +94,7 @@ def test_a_scheduler_s_default_sampler_visits_its_timesteps(
     for steps in (7, 20, 50):
         scheduler.set_timesteps(steps)
         table = sampler_table(default, schedule, steps)
-        assert table.timesteps.tolist() == scheduler.timesteps.tolist()
+        assert table.timesteps == pytest.approx(scheduler.timesteps.numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
@@ -109,7 +113,7 @@ def test_a_scheduler_s_own_defaults_are_read_where_its_config_is_silent(
     schedule, _ = schedule_of(checkpoint)
     known = inspect.signature(getattr(diffusers, name).__init__).parameters
     assert schedule.timestep_spacing == known["timestep_spacing"].default
-    assert schedule.alphas_cumprod[0] == pytest.approx(1 - 1e-4)
+    assert schedule.alphas_cumprod[0] == pytest.approx(1 - known["beta_start"].default)
     assert schedule.set_alpha_to_one == (name != "PNDMScheduler")
 
 
@@ -236,6 +240,9 @@ OF_THE_MODEL = [
     (("DDPMScheduler", {"rescale_betas_zero_snr": True}), "rescale_betas_zero_snr is true"),
     (("DDPMScheduler", {"variance_type": "learned"}), 'variance_type is "learned"'),
     (("DDPMScheduler", {"variance_type": "learned_range"}), 'variance_type is "learned_range"'),
+    (("LCMScheduler", {"original_inference_steps": 100}), "100, but .* with 50 only"),
+    (("LCMScheduler", {"timestep_scaling": 1.0}), r"1\.0, but .* with 10\.0 only"),
+    (("TCDScheduler", {"original_inference_steps": 25}), "25, but .* with 50 only"),
     (discrete("Euler", timestep_type="continuous"), 'is "continuous"'),
     (discrete("EulerAncestral", prediction_type="sample"), 'is "sample"'),
     (multistep("DPMSolver", variance_type="learned"), "with null only"),
@@ -249,7 +256,8 @@ OF_THE_SAMPLER = [
     (("DDPMScheduler", {"clip_sample": True, "thresholding": True}), "true.*; thresholding is"),
     (("PNDMScheduler", {"skip_prk_steps": False}), "skip_prk_steps is false, .* true only"),
     (discrete("LMS", use_karras_sigmas=True), "with false only"),
-    (discrete("Euler", use_karras_sigmas=True), "use_karras_sigmas is true"),
+    (("LCMScheduler", {"clip_sample": True}), "clip_sample is true"),
+    (("LCMScheduler", {"thresholding": True}), "thresholding is true"),
     (discrete("Euler", use_exponential_sigmas=True), "use_exponential_sigmas is true"),
     (discrete("Euler", use_beta_sigmas=True), "use_beta_sigmas is true"),
     (discrete("Euler", interpolation_type="log_linear"), 'is "log_linear"'),
@@ -411,7 +419,17 @@ def test_a_scheduler_reads_no_key_beside_its_settings_but_the_known_ones(name: s
 def test_every_setting_of_a_scheduler_is_known(name: str) -> None:
     """A new release of diffusers may add settings: see whether they change what is drawn."""
     known = inspect.signature(getattr(diffusers, name).__init__).parameters.keys() - {"self"}
-    assert known <= OF_THE_SCHEDULE | WITHOUT_EFFECT | SCHEDULERS[name].honoured.keys()
+    found = SCHEDULERS[name]
+    assert known <= OF_THE_SCHEDULE | WITHOUT_EFFECT | found.unread | found.honoured.keys()
+
+
+@pytest.mark.parametrize("setting", sorted(SCHEDULERS["TCDScheduler"].unread))
+def test_a_setting_that_counts_as_unread_changes_no_trajectory(
+    checkpoint: Path, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {"clip_sample": True, "thresholding": True, "timestep_scaling": 0.1}
+    rewrite(checkpoint, "TCDScheduler", {"clip_sample": False, setting: changed[setting]})
+    assert off(checkpoint, monkeypatch) <= 1e-5
 
 
 def test_an_unknown_setting_of_a_newer_release_may_have_its_default_only(

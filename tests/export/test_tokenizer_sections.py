@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import AddedToken, BertTokenizerFast
 
-from tests.export.test_tokenizers import WORDS, backend, read, write
+from tests.export.test_tokenizers import WORDS, backend, bert_spec, read, write
 from trt_pipeline.errors import CheckpointError
 
 
@@ -71,7 +71,7 @@ def test_a_value_that_transformers_drops_is_refused(
 def test_the_configuration_s_normalizer_is_preferred(tmp_path: Path) -> None:
     config = {"do_lower_case": False, "strip_accents": None, "tokenize_chinese_chars": True}
     saved = changed("normalizer", strip_accents=True, handle_chinese_chars=False)
-    spec = read(write(tmp_path, tokenizer=saved, tokenizer_config=config)).spec
+    spec = bert_spec(read(write(tmp_path, tokenizer=saved, tokenizer_config=config)))
     assert (spec.lowercase, spec.strip_accents, spec.tokenize_chinese_chars) == (False, None, True)
 
 
@@ -100,7 +100,7 @@ def test_what_transformers_saves_is_read(
     theirs.save_pretrained(tmp_path)
     if version == 4:
         as_transformers_4(tmp_path)
-    spec = read(tmp_path).spec
+    spec = bert_spec(read(tmp_path))
     assert (spec.start_id, spec.lowercase) == (start, settings.get("do_lower_case", True))
     assert [one.content for one in spec.added_tokens if one.id >= len(WORDS)] == [
         *(["<x>"] if start == 12 else []),

@@ -23,7 +23,7 @@ from trt_export.checkpoint.tokenizers import DescribedTokenizer, blaming, read_t
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.networks.description import describe
 from trt_pipeline import trt_pipeline
-from trt_pipeline.bundle.manifest import TokenizerSpec
+from trt_pipeline.bundle.tokenizer_specs import TokenizerSpec, WordPieceSpec
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.text.tokenizer import Tokenizer
 
@@ -34,7 +34,7 @@ X = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False
 
 
 def read(folder: Path, rows: int = ROWS) -> DescribedTokenizer:
-    return read_tokenizer({path.name: path for path in folder.iterdir()}, 77, rows)
+    return read_tokenizer("wordpiece", {path.name: path for path in folder.iterdir()}, 77, rows)
 
 
 def write(folder: Path, words: tuple[str, ...] = WORDS, **files: object) -> Path:
@@ -54,6 +54,11 @@ def backend() -> dict[str, Any]:
     return loaded
 
 
+def bert_spec(found: DescribedTokenizer) -> WordPieceSpec:
+    assert isinstance(found.spec, WordPieceSpec)
+    return found.spec
+
+
 def added(spec: TokenizerSpec) -> dict[str, int]:
     """What was added to WORDS."""
     return {token.content: token.id for token in spec.added_tokens if token.id >= len(WORDS)}
@@ -62,7 +67,7 @@ def added(spec: TokenizerSpec) -> dict[str, int]:
 def test_a_vocabulary_alone_is_read_as_bert_s(tmp_path: Path) -> None:
     found = read(write(tmp_path))
     assert found.contents == {"tokenizer/vocab.txt": "\n".join(WORDS) + "\n"}
-    spec = found.spec
+    spec = bert_spec(found)
     assert (spec.start_id, spec.end_id, spec.pad_id, spec.unk_id) == (2, 3, 0, 1)
     assert (spec.padding_side, spec.truncation_side) == ("right", "right")
     assert (spec.lowercase, spec.strip_accents, spec.clean_text) == (True, None, True)
@@ -344,9 +349,9 @@ def test_any_added_tokens_give_transformers_ids_or_are_refused(
         files = {path.name: path for path in folder.iterdir()}
         if unclear(theirs):
             with pytest.raises(CheckpointError, match=r"white space|once normalized"):
-                read_tokenizer(files, 12, ROWS)
+                read_tokenizer("wordpiece", files, 12, ROWS)
             return
-        found = read_tokenizer(files, 12, ROWS)
+        found = read_tokenizer("wordpiece", files, 12, ROWS)
         found.write(folder)
         call = {"padding": "max_length", "max_length": 12, "truncation": True}
         expected = np.asarray(theirs(texts, **call).input_ids)
@@ -356,7 +361,7 @@ def test_any_added_tokens_give_transformers_ids_or_are_refused(
 def test_a_checkpoint_without_a_vocabulary_names_what_it_lacks(tmp_path: Path) -> None:
     folder = make_saved(tmp_path / "checkpoint")
     (folder / "tokenizer" / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match=r"has none of tokenizer.json, vocab.txt"):
+    with pytest.raises(CheckpointError, match=r"has neither tokenizer.json nor vocab.txt"):
         describe(open_checkpoint(str(folder)))
     (folder / "tokenizer" / "vocab.txt").write_text("\n".join(WORDS))
     (folder / "tokenizer" / "tokenizer.model").touch()

@@ -24,7 +24,8 @@ from trt_pipeline.bundle.onnx_files import external_locations
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.pictures.metadata import SETTINGS_CHUNK, read_settings
-from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer
+from trt_pipeline.text.vocabulary import read_vocabulary
 
 LONG = 100_000
 COMMON: dict[str, Any] = {

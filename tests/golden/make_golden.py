@@ -29,7 +29,6 @@ from tokenizers import models, normalizers, pre_tokenizers
 from trt_pipeline.bundle import Bundle, manifest_json, parse_manifest
 from trt_pipeline.bundle.manifest import (
     PREDICTION_TYPES,
-    AddedToken,
     Defaults,
     EngineKey,
     EngineSpec,
@@ -40,18 +39,18 @@ from trt_pipeline.bundle.manifest import (
     ScheduleSpec,
     ShapeRange,
     TensorSpec,
-    TokenizerSpec,
 )
 from trt_pipeline.bundle.names import SIGNATURE
 from trt_pipeline.bundle.onnx_files import external_locations
 from trt_pipeline.bundle.signatures import check_signature
+from trt_pipeline.bundle.tokenizer_specs import AddedToken, TokenizerSpec, WordPieceSpec
 from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.pictures.previews import preview_pixels
 from trt_pipeline.pictures.tiling import decode_in_tiles
 from trt_pipeline.sampling.guidance import guide, guided_steps
 from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
 from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
-from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA, sampler_table
 from trt_pipeline.sampling.samples import Rows, join
 from trt_pipeline.sampling.schedule import choose_schedule
 from trt_pipeline.text.tokenizer import Tokenizer
@@ -181,10 +180,9 @@ def added_tokens() -> tuple[AddedToken, ...]:
     )
 
 
-def wordpiece(folder: str = "", **changes: Any) -> TokenizerSpec:
+def wordpiece(folder: str = "", **changes: Any) -> WordPieceSpec:
     """BERT's usual tokenizer, whose vocabulary lies in a folder of the bundle."""
     usual = {
-        "kind": "wordpiece",
         "files": {"vocab": f"{folder}vocab.txt"},
         "max_length": 77,
         "padding_side": "right",
@@ -202,7 +200,7 @@ def wordpiece(folder: str = "", **changes: Any) -> TokenizerSpec:
             for number, content in enumerate(SPECIAL)
         ),
     }
-    return TokenizerSpec(**{**usual, **changes})
+    return WordPieceSpec(**{**usual, **changes})
 
 
 def cut_off(tokenizer: Tokenizer, text: str) -> str | None:
@@ -280,7 +278,7 @@ def schedules() -> dict[str, ScheduleSpec]:
 
 def sampler_cases() -> Iterator[dict[str, Any]]:
     """Tables, or the refusal of one."""
-    choices = [(name, 0.0) for name in SAMPLERS] + [("ddim", 0.3), ("ddim", 1.0)]
+    choices = [(name, 0.0) for name in SAMPLERS] + list(product(WITH_ETA, (0.3, 1.0)))
     for (name, schedule), steps, (sampler, eta) in product(
         schedules().items(), (1, 2, 7, 90), choices
     ):

@@ -106,7 +106,7 @@ def token(content: str, number: int) -> dict[str, object]:
             r"alphas_cumprod\[1\] is '0.4', expected a num",
         ),
         ("tokenizer", "strip_accents", "no", "is 'no', expected true or false or null"),
-        ("tokenizer", "kind", "bpe", "tokenizer.kind is 'bpe', expected wordpiece"),
+        ("tokenizer", "kind", "bpe", "tokenizer.kind is 'bpe', expected wordpiece or byte_pair"),
         ("tokenizer", "files", {"merges": "vocab.txt"}, "its files are 'merges', expected 'vocab'"),
         ("tokenizer", "max_length", 1, "max_length is 1, expected 2 to 65536"),
         ("tokenizer", "padding_side", "middle", "padding_side is 'middle', expected left or right"),

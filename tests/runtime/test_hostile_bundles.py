@@ -30,7 +30,7 @@ from trt_pipeline import (
 from trt_pipeline.bundle import MAX_MANIFEST_BYTES, PARALLEL_BYTES, verify_files
 from trt_pipeline.bundle.manifest import FileSpec
 from trt_pipeline.pictures.image_inputs import open_picture
-from trt_pipeline.text.tokenizer import MAX_VOCABULARY_BYTES, read_vocabulary
+from trt_pipeline.text.vocabulary import MAX_FILE_BYTES, read_vocabulary
 
 SECONDS = 1.0
 MEMORY = 256 * 2**20
@@ -116,7 +116,7 @@ def test_a_file_declared_larger_than_it_is_is_refused(own_bundle: Bundle) -> Non
 def test_a_vocabulary_of_gigabytes_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "vocab.txt").open("wb") as stream:
         stream.truncate(4 * 2**30)
-    with refused(f"is larger than {MAX_VOCABULARY_BYTES} bytes"):
+    with refused(f"is larger than {MAX_FILE_BYTES} bytes"):
         read_vocabulary(tmp_path / "vocab.txt")
 
 

@@ -18,9 +18,12 @@ from trt_pipeline.sampling.samplers import (
     dpmsolver_karras,
     euler,
     euler_ancestral,
+    euler_karras,
+    lcm,
     lms,
     pndm,
     sampler_table,
+    tcd,
     unipc,
 )
 
@@ -171,10 +174,73 @@ def test_ddpm_with_the_large_variance_adds_noise_above_timestep_0() -> None:
     assert column(table, "s")[-1] == pytest.approx(np.sqrt(1 - ALPHAS_CUMPROD[1]))
 
 
+@pytest.mark.parametrize("sampler", [ddim, tcd])
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), "0", True, None])
-def test_eta_outside_its_range_is_refused(eta: float) -> None:
+def test_eta_outside_its_range_is_refused(sampler: Any, eta: float) -> None:
     with pytest.raises(InvalidInputError, match="eta must be a finite number from 0 to 1, got"):
-        ddim(SCHEDULE, 5, eta)
+        sampler(SCHEDULE, 5, eta)
+
+
+def test_lcm_lands_on_the_predicted_sample_and_noises_it_up_to_the_next_level() -> None:
+    """At the boundary, c_skip is 1; timestep 259, the last of 4, is far above it."""
+    table = lcm(SCHEDULE, 4)
+    a, b0, s = (column(table, name) for name in ("a", "b0", "s"))
+    assert table.timesteps.tolist() == [999, 759, 499, 259]
+    levels = np.array([*np.array(ALPHAS_CUMPROD)[[999, 759, 499, 259]], 1])
+    np.testing.assert_allclose(table.alphas_cumprod, levels, rtol=1e-6)
+    np.testing.assert_allclose(b0, np.sqrt(levels[1:]), rtol=1e-6)
+    np.testing.assert_allclose(s, np.sqrt(1 - levels[1:]), rtol=1e-6)
+    assert (a < 1e-5).all()
+
+
+def test_lcm_keeps_the_latents_at_the_first_timestep() -> None:
+    """arXiv:2303.01469, section 2: a consistency function is the identity at the boundary."""
+    short = replace(SCHEDULE, alphas_cumprod=ALPHAS_CUMPROD[:50])
+    table = lcm(short, 50)
+    assert table.timesteps[-1] == 0
+    assert (column(table, "a")[-1], column(table, "b0")[-1]) == (1, 0)
+
+
+def test_tcd_without_noise_takes_steps_of_ddim() -> None:
+    table = tcd(SCHEDULE, 4)
+    assert not table.draws_noise
+    x, noise = 0.4, 0.9
+    p, q, a, b0 = table.coefficients[0, :4].astype(np.float64)
+    alpha, then = np.array(ALPHAS_CUMPROD)[[999, 759]]
+    x0 = (x - np.sqrt(1 - alpha) * noise) / np.sqrt(alpha)
+    expected = np.sqrt(then) * x0 + np.sqrt(1 - then) * noise
+    assert a * x + b0 * (p * x + q * noise) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_noise_of_tcd_completes_the_level_and_leaves_out_the_last_step() -> None:
+    """What is left of the noise in the latents, and what is drawn, are noise of the next level."""
+    table = tcd(SCHEDULE, 8, 0.3)
+    assert table.draws_noise
+    alpha, then = table.alphas_cumprod[:-1], table.alphas_cumprod[1:]
+    kept = column(table, "a") * np.sqrt(1 - alpha)
+    np.testing.assert_allclose(kept**2 + column(table, "s") ** 2, 1 - then, rtol=1e-4)
+    assert column(table, "s")[-1] == 0
+    assert then[-1] == pytest.approx(ALPHAS_CUMPROD[0])
+
+
+def test_the_noise_of_tcd_grows_with_eta() -> None:
+    drawn = [column(tcd(SCHEDULE, 8, eta), "s")[:-1] for eta in (0, 0.3, 1)]
+    assert (drawn[0] == 0).all()
+    assert (drawn[0] < drawn[1]).all()
+    assert (drawn[1] < drawn[2]).all()
+
+
+def test_karras_levels_of_euler_end_where_its_own_do() -> None:
+    """Unlike DPM-Solver++'s, which begin at the end of the schedule whatever the spacing."""
+    plain, karras = euler(SCHEDULE, 5), euler_karras(SCHEDULE, 5)
+    assert plain.timesteps[[0, -1]].tolist() == [800, 0]
+    assert karras.timesteps[[0, -1]] == pytest.approx([800, 0], abs=1e-9)
+    assert karras.alphas_cumprod[[0, -2, -1]].tolist() == plain.alphas_cumprod[[0, -2, -1]].tolist()
+
+
+def test_the_timesteps_of_euler_on_karras_levels_are_not_rounded() -> None:
+    timesteps = euler_karras(replace(SCHEDULE, timestep_spacing="trailing"), 5).timesteps
+    assert (timesteps[1:-1] % 1 != 0).all()
 
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms", "dpmsolver++", "unipc"])
@@ -188,7 +254,10 @@ def test_the_last_step_lands_on_the_predicted_sample(sampler: str) -> None:
     assert not table.coefficients[-1, 4:].any()
 
 
-@pytest.mark.parametrize("sampler", ["euler", "lms", "dpmsolver++", "dpmsolver++_karras", "unipc"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["euler", "euler_karras", "lms", "dpmsolver++", "dpmsolver++_karras", "unipc", "lcm"],
+)
 def test_the_true_noise_leads_to_the_clean_sample(sampler: str) -> None:
     """Along a straight path the history changes nothing, whatever the order."""
     table = sampler_table(sampler, SCHEDULE, 20)
@@ -196,9 +265,9 @@ def test_the_true_noise_leads_to_the_clean_sample(sampler: str) -> None:
     alpha = ALPHAS_CUMPROD[int(table.timesteps[0])]
     x = np.sqrt(alpha) * x0 + np.sqrt(1 - alpha) * noise
     history = np.zeros(3)
-    for p, q, a, b0, *earlier, _ in table.coefficients.astype(np.float64):
+    for p, q, a, b0, *earlier, s in table.coefficients.astype(np.float64):
         m0 = p * x + q * noise
-        x = a * x + b0 * m0 + earlier @ history
+        x = a * x + b0 * m0 + earlier @ history + s * noise
         history = np.array([m0, *history[:2]])
     assert x == pytest.approx(x0, abs=1e-5)
 
@@ -287,7 +356,7 @@ def test_the_timesteps_of_karras_levels_are_whole() -> None:
 
 
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
-@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "lms"])
+@pytest.mark.parametrize("sampler", ["euler", "euler_karras", "euler_ancestral", "lms"])
 def test_noise_is_scaled_where_diffusers_scales_it(sampler: str, spacing: TimestepSpacing) -> None:
     assert sampler_table(sampler, SCHEDULE, 5).initial_scale == 1
     table = sampler_table(sampler, replace(SCHEDULE, timestep_spacing=spacing), 5)
@@ -312,7 +381,8 @@ def test_an_unknown_sampler_is_refused() -> None:
         sampler_table("heun", SCHEDULE, 5)
 
 
-def test_only_ddim_takes_eta() -> None:
+def test_only_ddim_and_tcd_take_eta() -> None:
     assert sampler_table("ddim", SCHEDULE, 5, 0.5).draws_noise
-    with pytest.raises(InvalidInputError, match=r"eta must be 0 with sampler euler, got 0\.5"):
+    assert sampler_table("tcd", SCHEDULE, 5, 0.5).draws_noise
+    with pytest.raises(InvalidInputError, match=r"euler, got 0\.5; only ddim and tcd have an eta"):
         sampler_table("euler", SCHEDULE, 5, 0.5)

@@ -20,7 +20,7 @@ from trt_pipeline import (
     TorchGenerator,
     trt_pipeline,
 )
-from trt_pipeline.sampling.samplers import SAMPLERS
+from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA
 
 PROMPTS = ("red", "a blue circle", "circles", [("red", 0.75), ("blue", 0.25)])
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
@@ -45,7 +45,7 @@ def drawn_settings(random: Random, side: int) -> dict[str, Any]:
         "width": side,
         "seed": random.randrange(2**32),
         "sampler": sampler,
-        "eta": random.choice((0.0, 0.5, 1.0)) if sampler == "ddim" else None,
+        "eta": random.choice((0.0, 0.5, 1.0)) if sampler in WITH_ETA else None,
         "num_inference_steps": random.randint(2, 6),
         "guidance_scale": random.choice((1.0, 1.0, 0.0, 4.0, 7.5)),
         "guidance_interval": random.choice(((0.0, 1.0), (0.0, 0.5), (0.3, 0.8), (0.0, 0.0))),

@@ -8,13 +8,15 @@ from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, Timeste
 from trt_pipeline.sampling.schedule import (
     alphas_at,
     choose_schedule,
+    distilled_timesteps,
     fractional_timesteps,
     inference_timesteps,
     karras_sigmas,
-    nearest_timesteps,
     sigmas_at,
     timesteps_above_end,
+    timesteps_of,
     trained_schedule,
+    training_sigmas,
 )
 from trt_pipeline.settings import SETTINGS
 
@@ -99,7 +101,7 @@ def test_sigmas_fall_to_zero() -> None:
         np.sqrt((1 - alpha) / alpha) for alpha in (ALPHAS_CUMPROD[0], ALPHAS_CUMPROD[-1])
     )
     assert sigmas_at(LEADING, np.array([999, 0])) == pytest.approx([last, first, 0])
-    assert karras_sigmas(LEADING, 2) == pytest.approx([last, first, 0])
+    assert karras_sigmas(training_sigmas(LEADING), 2) == pytest.approx([last, first, 0])
 
 
 def test_sigmas_are_interpolated_between_timesteps() -> None:
@@ -107,14 +109,15 @@ def test_sigmas_are_interpolated_between_timesteps() -> None:
     assert between == pytest.approx((left + right) / 2)
 
 
-def test_the_nearest_timestep_of_a_training_sigma_is_its_own() -> None:
+def test_the_timestep_of_a_training_sigma_is_its_own() -> None:
     timesteps = np.array([999, 500, 1, 0])
-    assert nearest_timesteps(LEADING, sigmas_at(LEADING, timesteps)[:-1]).tolist() == [
-        999,
-        500,
-        1,
-        0,
-    ]
+    found = timesteps_of(LEADING, sigmas_at(LEADING, timesteps)[:-1])
+    assert found == pytest.approx(timesteps, abs=1e-9)
+
+
+def test_the_timestep_of_a_sigma_between_two_is_found_by_its_logarithm() -> None:
+    sigmas = training_sigmas(LEADING)[[10, 11]]
+    assert timesteps_of(LEADING, np.sqrt(sigmas[:1] * sigmas[1:])) == pytest.approx([10.5])
 
 
 def test_the_trained_schedule_spaces_the_roots_of_beta_evenly() -> None:
@@ -160,3 +163,26 @@ def test_a_schedule_is_chosen_by_name() -> None:
 def test_timesteps_above_the_end_leave_room_for_it(steps: int) -> None:
     with pytest.raises(InvalidInputError, match=r"num_inference_steps must be .* 1 to 999, got"):
         timesteps_above_end(LEADING, steps)
+
+
+def test_consistency_models_take_every_n_th_of_the_timesteps_of_their_distillation() -> None:
+    assert distilled_timesteps(LEADING, 4).tolist() == [999, 759, 499, 259]
+    assert distilled_timesteps(LEADING, 50).tolist() == list(range(999, 0, -20))
+
+
+def test_the_spacing_and_offset_of_a_schedule_do_not_move_distilled_timesteps() -> None:
+    moved = replace(LEADING, timestep_spacing="trailing", steps_offset=7)
+    assert distilled_timesteps(moved, 4).tolist() == [999, 759, 499, 259]
+
+
+@pytest.mark.parametrize("steps", [0, 51, True, 2.0])
+def test_consistency_models_take_no_more_steps_than_they_were_distilled_for(steps: int) -> None:
+    with pytest.raises(InvalidInputError, match=r"num_inference_steps must be .* 1 to 50, got"):
+        distilled_timesteps(LEADING, steps)
+
+
+def test_a_schedule_too_short_for_consistency_models_is_refused() -> None:
+    short = replace(LEADING, alphas_cumprod=ALPHAS_CUMPROD[:49])
+    with pytest.raises(InvalidInputError, match="has 49 timesteps, but lcm and tcd need at least"):
+        distilled_timesteps(short, 1)
+    assert distilled_timesteps(replace(LEADING, alphas_cumprod=ALPHAS_CUMPROD[:50]), 1) == [49]

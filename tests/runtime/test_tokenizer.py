@@ -9,8 +9,9 @@ import pytest
 
 from tests.runtime.tiny_bundle import added_token, wordpiece
 from trt_pipeline import Bundle, BundleError, Pipeline, PromptTruncatedWarning
-from trt_pipeline.bundle.manifest import AddedToken
-from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.bundle.tokenizer_specs import AddedToken
+from trt_pipeline.text.tokenizer import Tokenizer
+from trt_pipeline.text.vocabulary import read_vocabulary
 
 PUBLISHED = "export/trt_export/checkpoint/published/ldm_text2im_large_256"
 REAL = Path(__file__).parents[2] / PUBLISHED / "tokenizer"

@@ -18,7 +18,6 @@ from trt_pipeline.bundle import Bundle, file_sha256, manifest_json
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import (
     PREDICTION_TYPES,
-    AddedToken,
     Defaults,
     FileSpec,
     GraphPrecision,
@@ -27,9 +26,9 @@ from trt_pipeline.bundle.manifest import (
     ModelSpec,
     ScheduleSpec,
     TensorSpec,
-    TokenizerSpec,
 )
 from trt_pipeline.bundle.names import MANIFEST
+from trt_pipeline.bundle.tokenizer_specs import AddedToken, TokenizerSpec, WordPieceSpec
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "circle", "##s")
 SIXTY_FOURTHS = np.linspace(-64, 64, 3 * len(VOCABULARY)).round().reshape(-1, 3)
@@ -180,11 +179,10 @@ LIMITS = Limits(batch=(1, 4), height=(32, 128), width=(32, 128))
 ENLARGED = Limits(batch=(1, 4), height=(256, 512), width=(256, 512))
 
 
-def wordpiece(ids: Sequence[int] = range(5), **changes: Any) -> TokenizerSpec:
+def wordpiece(ids: Sequence[int] = range(5), **changes: Any) -> WordPieceSpec:
     """BERT's usual tokenizer. ids: of VOCABULARY's first five tokens."""
     pad, unk, start, end, _ = ids
     usual = {
-        "kind": "wordpiece",
         "files": {"vocab": "vocab.txt"},
         "max_length": 77,
         "padding_side": "right",
@@ -199,7 +197,7 @@ def wordpiece(ids: Sequence[int] = range(5), **changes: Any) -> TokenizerSpec:
         "tokenize_chinese_chars": True,
         "added_tokens": tuple(map(added_token, VOCABULARY, ids)),
     }
-    return TokenizerSpec(**{**usual, **changes})
+    return WordPieceSpec(**{**usual, **changes})
 
 
 def added_token(content: str, number: int, **flags: bool) -> AddedToken:

@@ -35,9 +35,9 @@ class CompVisCheckpoint(Checkpoint):
         return dict.fromkeys(self.original.networks, WeightFiles((self.path,)))
 
     @cached_property
-    def tokenizer_files(self) -> Mapping[str, Path]:
+    def tokenizer_files(self) -> Mapping[Role, Mapping[str, Path]]:
         name = "tokenizer.json" if self.vocab_file.suffix == ".json" else "vocab.txt"
-        return {name: self.vocab_file} if "tokenizer" in self.family.parts else {}
+        return {"tokenizer": {name: self.vocab_file}} if "tokenizer" in self.family.parts else {}
 
     @cached_property
     def configs(self) -> Mapping[Role, Path]:
@@ -48,7 +48,11 @@ class CompVisCheckpoint(Checkpoint):
         return {
             self.path.name: self.path,
             f"config/{self.config_file.name}": self.config_file,
-            **{f"tokenizer/{file.name}": file for file in self.tokenizer_files.values()},
+            **{
+                f"{role}/{file.name}": file
+                for role, files in self.tokenizer_files.items()
+                for file in files.values()
+            },
         }
 
     def class_of(self, role: Role) -> str:

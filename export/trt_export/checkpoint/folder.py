@@ -13,7 +13,7 @@ from typing import Any
 from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
-from trt_export.families import Family, Role
+from trt_export.families import TOKENIZERS, Family, Role
 from trt_pipeline.errors import CheckpointError
 
 MAX_TEXT_BYTES = 16 * 2**20
@@ -67,18 +67,21 @@ class Checkpoint:
         }
 
     @cached_property
-    def tokenizer_files(self) -> Mapping[str, Path]:
-        """transformers' name → file, of what the tokenizer is read from; empty without prompts."""
-        part = self.family.parts.get("tokenizer")
-        folder = self.path / self.folder_of("tokenizer") if part else self.path
-        found = {name: folder / name for name in part.files} if part else {}
+    def tokenizer_files(self) -> Mapping[Role, Mapping[str, Path]]:
+        """Tokenizer → transformers' name → file, of what it is read from."""
+        return {role: self._files_of(role) for role in TOKENIZERS if role in self.family.parts}
+
+    def _files_of(self, role: Role) -> Mapping[str, Path]:
+        folder = self.path / self.folder_of(role)
+        found = {name: folder / name for name in self.family.parts[role].files}
         return {name: path for name, path in found.items() if path.is_file()}
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
         """Every file that an export reads, under the name that provenance has for it."""
         weights = [file for part in self.weights.values() for file in part.files]
-        parts = [*self.configs.values(), *weights, *self.tokenizer_files.values()]
+        tokenizers = [file for files in self.tokenizer_files.values() for file in files.values()]
+        parts = [*self.configs.values(), *weights, *tokenizers]
         found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
 

@@ -1,5 +1,6 @@
 """The noise schedule that a checkpoint's scheduler configuration describes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
@@ -19,12 +20,12 @@ NO_SIGNAL = 2.0**-24
 
 
 def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
-    """The schedule as published, and the name of the sampler that follows its scheduler.
+    """The schedule as its pipeline reads it, and the name of the sampler of its scheduler.
 
     CheckpointError for a setting that the sampler would not honour.
     """
     path, scheduler = checkpoint.configs["scheduler"], checkpoint.class_of("scheduler")
-    config = checkpoint.config("scheduler")
+    config = _corrected(checkpoint.config("scheduler"), checkpoint.family.scheduler_settings)
     try:
         check_bounds(config)
         sampler = choose_sampler(scheduler, config)
@@ -37,6 +38,14 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
         return _schedule(settings, alphas_cumprod), sampler
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
+
+
+def _corrected(config: dict[str, Any], corrections: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with what a pipeline corrects; what is of the wrong type stays as it is."""
+    fitting = {
+        key: new for key, new in corrections.items() if type(config.get(key, new)) is type(new)
+    }
+    return {**config, **fitting}
 
 
 def _check_installed(scheduler: str) -> None:

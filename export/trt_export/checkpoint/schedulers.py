@@ -19,8 +19,11 @@ from trt_pipeline.sampling.samplers import (
     dpmsolver_karras,
     euler,
     euler_ancestral,
+    euler_karras,
+    lcm,
     lms,
     pndm,
+    tcd,
     unipc,
 )
 
@@ -43,6 +46,8 @@ SECOND_ORDER: Honoured = {
     "use_dynamic_shifting": (False,),
     "use_flow_sigmas": (False,),
 }
+DISTILLED: Honoured = {"original_inference_steps": (50,)}
+UNREAD_BY_TCD = frozenset({"clip_sample", "thresholding", "timestep_scaling"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Scheduler:
     honoured: Honoured
     variants: Mapping[tuple[str, Any], Sampler] = field(default_factory=dict)
     """Setting and value → the sampler that follows it instead."""
+    unread: frozenset[str] = frozenset()
+    """Settings that the class has and never reads."""
 
     def follows(self, settings: Settings) -> Sampler:
         """The sampler for settings that are all honoured."""
@@ -81,7 +88,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
             "final_sigmas_type": ("zero",),
             "interpolation_type": ("linear",),
             "timestep_type": ("discrete",),
+            "use_karras_sigmas": (False, None, True),
         },
+        {("use_karras_sigmas", True): euler_karras},
     ),
     "EulerAncestralDiscreteScheduler": Scheduler(euler_ancestral, NO_SAMPLE),
     "DPMSolverMultistepScheduler": Scheduler(
@@ -109,6 +118,8 @@ SCHEDULERS: Mapping[str, Scheduler] = {
             "solver_type": ("bh2",),
         },
     ),
+    "LCMScheduler": Scheduler(lcm, {**UNCLIPPED, **DISTILLED, "timestep_scaling": (10.0,)}),
+    "TCDScheduler": Scheduler(tcd, DISTILLED, unread=UNREAD_BY_TCD),
 }
 
 OF_THE_SCHEDULE = {
@@ -140,8 +151,10 @@ BESIDE_KARRAS = ("sigma_min", "sigma_max")
 """Keys that diffusers reads from a configuration for Karras' levels, whatever the signature."""
 OF_THE_MODEL = {
     "prediction_type",
+    "original_inference_steps",
     "rescale_betas_zero_snr",
     "shift_terminal",
+    "timestep_scaling",
     "timestep_type",
     "use_dynamic_shifting",
     "use_flow_sigmas",
@@ -176,7 +189,8 @@ def _check_karras(name: str, config: Settings) -> None:
                 f"{key} is {_json(config[key])}, which a {name} with use_karras_sigmas takes as an "
                 "end of its levels; only null can be exported"
             )
-    if config.get("beta_schedule") == "squaredcos_cap_v2":
+    cuts = SCHEDULERS[name].sampler is dpmsolver
+    if cuts and config.get("beta_schedule") == "squaredcos_cap_v2":
         raise ValueError(
             'beta_schedule is "squaredcos_cap_v2", with which diffusers cuts the timesteps of '
             "use_karras_sigmas instead of rounding them; only another beta_schedule, or "
@@ -185,7 +199,9 @@ def _check_karras(name: str, config: Settings) -> None:
 
 
 def _is_one_of(value: Any, allowed: tuple[Any, ...]) -> bool:
-    return any(type(value) is type(one) and value == one for one in allowed)
+    """A file may say 10 for 10.0."""
+    number = float(value) if type(value) is int else value
+    return any(type(one) in (type(value), type(number)) and value == one for one in allowed)
 
 
 def honoured_settings(name: str) -> Honoured:
@@ -194,8 +210,8 @@ def honoured_settings(name: str) -> Honoured:
     A setting that only a later release of diffusers has may have its default.
     """
     parameters = inspect.signature(getattr(diffusers, name).__init__).parameters
-    unknown = parameters.keys() - OF_THE_SCHEDULE - WITHOUT_EFFECT - {"self"}
-    defaults = {setting: (parameters[setting].default,) for setting in unknown}
+    known = OF_THE_SCHEDULE | WITHOUT_EFFECT | SCHEDULERS[name].unread | {"self"}
+    defaults = {setting: (parameters[setting].default,) for setting in parameters.keys() - known}
     return {**defaults, **SCHEDULERS[name].honoured}
 
 

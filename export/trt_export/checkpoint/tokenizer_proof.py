@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from trt_pipeline.bundle.manifest import TokenizerSpec
+from trt_pipeline.bundle.tokenizer_specs import TokenizerSpec
 from trt_pipeline.errors import CheckpointError
-from trt_pipeline.text.tokenizer import PromptTruncatedWarning, Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import PromptTruncatedWarning, Tokenizer
+from trt_pipeline.text.vocabulary import read_vocabulary
 
 ODD_TEXTS = (
     "",

@@ -6,7 +6,11 @@ transformers 4 takes the file's. Both set the normalizer by tokenizer_config.jso
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from trt_pipeline.bundle.tokenizer_specs import BytePairSpec
+from trt_pipeline.text.engines import WORDS, byte_pair
 
 STATED_AS = {
     "lowercase": "do_lower_case",
@@ -15,10 +19,18 @@ STATED_AS = {
 }
 """Value of the normalizer → setting of tokenizer_config.json, which both versions prefer."""
 MODEL = ("type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word")
+BYTE_PAIR_MODEL = (
+    *("type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"),
+    *("fuse_unk", "byte_fallback", "ignore_merges"),
+)
+OLDER_WORDS = WORDS.removeprefix(r"<\|startoftext\|>|<\|endoftext\|>|")
+"""Of transformers 4, which differs where a text has the names of special tokens in another case."""
 NORMALIZER = ("type", "clean_text", *STATED_AS)
 
 
-def check_sections(own: Mapping[str, Any], config: Mapping[str, Any], backend: Any) -> None:
+def check_wordpiece_sections(
+    own: Mapping[str, Any], config: Mapping[str, Any], backend: Any
+) -> None:
     """ValueError for a value of tokenizer.json that transformers' backend does not have.
 
     own: the file's sections. config: tokenizer_config.json.
@@ -29,6 +41,41 @@ def check_sections(own: Mapping[str, Any], config: Mapping[str, Any], backend: A
     _check_values("normalizer", [one for one in NORMALIZER if one not in stated], own, built)
     _check("pre_tokenizer", own.get("pre_tokenizer"), built["pre_tokenizer"])
     _check_post_processor(own.get("post_processor"), backend)
+
+
+def check_byte_pair_sections(own: Mapping[str, Any], backend: Any) -> None:
+    """Likewise for CLIP's, whose sections older versions write in other words."""
+    written, built = json.loads(_emptied(own).to_str()), json.loads(backend.to_str())
+    _check_values("model", BYTE_PAIR_MODEL, written, built)
+    for name in ("normalizer", "pre_tokenizer"):
+        _check(name, _today(written[name]), _today(built[name]))
+    _check_post_processor(own.get("post_processor"), backend)
+
+
+def check_engine(folder: Path, spec: BytePairSpec, backend: Any) -> None:
+    """ValueError for a section of transformers' backend that the runtimes' tokenizer lacks."""
+    ours, built = json.loads(byte_pair(folder, spec).to_str()), json.loads(backend.to_str())
+    pairs = [(name, ours[name], _today(built[name])) for name in ("normalizer", "pre_tokenizer")]
+    pairs += [(f"model.{key}", ours["model"][key], built["model"][key]) for key in BYTE_PAIR_MODEL]
+    for name, expected, found in pairs:
+        if found != expected:
+            raise ValueError(
+                f"{name} is {json.dumps(found):.200}, expected {json.dumps(expected):.200}"
+            )
+
+
+def _emptied(own: Mapping[str, Any]) -> Any:
+    """The tokenizer of a tokenizer.json without its tokens."""
+    from tokenizers import Tokenizer
+
+    model = {**own["model"], "vocab": {}, "merges": []}
+    return Tokenizer.from_str(json.dumps({**own, "model": model, "added_tokens": []}))
+
+
+def _today(section: Any) -> Any:
+    """A section with the pattern of words that transformers 5 has."""
+    text = json.dumps(section)
+    return json.loads(text.replace(json.dumps(OLDER_WORDS), json.dumps(WORDS)))
 
 
 def _check_values(

@@ -4,23 +4,44 @@ The runtimes have the tokenizer of the tokenizers package that transformers made
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.tokenizer_backends import BertSections, ClipSections
 from trt_export.checkpoint.tokenizer_files import OTHER_VOCABULARIES, VOCABULARIES, checked_files
 from trt_export.checkpoint.tokenizer_proof import check_ids
-from trt_export.checkpoint.tokenizer_sections import check_sections
+from trt_export.checkpoint.tokenizer_sections import (
+    check_byte_pair_sections,
+    check_engine,
+    check_wordpiece_sections,
+)
+from trt_export.families import Role
 from trt_pipeline.bundle.decoding import decode
-from trt_pipeline.bundle.manifest import AddedToken, TokenizerSpec
+from trt_pipeline.bundle.tokenizer_specs import (
+    BytePairSpec,
+    TokenizerKind,
+    TokenizerSpec,
+    WordPieceSpec,
+)
 from trt_pipeline.errors import BundleError, CheckpointError
 
-VOCABULARY = "tokenizer/vocab.txt"
-"""Where a bundle has it."""
+KINDS: Mapping[str, TokenizerKind] = {
+    "BertTokenizer": "wordpiece",
+    "BertTokenizerFast": "wordpiece",
+    "CLIPTokenizer": "byte_pair",
+    "CLIPTokenizerFast": "byte_pair",
+}
+"""Class in model_index.json → kind."""
+READERS: Mapping[TokenizerKind, str] = {
+    "wordpiece": "BertTokenizerFast",
+    "byte_pair": "CLIPTokenizerFast",
+}
+"""Classes of transformers."""
 HOLE = "[no token has id {}]"
 """Stands in a vocabulary for an id without a token; words are split at its blanks."""
 
@@ -36,151 +57,100 @@ class DescribedTokenizer:
     def write(self, bundle: Path) -> None:
         """Write the tokenizer's files."""
         for name, text in self.contents.items():
-            (bundle / name).parent.mkdir(exist_ok=True)
+            (bundle / name).parent.mkdir(parents=True, exist_ok=True)
             (bundle / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-@dataclass(frozen=True, slots=True)
-class WordPiece:
-    """The model in tokenizer.json, as the runtimes have it."""
-
-    type: Literal["WordPiece"]
-    unk_token: str
-    continuing_subword_prefix: Literal["##"]
-    max_input_chars_per_word: int
-    vocab: Any
-    """Less complete than the backend's own: of two tokens with one id it has one."""
-
-    def __post_init__(self) -> None:
-        """ValueError for another bound than the runtimes have."""
-        if self.max_input_chars_per_word != 100:
-            raise ValueError(
-                f"max_input_chars_per_word is {self.max_input_chars_per_word}, expected 100"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class BertNormalizer:
-    """The normalizer in tokenizer.json."""
-
-    type: Literal["BertNormalizer"]
-    clean_text: bool
-    handle_chinese_chars: bool
-    strip_accents: bool | None
-    lowercase: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BertPreTokenizer:
-    """The pre-tokenizer in tokenizer.json."""
-
-    type: Literal["BertPreTokenizer"]
-
-
-@dataclass(frozen=True, slots=True)
-class BackendToken:
-    """An entry of added_tokens in tokenizer.json."""
-
-    id: int
-    content: str
-    single_word: bool
-    lstrip: bool
-    rstrip: bool
-    normalized: bool
-    special: bool
-    """Of use where text is made of tokens."""
-
-    def as_added_token(self) -> AddedToken:
-        """The same in a manifest."""
-        return AddedToken(
-            self.content, self.id, self.single_word, self.lstrip, self.rstrip, self.normalized
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """tokenizer.json as transformers' backend would write it."""
-
-    version: Literal["1.0"]
-    truncation: Any
-    """This and padding, every call sets anew."""
-    padding: Any
-    added_tokens: tuple[BackendToken, ...]
-    normalizer: BertNormalizer
-    pre_tokenizer: BertPreTokenizer
-    post_processor: Any
-    """Asked what it adds to the empty text."""
-    decoder: Any
-    """Makes text of tokens."""
-    model: WordPiece
-
-
 def describe_tokenizer(
-    checkpoint: Checkpoint, max_length: int, vocab_size: int
+    checkpoint: Checkpoint, role: Role, max_length: int, vocab_size: int
 ) -> DescribedTokenizer | None:
-    """How to tokenize; None for a model without prompts.
+    """How to tokenize; None for a model without such a tokenizer.
 
-    max_length: tokens that the text encoder takes. vocab_size: how many tokens it knows.
-    CheckpointError if the tokenizer has more, or does what the runtimes don't.
+    role: tokenizer or tokenizer_2. max_length: tokens that the text encoder takes. vocab_size: how
+    many tokens it knows. CheckpointError if the tokenizer has more, or does what the runtimes
+    don't.
     """
-    part = checkpoint.family.parts.get("tokenizer")
+    part = checkpoint.family.parts.get(role)
     if not part:
         return None
-    files, folder = checkpoint.tokenizer_files, checkpoint.path / checkpoint.folder_of("tokenizer")
-    if not any(name in files for name in VOCABULARIES):
-        raise CheckpointError(f"{folder} has none of {', '.join(VOCABULARIES)}. Download it again.")
-    for name in OTHER_VOCABULARIES:
-        if (folder / name).exists() and "tokenizer.json" not in files:
+    kind = KINDS[part.classes[0]]
+    files, folder = checkpoint.tokenizer_files[role], checkpoint.path / checkpoint.folder_of(role)
+    names = VOCABULARIES[kind]
+    if "tokenizer.json" not in files:
+        if not {*names} <= files.keys():
             raise CheckpointError(
-                f"{folder / name} is another vocabulary than vocab.txt, and transformers may take "
-                "either. Take one of them out."
+                f"{folder} has neither tokenizer.json nor {' and '.join(names)}. Download it again."
             )
-    return read_tokenizer(files, max_length, vocab_size)
+        for name in OTHER_VOCABULARIES:
+            if (folder / name).exists():
+                raise CheckpointError(
+                    f"{folder / name} is another vocabulary than {names[0]}, and transformers may "
+                    "take either. Take one of them out."
+                )
+    return read_tokenizer(kind, files, max_length, vocab_size, role)
 
 
 def read_tokenizer(
-    files: Mapping[str, Path], max_length: int, vocab_size: int
+    kind: TokenizerKind,
+    files: Mapping[str, Path],
+    max_length: int,
+    vocab_size: int,
+    place: str = "tokenizer",
 ) -> DescribedTokenizer:
-    """The tokenizer that transformers reads from these files, by its names of them."""
-    source = next(files[name] for name in VOCABULARIES if name in files)
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        texts = checked_files(files)
+    """The tokenizer that transformers reads from these files, by its names of them.
+
+    place: folder of the bundle for its files.
+    """
+    source = next(files[name] for name in ("tokenizer.json", *VOCABULARIES[kind]) if name in files)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        texts = checked_files(kind, files)
         for name, text in texts.items():
             (folder / name).write_bytes(text.encode())
         with blaming(source, folder):
-            theirs = _load(folder)
-            described = _describe(theirs, source, max_length, vocab_size)
-            _check_sections(texts, theirs, source)
+            theirs = _load(kind, folder)
+            described = _describe(kind, theirs, source, max_length, vocab_size, place)
+            _check_sections(kind, texts, theirs, source)
         described.write(folder)
         with blaming(source, folder):
             _prove(folder, described.spec, theirs, source)
     return described
 
 
-def _load(folder: Path) -> Any:
-    from transformers import BertTokenizerFast
+def _load(kind: TokenizerKind, folder: Path) -> Any:
+    import transformers
 
-    return BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return getattr(transformers, READERS[kind]).from_pretrained(folder, local_files_only=True)
 
 
-def _check_sections(texts: Mapping[str, str], theirs: Any, source: Path) -> None:
+def _check_sections(
+    kind: TokenizerKind, texts: Mapping[str, str], theirs: Any, source: Path
+) -> None:
     if "tokenizer.json" not in texts:
         return
     own, config = (
         json.loads(texts.get(name, "{}")) for name in ("tokenizer.json", "tokenizer_config.json")
     )
     try:
-        check_sections(own, config, theirs.backend_tokenizer)
+        if kind == "wordpiece":
+            check_wordpiece_sections(own, config, theirs.backend_tokenizer)
+        else:
+            check_byte_pair_sections(own, theirs.backend_tokenizer)
     except ValueError as error:
         raise CheckpointError(f"{source} cannot be exported: {error}.") from None
 
 
 def _prove(folder: Path, spec: TokenizerSpec, theirs: Any, source: Path) -> None:
     try:
+        if spec.kind == "byte_pair":
+            check_engine(folder, spec, theirs.backend_tokenizer)
         check_ids(folder, spec, theirs)
+    except ValueError as error:
+        raise CheckpointError(f"{source} cannot be exported: {error}.") from None
     except BundleError as error:
-        text = str(error).replace(str(folder / VOCABULARY), str(source))
+        text = str(error)
+        for name in spec.files.values():
+            text = text.replace(str(folder / name), str(source))
         raise CheckpointError(text.removesuffix(" Export again.")) from None
 
 
@@ -210,7 +180,9 @@ def _unusable(source: Path, folder: Path, error: BaseException) -> CheckpointErr
     )
 
 
-def _describe(theirs: Any, source: Path, max_length: int, vocab_size: int) -> DescribedTokenizer:
+def _describe(
+    kind: TokenizerKind, theirs: Any, source: Path, max_length: int, vocab_size: int, place: str
+) -> DescribedTokenizer:
     backend = theirs.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -218,27 +190,57 @@ def _describe(theirs: Any, source: Path, max_length: int, vocab_size: int) -> De
         # Before to_str, which counts to the largest id.
         _check_rows(backend.get_vocab(with_added_tokens=True), vocab_size)
         vocabulary = backend.get_vocab(with_added_tokens=False)
-        parts = decode(Backend, json.loads(backend.to_str()), "the tokenizer")
-        start, end = _frame(backend.encode("").ids)
-        spec = TokenizerSpec(
-            kind="wordpiece",
-            files={"vocab": VOCABULARY},
-            max_length=max_length,
-            padding_side=theirs.padding_side,
-            truncation_side=theirs.truncation_side,
-            start_id=start,
-            end_id=end,
-            pad_id=_pad_id(theirs),
-            unk_id=_unk_id(vocabulary, parts.model.unk_token),
-            clean_text=parts.normalizer.clean_text,
-            lowercase=parts.normalizer.lowercase,
-            strip_accents=parts.normalizer.strip_accents,
-            tokenize_chinese_chars=parts.normalizer.handle_chinese_chars,
-            added_tokens=tuple(one.as_added_token() for one in parts.added_tokens),
-        )
-        return DescribedTokenizer(spec, {VOCABULARY: _vocabulary(vocabulary)})
+        common = {"max_length": max_length, **_sides_and_ids(theirs)}
+        sections = json.loads(backend.to_str())
+        if kind == "wordpiece":
+            return _wordpiece(sections, vocabulary, common, place)
+        return _byte_pair(sections, vocabulary, common, place)
     except ValueError as error:
         raise CheckpointError(f"{source} cannot be exported: {error}.") from None
+
+
+def _sides_and_ids(theirs: Any) -> dict[str, Any]:
+    start, end = _frame(theirs.backend_tokenizer.encode("").ids)
+    return {
+        "padding_side": theirs.padding_side,
+        "truncation_side": theirs.truncation_side,
+        "start_id": start,
+        "end_id": end,
+        "pad_id": _pad_id(theirs),
+    }
+
+
+def _wordpiece(
+    sections: object, ids: Mapping[str, int], common: Mapping[str, Any], place: str
+) -> DescribedTokenizer:
+    parts = decode(BertSections, sections, "the tokenizer")
+    vocabulary = f"{place}/vocab.txt"
+    spec = WordPieceSpec(
+        **common,
+        files={"vocab": vocabulary},
+        unk_id=_unk_id(ids, parts.model.unk_token),
+        clean_text=parts.normalizer.clean_text,
+        lowercase=parts.normalizer.lowercase,
+        strip_accents=parts.normalizer.strip_accents,
+        tokenize_chinese_chars=parts.normalizer.handle_chinese_chars,
+        added_tokens=tuple(one.as_added_token() for one in parts.added_tokens),
+    )
+    return DescribedTokenizer(spec, {vocabulary: _vocabulary(ids)})
+
+
+def _byte_pair(
+    sections: object, ids: Mapping[str, int], common: Mapping[str, Any], place: str
+) -> DescribedTokenizer:
+    parts = decode(ClipSections, sections, "the tokenizer")
+    vocabulary, merges = f"{place}/vocab.txt", f"{place}/merges.txt"
+    spec = BytePairSpec(
+        **common,
+        files={"vocab": vocabulary, "merges": merges},
+        unk_id=_unk_id(ids, parts.model.unk_token),
+        added_tokens=tuple(one.as_added_token() for one in parts.added_tokens),
+    )
+    contents = {vocabulary: _vocabulary(ids), merges: _merges(parts.model.merges)}
+    return DescribedTokenizer(spec, contents)
 
 
 def _frame(ids: list[int]) -> list[int]:
@@ -282,3 +284,11 @@ def _vocabulary(ids: Mapping[str, int]) -> str:
             raise ValueError(f"{owners[number]!r:.80} and {token!r:.80} both have id {number}")
         owners[number] = lines[number] = token
     return "\n".join(lines) + "\n"
+
+
+def _merges(merges: Sequence[tuple[str, str]]) -> str:
+    """One merge a line, its tokens apart by a blank."""
+    for pair in merges:
+        if any(character in token for token in pair for character in " \r\n"):
+            raise ValueError(f"the merge {pair!r:.80} has white space in a token")
+    return "".join(f"{first} {second}\n" for first, second in merges)

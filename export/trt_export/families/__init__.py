@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from trt_pipeline.bundle.manifest import GRAPHS, Condition
 
@@ -22,6 +22,8 @@ Role: TypeAlias = Literal[
     "tokenizer",
     "tokenizer_2",
 ]
+TOKENIZERS: tuple[Role, ...] = ("tokenizer", "tokenizer_2")
+"""The second is of a second text encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Family:
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
+    scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of its scheduler that the reference corrects, whatever the checkpoint says."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
     scales_input: bool = False

@@ -34,5 +34,6 @@ FAMILY = Family(
     guidance_scale=7.5,
     guides_above_1_only=True,
     reference="StableDiffusionPipeline",
+    scheduler_settings={"clip_sample": False, "steps_offset": 1},
     scales_input=True,
 )

@@ -56,7 +56,7 @@ def describe(checkpoint: Checkpoint) -> Description:
         model=_model(checkpoint, networks),
         defaults=_defaults(checkpoint, networks, sampler, steps),
         schedule=schedule,
-        tokenizer=describe_tokenizer(checkpoint, networks.tokens, vocab_size),
+        tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
         notes=(*_notes(checkpoint), *_notes_of_steps(checkpoint, steps)),
     )

@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.families import Role
 from trt_export.networks.weights import Networks
 from trt_pipeline.errors import CheckpointError
 
@@ -144,8 +145,8 @@ def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
     """The pipeline, without the parts that families have no role for, such as safety checkers."""
     kind = getattr(diffusers, name)
     own: dict[str, Any] = {"scheduler": _scheduler(checkpoint)}
-    if "tokenizer" in checkpoint.family.parts:
-        own["tokenizer"] = _tokenizer(checkpoint, networks.tokens)
+    for role in checkpoint.tokenizer_files:
+        own[role] = _tokenizer(checkpoint, role, networks.tokens)
     for role in checkpoint.weights:
         own[role] = getattr(networks, role).module
     parts = {part.folder: own[role] for role, part in checkpoint.family.parts.items()}
@@ -161,24 +162,24 @@ def _scheduler(checkpoint: Checkpoint) -> Any:
     return kind.from_config(checkpoint.config("scheduler"))
 
 
-def _tokenizer(checkpoint: Checkpoint, tokens: int) -> Any:
+def _tokenizer(checkpoint: Checkpoint, role: Role, tokens: int) -> Any:
     """The tokenizer as transformers reads it, for texts of so many tokens."""
-    kind = getattr(transformers, checkpoint.class_of("tokenizer"))
-    with _tokenizer_folder(checkpoint) as folder:
+    kind = getattr(transformers, checkpoint.class_of(role))
+    with _tokenizer_folder(checkpoint, role) as folder:
         return kind.from_pretrained(folder, local_files_only=True, model_max_length=tokens)
 
 
 @contextmanager
-def _tokenizer_folder(checkpoint: Checkpoint) -> Iterator[Path]:
+def _tokenizer_folder(checkpoint: Checkpoint, role: Role) -> Iterator[Path]:
     """A folder as transformers writes it: the checkpoint's own, or one for a single file."""
     if checkpoint.path.is_dir():
-        yield checkpoint.path / checkpoint.folder_of("tokenizer")
+        yield checkpoint.path / checkpoint.folder_of(role)
         return
     with TemporaryDirectory() as folder:
-        for name, file in checkpoint.tokenizer_files.items():
+        for name, file in checkpoint.tokenizer_files[role].items():
             shutil.copyfile(file, Path(folder) / name)
         config = Path(folder) / "tokenizer_config.json"
-        config.write_text(json.dumps(checkpoint.config("tokenizer")))
+        config.write_text(json.dumps(checkpoint.config(role)))
         yield Path(folder)
 
 

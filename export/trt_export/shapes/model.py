@@ -12,7 +12,8 @@ from torch import nn
 
 from trt_export.checkpoint.tokenizers import read_tokenizer
 from trt_export.shapes.scenes import SIDE
-from trt_pipeline.text.tokenizer import Tokenizer, read_vocabulary
+from trt_pipeline.text.tokenizer import Tokenizer
+from trt_pipeline.text.vocabulary import read_vocabulary
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 """About 1,000 entries of bert-base-uncased's vocabulary, in its order."""
@@ -121,7 +122,7 @@ def build_bert(size: ModelSize) -> LDMBertModel:
 def build_tokenizer() -> Tokenizer:
     """Lower-case word pieces, as the published checkpoint's."""
     vocab_size = len(read_vocabulary(VOCABULARY))
-    described = read_tokenizer({"vocab.txt": VOCABULARY}, MAX_TOKENS, vocab_size)
+    described = read_tokenizer("wordpiece", {"vocab.txt": VOCABULARY}, MAX_TOKENS, vocab_size)
     return Tokenizer(VOCABULARY.parent, replace(described.spec, files={"vocab": VOCABULARY.name}))
 
 

@@ -11,6 +11,8 @@ namespace trt_pipeline::internal {
 namespace {
 
 constexpr double karras_rho = 7;
+// Steps of the solver that consistency models were distilled from: original_inference_steps.
+constexpr std::int64_t distilled_steps = 50;
 
 // numpy.linspace.
 Doubles linspace(double start, double stop, std::int64_t count) {
@@ -38,13 +40,6 @@ Doubles indices(std::size_t count) {
   Doubles numbers(count);
   std::iota(numbers.begin(), numbers.end(), 0.0);
   return numbers;
-}
-
-// σ at every training timestep, rising.
-Doubles training_sigmas(const ScheduleSpec& schedule) {
-  Doubles sigmas;
-  for (double alpha : schedule.alphas_cumprod) sigmas.push_back(std::sqrt(1 / alpha - 1));
-  return sigmas;
 }
 
 std::int64_t rounded(double number) {
@@ -144,10 +139,33 @@ Timesteps timesteps_above_end(const ScheduleSpec& schedule, std::int64_t steps) 
   return inside(schedule, steps, timesteps);
 }
 
+Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps) {
+  const std::int64_t total = schedule.training_steps();
+  if (total < distilled_steps) {
+    throw InvalidInputError(concat("the schedule has ", counted(total, "timestep"),
+                                   ", but lcm and tcd need at least ", distilled_steps,
+                                   ". Use another sampler."));
+  }
+  checked_integer("num_inference_steps", steps, 1, distilled_steps);
+  const double stride = static_cast<double>(distilled_steps) / static_cast<double>(steps);
+  Timesteps timesteps;
+  for (std::int64_t i = 0; i < steps; ++i) {
+    const auto skipped = static_cast<std::int64_t>(std::floor(static_cast<double>(i) * stride));
+    timesteps.push_back((distilled_steps - skipped) * (total / distilled_steps) - 1);
+  }
+  return timesteps;
+}
+
 double alpha_at(const ScheduleSpec& schedule, std::int64_t timestep) {
   const Doubles& alphas = schedule.alphas_cumprod;
   if (timestep < 0) return schedule.set_alpha_to_one ? 1.0 : alphas[0];
   return alphas.at(static_cast<std::size_t>(timestep));
+}
+
+Doubles training_sigmas(const ScheduleSpec& schedule) {
+  Doubles sigmas;
+  for (double alpha : schedule.alphas_cumprod) sigmas.push_back(std::sqrt(1 / alpha - 1));
+  return sigmas;
 }
 
 Doubles sigmas_at(const ScheduleSpec& schedule, const Doubles& timesteps) {
@@ -158,26 +176,24 @@ Doubles sigmas_at(const ScheduleSpec& schedule, const Doubles& timesteps) {
   return sigmas;
 }
 
-Doubles karras_sigmas(const ScheduleSpec& schedule, std::int64_t steps) {
-  const Doubles known = training_sigmas(schedule);
-  checked_integer("num_inference_steps", steps, 1, schedule.training_steps());
-  const double high = std::pow(known.back(), 1 / karras_rho);
-  const double low = std::pow(known.front(), 1 / karras_rho);
-  Doubles sigmas;
+Doubles karras_sigmas(const Doubles& sigmas, std::int64_t steps) {
+  const double high = std::pow(std::ranges::max(sigmas), 1 / karras_rho);
+  const double low = std::pow(std::ranges::min(sigmas), 1 / karras_rho);
+  Doubles levels;
   for (double part : linspace(0, 1, steps)) {
-    sigmas.push_back(std::pow(high + part * (low - high), karras_rho));
+    levels.push_back(std::pow(high + part * (low - high), karras_rho));
   }
-  sigmas.push_back(0);
-  return sigmas;
+  levels.push_back(0);
+  return levels;
 }
 
-Timesteps nearest_timesteps(const ScheduleSpec& schedule, const Doubles& sigmas) {
+Doubles timesteps_of(const ScheduleSpec& schedule, const Doubles& sigmas) {
   Doubles known = training_sigmas(schedule);
   for (double& sigma : known) sigma = std::log(sigma);
   const Doubles times = indices(known.size());
-  Timesteps timesteps;
+  Doubles timesteps;
   for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
-    timesteps.push_back(rounded(interpolate(std::log(sigmas[i]), known, times)));
+    timesteps.push_back(interpolate(std::log(sigmas[i]), known, times));
   }
   return timesteps;
 }

@@ -28,18 +28,24 @@ Doubles fractional_timesteps(const ScheduleSpec& schedule, std::int64_t steps);
 // N + 1 timesteps without the last where the spacing would end at 0, before any steps_offset.
 Timesteps timesteps_above_end(const ScheduleSpec& schedule, std::int64_t steps);
 
+// The visited ones [N], falling, of the 50 timesteps that a consistency model was trained for.
+Timesteps distilled_timesteps(const ScheduleSpec& schedule, std::int64_t steps);
+
 // alphas_cumprod at a timestep; before the first training timestep, the final alpha.
 double alpha_at(const ScheduleSpec& schedule, std::int64_t timestep);
+
+// σ at every training timestep, rising.
+Doubles training_sigmas(const ScheduleSpec& schedule);
 
 // σ at each timestep, interpolated between training timesteps, and a final 0: [N + 1].
 Doubles sigmas_at(const ScheduleSpec& schedule, const Doubles& timesteps);
 
-// From the highest to the lowest training σ, even in σ^(1/7), and a final 0: [N + 1].
+// From the highest to the lowest of sigmas, even in σ^(1/7), and a final 0: [steps + 1].
 // arXiv:2206.00364, eq. 5.
-Doubles karras_sigmas(const ScheduleSpec& schedule, std::int64_t steps);
+Doubles karras_sigmas(const Doubles& sigmas, std::int64_t steps);
 
-// The training timestep whose log σ is nearest to that of each sigma but the final 0: [N].
-Timesteps nearest_timesteps(const ScheduleSpec& schedule, const Doubles& sigmas);
+// Where each sigma but the final 0 is among the training timesteps, interpolated in log σ: [N].
+Doubles timesteps_of(const ScheduleSpec& schedule, const Doubles& sigmas);
 
 Doubles as_doubles(const Timesteps& timesteps);
 

@@ -43,7 +43,8 @@ TEST_CASE("every sampler gives Python's table") {
     for (std::size_t i = 0; i < expected["rows"].size(); ++i) {
       const std::size_t row = expected["rows"][i];
       CHECK(float32_steps(table.alphas_cumprod[row], expected["alphas_cumprod"][i]) <= 1);
-      CHECK(table.timesteps[row] == expected["timesteps"][i].get<float>());
+      CHECK(table.timesteps[row] ==
+            doctest::Approx(expected["timesteps"][i].get<double>()).epsilon(1e-7));
       for (std::size_t column = 0; column < 8; ++column) {
         const auto wanted = expected["coefficients"][i][column].get<double>();
         const double off = std::abs(table.coefficients[row][column] - wanted);
@@ -69,7 +70,20 @@ TEST_CASE("an unknown sampler and an eta without a use are refused") {
   const auto schedule = schedule_of(golden("samplers.json")["schedules"]["leading"]);
   CHECK_THROWS_AS(sampler_table("heun", schedule, 5, 0), InvalidInputError);
   CHECK_THROWS_WITH_AS(sampler_table("euler", schedule, 5, 0.5),
-                       "eta must be 0 with sampler euler, got 0.5; only ddim has an eta.",
+                       "eta must be 0 with sampler euler, got 0.5; only ddim and tcd have an eta.",
                        InvalidInputError);
-  CHECK_THROWS_AS(sampler_table("ddim", schedule, 5, std::nan("")), InvalidInputError);
+  for (const char* sampler : {"ddim", "tcd"}) {
+    CHECK_THROWS_AS(sampler_table(sampler, schedule, 5, std::nan("")), InvalidInputError);
+  }
+}
+
+TEST_CASE("consistency models need a schedule with the timesteps they were distilled from") {
+  auto schedule = schedule_of(golden("samplers.json")["schedules"]["leading"]);
+  schedule.alphas_cumprod.resize(50);
+  CHECK(sampler_table("lcm", schedule, 50, 0).timesteps.back() == 0);
+  schedule.alphas_cumprod.resize(49);
+  CHECK_THROWS_WITH_AS(sampler_table("tcd", schedule, 1, 0),
+                       "the schedule has 49 timesteps, but lcm and tcd need at least 50. Use "
+                       "another sampler.",
+                       InvalidInputError);
 }

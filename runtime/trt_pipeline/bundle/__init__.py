@@ -27,10 +27,10 @@ from trt_pipeline.bundle.manifest import (
     Precision,
     ScheduleSpec,
     TensorSpec,
-    TokenizerSpec,
 )
 from trt_pipeline.bundle.names import MANIFEST, check_names
 from trt_pipeline.bundle.signatures import TrustedKey, check_signature
+from trt_pipeline.bundle.tokenizer_specs import TokenizerSpec
 from trt_pipeline.errors import BundleError, BundleVersionError, IntegrityError, InvalidInputError
 
 FORMAT_VERSION = 2
@@ -62,6 +62,8 @@ class Bundle:
     engines: tuple[EngineSpec, ...] = ()
     preview: tuple[tuple[float, ...], ...] = ()
     """For red, green and blue: a weight for each latent channel and an offset, which give -1..1."""
+    tokenizer_2: TokenizerSpec | None = None
+    """Of a second text encoder, for models that have two."""
 
     def __post_init__(self) -> None:
         """ValueError for file names that are not safe everywhere, or an odd preview map."""
@@ -239,8 +241,8 @@ def parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
 
 
 def _referenced(bundle: Bundle) -> Iterable[str]:
-    if bundle.tokenizer:
-        yield from bundle.tokenizer.files.values()
+    for tokenizer in (bundle.tokenizer, bundle.tokenizer_2):
+        yield from tokenizer.files.values() if tokenizer else ()
     for precisions in bundle.graphs.values():
         for graph in precisions.values():
             yield graph.path

@@ -72,11 +72,30 @@ def _decode(kind: Any, value: object, where: str) -> Any:
             _decode(inner[0], name, f"a name in {where}"): _decode(inner[1], one, f"{where}.{name}")
             for name, one in _object(value, where).items()
         }
-    if origin in UNIONS and (is_dataclass(inner[0]) or get_origin(inner[0]) is Literal):
-        return None if value is None else _decode(inner[0], value, where)
+    if origin in UNIONS and value is None and type(None) in inner:
+        return None
+    if origin in UNIONS and is_dataclass(inner[0]):
+        return decode(_alternative(inner, value, where), value, where)
+    if origin in UNIONS and get_origin(inner[0]) is Literal:
+        return _decode(inner[0], value, where)
     if is_dataclass(kind):
         return decode(cast(type, kind), value, where)
     return _leaf(kind, origin, inner, value, where)
+
+
+def _alternative(inner: tuple[Any, ...], value: object, where: str) -> type:
+    """Of several dataclasses, the one that the entry `kind` names."""
+    choices = [one for one in inner if is_dataclass(one)]
+    if len(choices) == 1:
+        return cast(type, choices[0])
+    kinds = {str(one.__dataclass_fields__["kind"].default): one for one in choices}
+    entries = _object(value, where)
+    if "kind" not in entries:
+        raise ValueError(f"{where}.kind is missing")
+    kind = entries["kind"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{where}.kind is {kind!r:.80}, expected {' or '.join(kinds)}")
+    return cast(type, kinds[kind])
 
 
 def _tuple(inner: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:

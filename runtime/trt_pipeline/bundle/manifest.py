@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -40,18 +39,11 @@ CompatibilityLevel: TypeAlias = Literal["none", "ampere_plus", "same_compute_cap
 Dim: TypeAlias = int | str
 DType: TypeAlias = Literal["float32", "float16", "int32", "uint8"]
 TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
-TokenizerKind: TypeAlias = Literal["wordpiece"]
-Side: TypeAlias = Literal["left", "right"]
 Condition: TypeAlias = Literal["low_resolution", "masked_image", "image"]
 
 MAX_SIZE = 2**16
 """Of a picture in pixels, a text in tokens, latents in channels, and a batch: far more than any
 model has, and few enough that a manifest alone cannot ask for all the memory."""
-MAX_TOKEN_ID = 2**31 - 1
-"""Graphs take ids as int32."""
-MAX_ADDED_TOKENS = 1024
-MAX_TOKEN_CHARACTERS = 128
-"""Of an added token; that many tokens of that length fit into a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,87 +198,6 @@ class ScheduleSpec:
             raise ValueError(
                 f"steps_offset is {self.steps_offset}, expected 0 to {len(self.alphas_cumprod) - 1}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class AddedToken:
-    """A piece of text that is one token wherever it stands, however words are split otherwise."""
-
-    content: str
-    id: int
-    single_word: bool
-    """Whether it is found only where no letter, digit or mark touches it."""
-    lstrip: bool
-    """Whether it takes the white space before it."""
-    rstrip: bool
-    """Whether it takes the white space after it."""
-    normalized: bool
-    """Whether it is looked for in normalized text, in its own normalized form."""
-
-    def __post_init__(self) -> None:
-        """ValueError for a content that no token has."""
-        if not 1 <= len(self.content) <= MAX_TOKEN_CHARACTERS:
-            raise ValueError(
-                f"content has {len(self.content)} characters, expected 1 to {MAX_TOKEN_CHARACTERS}"
-            )
-        if any("\ud800" <= character <= "\udfff" for character in self.content):
-            raise ValueError(f"content is {self.content!r:.80}, half of a surrogate pair")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerSpec:
-    """How prompts become token ids."""
-
-    kind: TokenizerKind
-    files: Mapping[str, str]
-    """What a file holds → the file, relative to the bundle.
-
-    wordpiece: `vocab`, one token a line, whose id is the line's number from 0.
-    """
-    max_length: int
-    """Every prompt is padded and truncated to this many tokens."""
-    padding_side: Side
-    truncation_side: Side
-    """Where a longer prompt loses tokens."""
-    start_id: int
-    """Of the token before the text."""
-    end_id: int
-    """Of the token after the text."""
-    pad_id: int
-    unk_id: int
-    """Of the token for a word that has no pieces."""
-    clean_text: bool
-    """Whether control characters are dropped, and all white space becomes blanks."""
-    lowercase: bool
-    strip_accents: bool | None
-    """None follows lowercase."""
-    tokenize_chinese_chars: bool
-    added_tokens: tuple[AddedToken, ...]
-    """By rising id. Those that the vocabulary lacks follow its ids without a gap."""
-
-    def __post_init__(self) -> None:
-        """ValueError for other files than the kind has, no room for the start and the end, or
-        ids that no token has."""
-        if set(self.files) != {"vocab"}:
-            found = ", ".join(map(repr, sorted(self.files))) or "none"
-            raise ValueError(f"its files are {found:.80}, expected 'vocab'")
-        if not 2 <= self.max_length <= MAX_SIZE:
-            raise ValueError(f"max_length is {self.max_length}, expected 2 to {MAX_SIZE}")
-        for name in ("start_id", "end_id", "pad_id", "unk_id"):
-            if not 0 <= getattr(self, name) <= MAX_TOKEN_ID:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to {MAX_TOKEN_ID}")
-        self._check_added_tokens()
-
-    def _check_added_tokens(self) -> None:
-        added = self.added_tokens
-        if len(added) > MAX_ADDED_TOKENS:
-            raise ValueError(f"it adds {len(added)} tokens, expected at most {MAX_ADDED_TOKENS}")
-        ids = [-1, *(token.id for token in added), MAX_TOKEN_ID + 1]
-        if any(later <= earlier for earlier, later in pairwise(ids)):
-            raise ValueError(f"the ids of added_tokens must rise within 0 to {MAX_TOKEN_ID}")
-        for content, count in Counter(token.content for token in added).items():
-            if count > 1:
-                raise ValueError(f"added_tokens has {content!r:.80} twice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
 from trt_pipeline.errors import InvalidInputError
 
 KARRAS_RHO = 7.0
+DISTILLED_STEPS = 50
+"""Steps of the solver that consistency models were distilled from: original_inference_steps."""
 
 
 def choose_schedule(
@@ -74,6 +76,22 @@ def timesteps_above_end(schedule: ScheduleSpec, num_inference_steps: int) -> NDA
     return _inside(schedule, steps, _spaced(schedule, total, points)[:steps])
 
 
+def distilled_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.int64]:
+    """The visited ones [N], falling, of the 50 timesteps that a consistency model was trained for.
+
+    InvalidInputError for more than 50 steps, and for a schedule with fewer timesteps than that.
+    """
+    total = len(schedule.alphas_cumprod)
+    if total < DISTILLED_STEPS:
+        raise InvalidInputError(
+            f"the schedule has {arguments.counted(total, 'timestep')}, but lcm and tcd need "
+            f"at least {DISTILLED_STEPS}. Use another sampler."
+        )
+    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, DISTILLED_STEPS)
+    known = np.arange(DISTILLED_STEPS, 0, -1) * (total // DISTILLED_STEPS) - 1
+    return known[np.floor(np.arange(steps) * (DISTILLED_STEPS / steps)).astype(np.int64)]
+
+
 def _inside(schedule: ScheduleSpec, steps: int, timesteps: NDArray[np.int64]) -> NDArray[np.int64]:
     total = len(schedule.alphas_cumprod)
     if timesteps[0] >= total:
@@ -117,18 +135,16 @@ def sigmas_at(
     return np.append(np.interp(timesteps, np.arange(len(sigmas)), sigmas), 0)
 
 
-def karras_sigmas(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.float64]:
-    """From the highest to the lowest training σ, even in σ^(1/7), and a final 0: [N + 1].
+def karras_sigmas(sigmas: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """From the highest to the lowest of sigmas, even in σ^(1/7), and a final 0: [steps + 1].
 
-    arXiv:2206.00364, eq. 5. InvalidInputError for more steps than training timesteps.
+    arXiv:2206.00364, eq. 5.
     """
-    sigmas = training_sigmas(schedule)
-    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, len(sigmas))
-    high, low = sigmas[[-1, 0]] ** (1 / KARRAS_RHO)
+    high, low = sigmas.max() ** (1 / KARRAS_RHO), sigmas.min() ** (1 / KARRAS_RHO)
     return np.append((high + np.linspace(0, 1, steps) * (low - high)) ** KARRAS_RHO, 0)
 
 
-def nearest_timesteps(schedule: ScheduleSpec, sigmas: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The training timestep whose log σ is nearest to that of each sigma [N]."""
+def timesteps_of(schedule: ScheduleSpec, sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where each sigma [N] is among the training timesteps, interpolated in log σ."""
     known = np.log(training_sigmas(schedule))
-    return np.interp(np.log(sigmas), known, np.arange(len(known))).round().astype(np.int64)
+    return np.interp(np.log(sigmas), known, np.arange(len(known)))

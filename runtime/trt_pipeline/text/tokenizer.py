@@ -1,9 +1,8 @@
-"""Prompts to token ids: BERT WordPiece, equal to transformers' BertTokenizerFast."""
+"""Prompts to token ids, equal to those of transformers' BertTokenizerFast and CLIPTokenizerFast."""
 
 import re
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.manifest import TokenizerSpec
+from trt_pipeline.bundle.tokenizer_specs import TokenizerSpec
 from trt_pipeline.errors import BundleError
+from trt_pipeline.text.engines import byte_pair, wordpiece
+from trt_pipeline.text.vocabulary import check_id
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
 
-MAX_VOCABULARY_BYTES = 16 * 2**20
-"""BERT's largest vocabulary, of 120,000 tokens, takes 1 MB."""
 WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]*")
 """As Unicode has it; Python's has four characters more."""
 QUOTED = 80
@@ -36,7 +35,8 @@ class Tokenizer:
         """folder: the bundle's. BundleError for a vocabulary that does not fit the spec."""
         self._spec = spec
         path = folder / spec.files["vocab"]
-        self._engine = _engine(path, read_vocabulary(path), spec)
+        self._engine = _engine(folder, spec)
+        _add_tokens(self._engine, path, spec)
         self._check_ids(path)
 
     def encode(self, prompts: Sequence[str]) -> NDArray[np.int32]:
@@ -75,23 +75,17 @@ class Tokenizer:
                 )
         size = self._engine.get_vocab_size()
         for name in ("start_id", "end_id", "pad_id"):
-            _check_id(path, name, getattr(self._spec, name), size)
+            check_id(path, name, getattr(self._spec, name), size)
 
 
-def _engine(path: Path, ids: dict[str, int], spec: TokenizerSpec) -> "Engine":
-    from tokenizers import AddedToken, models, normalizers, pre_tokenizers
-    from tokenizers import Tokenizer as Engine
+def _engine(folder: Path, spec: TokenizerSpec) -> "Engine":
+    return wordpiece(folder, spec) if spec.kind == "wordpiece" else byte_pair(folder, spec)
 
-    _check_id(path, "unk_id", spec.unk_id, len(ids))
-    engine = Engine(models.WordPiece(ids, unk_token=[*ids][spec.unk_id]))
-    engine.normalizer = normalizers.BertNormalizer(
-        clean_text=spec.clean_text,
-        handle_chinese_chars=spec.tokenize_chinese_chars,
-        strip_accents=spec.strip_accents,
-        lowercase=spec.lowercase,
-    )
+
+def _add_tokens(engine: "Engine", path: Path, spec: TokenizerSpec) -> None:
+    from tokenizers import AddedToken
+
     _check_added_tokens(path, spec, engine.normalizer.normalize_str)
-    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     engine.add_tokens(
         [
             AddedToken(
@@ -104,7 +98,6 @@ def _engine(path: Path, ids: dict[str, int], spec: TokenizerSpec) -> "Engine":
             for token in spec.added_tokens
         ]
     )
-    return engine
 
 
 def _check_added_tokens(path: Path, spec: TokenizerSpec, normalize: Callable[[str], str]) -> None:
@@ -124,11 +117,6 @@ def _check_added_tokens(path: Path, spec: TokenizerSpec, normalize: Callable[[st
             )
 
 
-def _check_id(path: Path, name: str, value: int, size: int) -> None:
-    if value >= size:
-        raise BundleError(f"{path}: {name} is {value}, expected 0 to {size - 1}. Export again.")
-
-
 def _warn_cut(rest: str, max_length: int) -> None:
     quoted = rest if len(rest) <= QUOTED else f"{rest[:QUOTED]}…"
     warnings.warn(
@@ -145,21 +133,3 @@ def _levels_to_the_user() -> int:
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     return level
-
-
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """Token → id; BundleError for a file that holds no vocabulary, or a token twice."""
-    try:
-        if path.stat().st_size > MAX_VOCABULARY_BYTES:
-            raise BundleError(
-                f"{path} is larger than {MAX_VOCABULARY_BYTES} bytes, too large for a vocabulary."
-            )
-        with path.open(encoding="utf-8") as lines:
-            tokens = [line.rstrip("\n") for line in lines]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} cannot be read as a vocabulary: {error}.") from None
-    ids = {token: number for number, token in enumerate(tokens)}
-    if len(ids) < len(tokens):
-        twice = Counter(tokens).most_common(1)[0][0]
-        raise BundleError(f"{path} has the token {twice!r:.80} twice. Export again.")
-    return ids

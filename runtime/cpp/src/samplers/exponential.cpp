@@ -2,6 +2,7 @@
 // sample. Their last step goes to σ = 0, an infinite λ, and lands on m0.
 #include <cmath>
 
+#include "../arguments.hpp"
 #include "samplers.hpp"
 
 namespace trt_pipeline::internal {
@@ -83,8 +84,13 @@ SamplerTable dpmsolver(const ScheduleSpec& schedule, std::int64_t steps, std::si
 }
 
 SamplerTable dpmsolver_karras(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  const Doubles sigmas = without_first(karras_sigmas(schedule, steps), start);
-  return table(schedule, nearest_timesteps(schedule, sigmas), sigmas, predictor(sigmas));
+  checked_integer("num_inference_steps", steps, 1, schedule.training_steps());
+  const Doubles sigmas = without_first(karras_sigmas(training_sigmas(schedule), steps), start);
+  Timesteps nearest;
+  for (double at : timesteps_of(schedule, sigmas)) {
+    nearest.push_back(static_cast<std::int64_t>(std::nearbyint(at)));  // half to even, as NumPy
+  }
+  return table(schedule, nearest, sigmas, predictor(sigmas));
 }
 
 // Its corrected sample is the predicted one, x, plus a mix of m0, m1 and m2, so one row corrects

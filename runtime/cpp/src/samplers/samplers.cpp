@@ -22,9 +22,10 @@ SamplerTable sampler_table(const std::string& sampler, const ScheduleSpec& sched
                            std::int64_t num_inference_steps, double eta, std::size_t start) {
   check_choice("sampler", sampler, sampler_names());
   if (sampler == "ddim") return ddim(schedule, num_inference_steps, start, eta);
+  if (sampler == "tcd") return tcd(schedule, num_inference_steps, start, eta);
   if (eta != 0) {
-    throw InvalidInputError(
-        concat("eta must be 0 with sampler ", sampler, ", got ", eta, "; only ddim has an eta."));
+    throw InvalidInputError(concat("eta must be 0 with sampler ", sampler, ", got ", eta,
+                                   "; only ddim and tcd have an eta."));
   }
 #define TRT_PIPELINE_SAMPLER(function, name) \
   if (sampler == name) return function(schedule, num_inference_steps, start);

@@ -33,7 +33,9 @@ SamplerTable ddpm_fixed_large(const ScheduleSpec& schedule, std::int64_t steps, 
 SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 
 // k-diffusion's samplers (arXiv:2206.00364), which solve dx_σ/dσ = ε; m0 is the predicted noise.
+// euler_karras: Karras' noise levels between the first and the last of euler's.
 SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+SamplerTable euler_karras(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 
@@ -42,5 +44,11 @@ SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps, std::size_t s
 SamplerTable dpmsolver(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 SamplerTable dpmsolver_karras(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
 SamplerTable unipc(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+
+// Samplers of consistency models: arXiv:2310.04378, and arXiv:2402.19159, whose γ is eta. m0 is the
+// predicted sample.
+SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start);
+SamplerTable tcd(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start,
+                 double eta = 0);
 
 }  // namespace trt_pipeline::internal

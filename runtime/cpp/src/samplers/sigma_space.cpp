@@ -72,16 +72,27 @@ std::array<double, 4> adams_bashforth(const Doubles& known, double then) {
   return weights;
 }
 
-}  // namespace
-
-SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
-  const Doubles sigmas = sigmas_at(schedule, timesteps);
+// Euler's method.
+SamplerTable along(const ScheduleSpec& schedule, const Doubles& timesteps, const Doubles& sigmas) {
   std::vector<Change> changes;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
     changes.push_back({{sigmas[i + 1] - sigmas[i]}, 0});
   }
   return table(schedule, timesteps, sigmas, changes);
+}
+
+}  // namespace
+
+SamplerTable euler(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
+  return along(schedule, timesteps, sigmas_at(schedule, timesteps));
+}
+
+SamplerTable euler_karras(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
+  Doubles ends = sigmas_at(schedule, fractional_timesteps(schedule, steps));
+  ends.pop_back();
+  const Doubles sigmas = without_first(karras_sigmas(ends, steps), start);
+  return along(schedule, timesteps_of(schedule, sigmas), sigmas);
 }
 
 // Euler's method down to σ_down, then noise up to the next σ.

@@ -8,11 +8,17 @@ from typing import Protocol
 
 from trt_pipeline.bundle.manifest import ScheduleSpec
 from trt_pipeline.errors import InvalidInputError
+from trt_pipeline.sampling.samplers.consistency import lcm, tcd
 from trt_pipeline.sampling.samplers.ddim import ddim
 from trt_pipeline.sampling.samplers.ddpm import ddpm, ddpm_fixed_large
 from trt_pipeline.sampling.samplers.exponential import dpmsolver, dpmsolver_karras, unipc
 from trt_pipeline.sampling.samplers.pndm import pndm
-from trt_pipeline.sampling.samplers.sigma_space import euler, euler_ancestral, lms
+from trt_pipeline.sampling.samplers.sigma_space import (
+    euler,
+    euler_ancestral,
+    euler_karras,
+    lms,
+)
 from trt_pipeline.sampling.samplers.table import COLUMNS, SamplerTable
 
 __all__ = [
@@ -26,9 +32,12 @@ __all__ = [
     "dpmsolver_karras",
     "euler",
     "euler_ancestral",
+    "euler_karras",
+    "lcm",
     "lms",
     "pndm",
     "sampler_table",
+    "tcd",
     "unipc",
 ]
 
@@ -43,9 +52,18 @@ class Sampler(Protocol):
     ) -> SamplerTable: ...
 
 
+class NoisySampler(Sampler, Protocol):
+    """A sampler whose eta says how much noise its steps draw."""
+
+    def __call__(
+        self, schedule: ScheduleSpec, num_inference_steps: int, eta: float = 0.0, *, start: int = 0
+    ) -> SamplerTable: ...
+
+
 SAMPLERS: Mapping[str, Sampler] = {
     "ddim": ddim,
     "euler": euler,
+    "euler_karras": euler_karras,
     "euler_ancestral": euler_ancestral,
     "pndm": pndm,
     "lms": lms,
@@ -54,8 +72,12 @@ SAMPLERS: Mapping[str, Sampler] = {
     "unipc": unipc,
     "ddpm": ddpm,
     "ddpm_fixed_large": ddpm_fixed_large,
+    "lcm": lcm,
+    "tcd": tcd,
 }
 """Name → function; each follows the defaults of diffusers' scheduler of that name."""
+WITH_ETA: Mapping[str, NoisySampler] = {"ddim": ddim, "tcd": tcd}
+"""Those that have an eta. It is 0 by default in both, as in diffusers' pipelines."""
 
 
 def sampler_table(
@@ -66,7 +88,7 @@ def sampler_table(
     *,
     start: int = 0,
 ) -> SamplerTable:
-    """The table of the sampler with that name; eta is for ddim alone.
+    """The table of the sampler with that name; eta is for those in WITH_ETA alone.
 
     start: how many of the first steps to leave out, less than num_inference_steps.
 
@@ -74,10 +96,11 @@ def sampler_table(
     """
     if sampler not in tuple(SAMPLERS):
         raise InvalidInputError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}.")
-    if sampler == "ddim":
-        return ddim(schedule, num_inference_steps, eta, start=start)
+    if sampler in WITH_ETA:
+        return WITH_ETA[sampler](schedule, num_inference_steps, eta, start=start)
     if eta != 0:
         raise InvalidInputError(
-            f"eta must be 0 with sampler {sampler}, got {eta!r}; only ddim has an eta."
+            f"eta must be 0 with sampler {sampler}, got {eta!r}; only {' and '.join(WITH_ETA)} "
+            "have an eta."
         )
     return SAMPLERS[sampler](schedule, num_inference_steps, start=start)

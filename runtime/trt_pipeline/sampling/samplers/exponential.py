@@ -6,13 +6,15 @@ Their last step goes to σ = 0, an infinite λ, and lands on m0.
 import numpy as np
 from numpy.typing import NDArray
 
+from trt_pipeline import arguments
 from trt_pipeline.bundle.manifest import ScheduleSpec
 from trt_pipeline.sampling.samplers.table import Float64s, SamplerTable, predicted_sample, tabulate
 from trt_pipeline.sampling.schedule import (
     karras_sigmas,
-    nearest_timesteps,
     sigmas_at,
     timesteps_above_end,
+    timesteps_of,
+    training_sigmas,
 )
 
 
@@ -33,8 +35,10 @@ def dpmsolver_karras(
 
     The model sees the nearest training timesteps. InvalidInputError for more steps than those.
     """
-    sigmas = karras_sigmas(schedule, num_inference_steps)[start:]
-    timesteps = nearest_timesteps(schedule, sigmas[:-1])
+    trained = training_sigmas(schedule)
+    steps = arguments.integer("num_inference_steps", num_inference_steps, 1, len(trained))
+    sigmas = karras_sigmas(trained, steps)[start:]
+    timesteps = timesteps_of(schedule, sigmas[:-1]).round().astype(np.int64)
     return _table(schedule, timesteps, sigmas, _predictor(sigmas))
 
 

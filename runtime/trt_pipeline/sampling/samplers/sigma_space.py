@@ -9,7 +9,12 @@ from numpy.polynomial import Polynomial
 
 from trt_pipeline.bundle.manifest import ScheduleSpec
 from trt_pipeline.sampling.samplers.table import Float64s, SamplerTable, predicted_noise, tabulate
-from trt_pipeline.sampling.schedule import fractional_timesteps, sigmas_at
+from trt_pipeline.sampling.schedule import (
+    fractional_timesteps,
+    karras_sigmas,
+    sigmas_at,
+    timesteps_of,
+)
 
 LMS_ORDER = 4
 
@@ -21,6 +26,19 @@ def euler(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -
     """
     timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
     sigmas = sigmas_at(schedule, timesteps)
+    return _table(schedule, timesteps, sigmas, b0=np.diff(sigmas))
+
+
+def euler_karras(
+    schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0
+) -> SamplerTable:
+    """Euler's method along Karras' noise levels between the first and the last of `euler`'s.
+
+    InvalidInputError for steps outside the schedule.
+    """
+    ends = sigmas_at(schedule, fractional_timesteps(schedule, num_inference_steps))[:-1]
+    sigmas = karras_sigmas(ends, num_inference_steps)[start:]
+    timesteps = timesteps_of(schedule, sigmas[:-1])
     return _table(schedule, timesteps, sigmas, b0=np.diff(sigmas))
 
 
