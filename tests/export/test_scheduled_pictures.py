@@ -92,6 +92,19 @@ def test_pictures_of_ddpm_without_prompts_match_diffusers(
     assert_same_pictures(checkpoint, bundle_of(checkpoint, unconditional_bundle, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [("LCMScheduler", {}), ("TCDScheduler", {}), ("TCDScheduler", {"eta": 0.3})],
+)
+def test_pictures_of_consistency_models_match_diffusers(
+    plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path, kind: str, given: dict[str, Any]
+) -> None:
+    """Without an eta, diffusers' pipelines tell the scheduler 0, whatever its own default."""
+    checkpoint = scheduled(plain_checkpoint, tmp_path, kind, **BETAS)
+    bundle = bundle_of(checkpoint, plain_bundle, tmp_path)
+    assert_same_pictures(checkpoint, bundle, **GUIDED, **given)
+
+
 def test_pictures_without_a_signal_at_the_end_match_diffusers(
     plain_checkpoint: Path, plain_bundle: Path, tmp_path: Path
 ) -> None:

@@ -312,7 +312,7 @@ def _table(schedule: ScheduleSpec, case: Mapping[str, Any]) -> dict[str, Any]:
     rows = range(0, len(table.timesteps), 1 if case["steps"] < 10 else 13)
     return {
         "length": len(table.timesteps),
-        "draws_noise": table.draws_noise,
+        "noisy_steps": table.noisy_steps,
         "initial_scale": _numbers(table.initial_scale)[0],
         # Every row of a short table, every 13th of a long one.
         "rows": list(rows),

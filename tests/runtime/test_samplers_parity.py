@@ -8,7 +8,7 @@ import pytest
 from tests.trajectories import Case, in_float64, ours, started, theirs, worst
 from trt_pipeline import InvalidInputError
 from trt_pipeline.bundle.manifest import PREDICTION_TYPES, ScheduleSpec, TimestepSpacing
-from trt_pipeline.sampling.samplers import SAMPLERS, sampler_table
+from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA, sampler_table
 
 # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -139,6 +139,22 @@ def test_other_step_counts_visit_the_timesteps_of_diffusers(
     for steps in (6, 7, 11, 17, 25, *more):
         run = case(sampler, steps, spacing, "epsilon", 0)
         assert_same_timesteps(run)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_takes_as_much_noise_from_a_stream_as_diffusers(
+    sampler: str, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a stream gives the next call the same noise."""
+    run = case(sampler, 5, "leading", "epsilon", offset, 0.3 if sampler in WITH_ETA else 0)
+    run.noise = run.noise[: run.table.noisy_steps]
+    theirs(run, np.float32, monkeypatch)
+    if run.table.noisy_steps:
+        run.noise = run.noise[:-1]
+        run.scheduler.set_timesteps(5)
+        with pytest.raises(StopIteration):
+            theirs(run, np.float32, monkeypatch)
 
 
 @pytest.mark.parametrize("sampler", DISTILLED)

@@ -73,10 +73,10 @@ struct Batch {
 
 // Noise of every step [N, B, C, h, w], or nothing if the steps take none.
 Tensor drawn_for_all(const SamplerTable& table, const Shape& latents, NoiseStream& noise) {
-  if (!table.draws_noise) return {};
+  if (!table.noisy_steps) return {};
   const std::size_t steps = table.coefficients.size(), count = count_of(latents);
   Tensor drawn(DType::float32, with_layers(latents, steps));
-  for (std::size_t step = 0; step < steps; ++step) {
+  for (std::size_t step = 0; step < table.noisy_steps; ++step) {
     std::ranges::copy(noise.draw(latents[0], count / latents[0]),
                       drawn.as<float>().begin() + static_cast<std::ptrdiff_t>(step * count));
   }
@@ -134,7 +134,7 @@ struct State {
   Batch batch;
   Tensor latents;  // before the next step
   Tensor history;  // [3, B, C, h, w]
-  Tensor drawn;    // noise of the step, zero if it takes none
+  Tensor drawn;    // the noise drawn last; a step that draws none has no use for it
 };
 
 }  // namespace
@@ -154,7 +154,7 @@ Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<con
   std::vector<PartRows> rows(parts.at(0)->size());
   for (std::size_t step = 0; step < steps; ++step) {
     listeners.before(step, steps);
-    if (table.draws_noise) state.draw(noise);
+    if (step < table.noisy_steps) state.draw(noise);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       rows[i].enter(*(*parts[step])[i], step);
       state.advance(denoisers, rows[i], table, step);
@@ -182,7 +182,7 @@ Tensor denoise_at_once(const Denoisers& denoisers, Tensor latents, const Parts& 
     for (const auto& times : part.time_embeds) inputs.time_embeds.emplace_back(*times);
     inputs.constants.insert(part.constants.begin(), part.constants.end());
     Tensor own_noise;
-    if (table.draws_noise) {
+    if (table.noisy_steps) {
       own_noise = batch.samples(part, drawn, steps);
       inputs.noise = own_noise;
     }

@@ -36,7 +36,7 @@ TEST_CASE("every sampler gives Python's table") {
     CAPTURE(expected["start"].get<int>());
     const SamplerTable table = table_of(samplers, expected);
     REQUIRE(table.timesteps.size() == expected["length"]);
-    CHECK(table.draws_noise == expected["draws_noise"]);
+    CHECK(table.noisy_steps == expected["noisy_steps"]);
     CHECK(float32_steps(table.initial_scale, expected["initial_scale"]) <= 1);
     REQUIRE(table.alphas_cumprod.size() == table.timesteps.size() + 1);
     CHECK(float32_steps(table.alphas_cumprod.back(), expected["last_alpha_cumprod"]) <= 1);

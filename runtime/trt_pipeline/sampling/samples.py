@@ -73,6 +73,11 @@ class Sample:
         return self.index == len(self.rows)
 
     @property
+    def draws_noise(self) -> bool:
+        """Whether the next step takes fresh noise."""
+        return self.index < self.table.noisy_steps
+
+    @property
     def runs_whole(self) -> bool:
         """Whether the next step needs the whole denoiser."""
         return (self.index - self.first) % self.cache_interval == 0
@@ -147,9 +152,7 @@ def _state(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
             [s.time_embeds[s.index] for s in samples for _ in s.rows[s.index].weights]
         ),
         "coefficients": np.stack([s.table.coefficients[s.index] for s in samples]),
-        "noise": _drawn(samples)
-        if any(s.table.draws_noise for s in samples)
-        else np.zeros_like(latents),
+        "noise": _drawn(samples) if any(s.draws_noise for s in samples) else np.zeros_like(latents),
     }
     if not samples[0].runs_whole:
         tensors["features"] = _concatenated([s.features for s in samples if s.features is not None])
@@ -161,7 +164,7 @@ def _drawn(samples: Sequence[Sample]) -> NDArray[np.float32]:
     shape = (1, *samples[0].latents.shape)
     return np.concatenate(
         [
-            sample.noise.draw(shape) if sample.table.draws_noise else np.zeros(shape, np.float32)
+            sample.noise.draw(shape) if sample.draws_noise else np.zeros(shape, np.float32)
             for sample in samples
         ]
     )
@@ -188,10 +191,10 @@ def denoise_at_once(backend: LoopBackend, samples: Sequence[Sample]) -> None:
     joined = join(tuple(sample.rows[0] for sample in samples))
     times = [sample.time_embeds for sample in samples for _ in sample.rows[0].weights]
     drawn = None
-    if table.draws_noise:
-        drawn = np.stack(
-            [np.concatenate([s.noise.draw(shape) for s in samples]) for _ in range(steps)]
-        )
+    if table.noisy_steps:
+        drawn = np.zeros((steps, len(samples), *shape[1:]), np.float32)
+        for step in range(table.noisy_steps):
+            drawn[step] = np.concatenate([s.noise.draw(shape) for s in samples])
     latents = backend.denoise(
         _stacked([sample.latents for sample in samples]),
         joined.tensors,

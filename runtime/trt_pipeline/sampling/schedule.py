@@ -88,8 +88,9 @@ def distilled_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDA
             f"at least {DISTILLED_STEPS}. Use another sampler."
         )
     steps = arguments.integer("num_inference_steps", num_inference_steps, 1, DISTILLED_STEPS)
-    known = np.arange(DISTILLED_STEPS, 0, -1) * (total // DISTILLED_STEPS) - 1
-    return known[np.floor(np.arange(steps) * (DISTILLED_STEPS / steps)).astype(np.int64)]
+    skipped = np.floor(np.arange(steps) * (DISTILLED_STEPS / steps)).astype(np.int64)
+    timesteps: NDArray[np.int64] = (DISTILLED_STEPS - skipped) * (total // DISTILLED_STEPS) - 1
+    return timesteps
 
 
 def _inside(schedule: ScheduleSpec, steps: int, timesteps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ SamplerTable lcm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t s
     const auto [p, q] = predicted_sample(schedule.prediction, levels[i]);
     rows.push_back({p, q, signal * c_skip, {signal * c_out}, std::sqrt(1 - levels[i + 1])});
   }
-  return {as_doubles(timesteps), levels, rows, true};
+  return {as_doubles(timesteps), levels, rows, rows.size() - 1};
 }
 
 SamplerTable tcd(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start, double eta) {
@@ -53,7 +53,7 @@ SamplerTable tcd(const ScheduleSpec& schedule, std::int64_t steps, std::size_t s
         {p, q, signal * kept, {signal * reached}, std::sqrt(1 - alpha_prev / alpha_below)});
     levels.push_back(alpha_prev);
   }
-  return {as_doubles(timesteps), levels, rows, eta > 0};
+  return {as_doubles(timesteps), levels, rows, eta > 0 ? rows.size() - 1 : 0};
 }
 
 }  // namespace trt_pipeline::internal

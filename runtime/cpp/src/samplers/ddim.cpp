@@ -23,7 +23,7 @@ SamplerTable ddim(const ScheduleSpec& schedule, std::int64_t steps, std::size_t 
     rows.push_back({p, q, a, {direction - a * std::sqrt(1 - alpha)}, sigma});
   }
   levels.push_back(alpha_at(schedule, timesteps.back() - stride));
-  return {as_doubles(timesteps), levels, rows, eta > 0};
+  return {as_doubles(timesteps), levels, rows, eta > 0 ? rows.size() : 0};
 }
 
 }  // namespace trt_pipeline::internal

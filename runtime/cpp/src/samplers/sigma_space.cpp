@@ -18,7 +18,7 @@ struct Change {
 
 // diffusers starts leading steps from √(1+σ²) times the noise, others from σ times it.
 SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const Doubles& sigmas,
-                   const std::vector<Change>& changes, bool draws_noise = false) {
+                   const std::vector<Change>& changes, std::size_t noisy_steps = 0) {
   const auto scale = [&](std::size_t i) { return 1 / std::sqrt(1 + sigmas[i] * sigmas[i]); };
   std::vector<Row> rows;
   Doubles levels;
@@ -31,7 +31,7 @@ SamplerTable table(const ScheduleSpec& schedule, const Doubles& timesteps, const
   }
   levels.push_back(scale(changes.size()) * scale(changes.size()));
   const double initial = schedule.timestep_spacing == "leading" ? 1.0 : sigmas[0] * scale(0);
-  return {timesteps, levels, rows, draws_noise, initial};
+  return {timesteps, levels, rows, noisy_steps, initial};
 }
 
 // Coefficients, lowest power first, of ∏(x - root).
@@ -105,7 +105,7 @@ SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps, s
     const double up = then * std::sqrt(1 - (then / now) * (then / now));
     changes.push_back({{then * then / now - now}, up});
   }
-  return table(schedule, timesteps, sigmas, changes, true);
+  return table(schedule, timesteps, sigmas, changes, timesteps.size());
 }
 
 // Linear multistep of order 4 on uneven steps.

@@ -5,10 +5,10 @@
 namespace trt_pipeline::internal {
 
 SamplerTable::SamplerTable(const Doubles& times, const Doubles& levels,
-                           const std::vector<Row>& rows, bool draws_noise, double initial_scale)
+                           const std::vector<Row>& rows, std::size_t noisy_steps, double initial_scale)
     : timesteps(times.begin(), times.end()),
       alphas_cumprod(levels.begin(), levels.end()),
-      draws_noise(draws_noise),
+      noisy_steps(noisy_steps),
       initial_scale(static_cast<float>(initial_scale)) {
   for (const Row& row : rows) {
     const std::array<double, 8> numbers = {row.p,    row.q,    row.a,    row.b[0],

@@ -24,13 +24,13 @@ struct SamplerTable {
   // All numbers are rounded to float32; initial_scale is what turns the first standard normal noise
   // into the latents.
   SamplerTable(const Doubles& timesteps, const Doubles& alphas_cumprod,
-               const std::vector<Row>& rows, bool draws_noise = false, double initial_scale = 1);
+               const std::vector<Row>& rows, std::size_t noisy_steps = 0, double initial_scale = 1);
 
   std::vector<float> timesteps;                    // [N], what the time embedding sees
   std::vector<std::array<float, 8>> coefficients;  // [N]: p, q, a, b0, b1, b2, b3, s
   // [N + 1], the noise level of the latents before each step, and after the last.
   std::vector<float> alphas_cumprod;
-  bool draws_noise;  // whether each step takes fresh noise
+  std::size_t noisy_steps;  // how many of the steps, from the first, take fresh noise
   float initial_scale;
 };
 

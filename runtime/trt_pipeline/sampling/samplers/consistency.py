@@ -29,7 +29,8 @@ def lcm(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> 
     c_out = scaled / np.sqrt(scaled**2 + SIGMA_DATA**2)
     p, q = predicted_sample(schedule.prediction, alpha)
     signal, s = np.sqrt(alpha_prev), np.sqrt(1 - alpha_prev)
-    return tabulate(timesteps, levels, True, p=p, q=q, a=signal * c_skip, b0=signal * c_out, s=s)
+    a, b0 = signal * c_skip, signal * c_out
+    return tabulate(timesteps, levels, len(timesteps) - 1, p=p, q=q, a=a, b0=b0, s=s)
 
 
 def tcd(
@@ -53,4 +54,6 @@ def tcd(
     signal = np.sqrt(alpha_prev / alpha_below)
     s = np.sqrt(1 - alpha_prev / alpha_below)
     levels = np.append(alpha, alpha_prev[-1])
-    return tabulate(timesteps, levels, eta > 0, p=p, q=q, a=signal * kept, b0=signal * reached, s=s)
+    noisy_steps = len(timesteps) - 1 if eta > 0 else 0
+    a, b0 = signal * kept, signal * reached
+    return tabulate(timesteps, levels, noisy_steps, p=p, q=q, a=a, b0=b0, s=s)

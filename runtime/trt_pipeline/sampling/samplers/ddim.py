@@ -28,4 +28,5 @@ def ddim(
     a = np.sqrt(alpha_prev / alpha)
     b0 = direction - a * np.sqrt(1 - alpha)
     levels = np.append(alpha, alpha_prev[-1])
-    return tabulate(timesteps, levels, eta > 0, p=p, q=q, a=a, b0=b0, s=sigma)
+    noisy_steps = len(timesteps) if eta > 0 else 0
+    return tabulate(timesteps, levels, noisy_steps, p=p, q=q, a=a, b0=b0, s=sigma)

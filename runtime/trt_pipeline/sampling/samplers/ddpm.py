@@ -26,7 +26,7 @@ def ddpm_fixed_large(
 
 
 def _table(schedule: ScheduleSpec, steps: int, start: int, posterior: bool) -> SamplerTable:
-    """The last step lands on the predicted sample; at timestep 0 it adds no noise."""
+    """The last step lands on the predicted sample; at timestep 0 it draws no noise."""
     timesteps = inference_timesteps(schedule, steps)[start:]
     levels = np.append(alphas_at(schedule, timesteps), 1.0)
     alpha, alpha_prev = levels[:-1], levels[1:]
@@ -37,4 +37,5 @@ def _table(schedule: ScheduleSpec, steps: int, start: int, posterior: bool) -> S
     a = np.sqrt(alpha / alpha_prev) * kept
     b0 = np.sqrt(alpha_prev) * beta / (1 - alpha)
     s = np.where(timesteps > 0, np.sqrt(variance), 0)
-    return tabulate(timesteps, levels, True, p=p, q=q, a=a, b0=b0, s=s)
+    noisy_steps = int(np.count_nonzero(timesteps > 0))
+    return tabulate(timesteps, levels, noisy_steps, p=p, q=q, a=a, b0=b0, s=s)

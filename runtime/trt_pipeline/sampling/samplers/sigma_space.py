@@ -54,7 +54,7 @@ def euler_ancestral(
     now, then = sigmas[:-1], sigmas[1:]
     up = then * np.sqrt(1 - (then / now) ** 2)
     down = then**2 / now
-    return _table(schedule, timesteps, sigmas, draws_noise=True, b0=down - now, s=up)
+    return _table(schedule, timesteps, sigmas, len(timesteps), b0=down - now, s=up)
 
 
 def lms(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
@@ -86,7 +86,7 @@ def _table(
     schedule: ScheduleSpec,
     timesteps: Float64s,
     sigmas: Float64s,
-    draws_noise: bool = False,
+    noisy_steps: int = 0,
     **columns: Float64s,
 ) -> SamplerTable:
     """Rows of x_σ' = x_σ + b0·m0 + … + s·z for steps along sigmas [N + 1], in the latents' scale.
@@ -98,5 +98,5 @@ def _table(
     initial = 1.0 if schedule.timestep_spacing == "leading" else float(sigmas[0] * scale[0])
     scaled = {name: scale[1:] * column for name, column in columns.items()}
     return tabulate(
-        timesteps, scale**2, draws_noise, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled
+        timesteps, scale**2, noisy_steps, initial, p=p, q=q, a=scale[1:] / scale[:-1], **scaled
     )

@@ -29,8 +29,8 @@ class SamplerTable:
     """[N, 8]: p, q, a, b0, b1, b2, b3, s."""
     alphas_cumprod: NDArray[np.float32]
     """[N + 1], the noise level ᾱ of the latents before each step, and after the last."""
-    draws_noise: bool
-    """Whether each step takes fresh noise from the stream, the last step included."""
+    noisy_steps: int
+    """How many of the steps, from the first, take fresh noise from the stream."""
     initial_scale: float = 1.0
     """What the first standard normal noise is multiplied by to become the latents."""
 
@@ -38,7 +38,7 @@ class SamplerTable:
 def tabulate(
     timesteps: NDArray[Any],
     alphas_cumprod: Float64s,
-    draws_noise: bool = False,
+    noisy_steps: int = 0,
     initial_scale: float = 1.0,
     **columns: Float64s,
 ) -> SamplerTable:
@@ -49,7 +49,7 @@ def tabulate(
         timesteps=timesteps.astype(np.float32),
         coefficients=coefficients.astype(np.float32),
         alphas_cumprod=alphas_cumprod.astype(np.float32),
-        draws_noise=draws_noise,
+        noisy_steps=noisy_steps,
         initial_scale=initial_scale,
     )
 
