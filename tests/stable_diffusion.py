@@ -1,18 +1,33 @@
 """Small random checkpoints of Stable Diffusion's families, saved by the libraries installed."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     PNDMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tests.shared import once
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.export import ExportOptions, export_checkpoint
+from trt_pipeline.bundle.manifest import Precision
 
 SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -41,7 +56,7 @@ def write_tokenizer(folder: Path, pad_token: str = END) -> CLIPTokenizer:
 
 
 def small_text_encoder(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextModel:
-    """A text encoder whose context matters: its weights are larger than at the start of training."""
+    """A text encoder whose context matters, as its weights are large."""
     small = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -84,18 +99,134 @@ def small_vae(**config: Any) -> AutoencoderKL:
     return AutoencoderKL(**small | config)
 
 
-def make_stable_diffusion(folder: Path, seed: int = 0, **unet: Any) -> Path:
-    """Stable Diffusion 1.x at a small size."""
+def make_stable_diffusion(
+    folder: Path,
+    seed: int = 0,
+    *,
+    pipeline: Any = StableDiffusionPipeline,
+    scheduler: Any = None,
+    pad_token: str = END,
+    text_encoder: Mapping[str, Any] | None = None,
+    vae: Mapping[str, Any] | None = None,
+    **unet: Any,
+) -> Path:
+    """A checkpoint of a pipeline with Stable Diffusion's parts; 1.x at a small size by default."""
     torch.manual_seed(seed)
-    tokenizer = write_tokenizer(folder / "tokenizer")
-    StableDiffusionPipeline(
-        vae=small_vae(),
-        text_encoder=small_text_encoder(tokenizer),
+    tokenizer = write_tokenizer(folder / "tokenizer", pad_token)
+    pipeline(
+        vae=small_vae(**vae or {}),
+        text_encoder=small_text_encoder(tokenizer, **text_encoder or {}),
         tokenizer=tokenizer,
         unet=small_unet(**unet),
-        scheduler=PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=False, **SCHEDULE),
+        scheduler=scheduler
+        or PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=False, **SCHEDULE),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder)
     return folder
+
+
+def make_stable_diffusion_2(folder: Path, seed: int = 1) -> Path:
+    """Stable Diffusion 2.1: v-prediction, linear projections, heads and layers by level, another
+    activation of texts, which are padded with "!"; three levels and another first stage."""
+    return make_stable_diffusion(
+        folder,
+        seed,
+        scheduler=DDIMScheduler(
+            clip_sample=False,
+            set_alpha_to_one=False,
+            prediction_type="v_prediction",
+            **SCHEDULE,
+        ),
+        pad_token="!",
+        text_encoder={"hidden_act": "gelu", "hidden_size": 48, "num_hidden_layers": 3},
+        vae={"layers_per_block": 2, "block_out_channels": (8, 16, 16, 24), "scaling_factor": 0.3},
+        sample_size=12,
+        block_out_channels=(16, 24, 32),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=(1, 2, 1),
+        attention_head_dim=(2, 3, 4),
+        cross_attention_dim=48,
+        use_linear_projection=True,
+        upcast_attention=True,
+    )
+
+
+ONE_LEVEL: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": (16,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
+"""A UNet that is traced in a moment."""
+
+
+def make_turbo(folder: Path) -> Path:
+    """SD-Turbo."""
+    scheduler = EulerDiscreteScheduler(timestep_spacing="trailing", **SCHEDULE)
+    return make_stable_diffusion(folder, 2, scheduler=scheduler, **ONE_LEVEL)
+
+
+def make_latent_consistency(folder: Path, seed: int = 3, **unet: Any) -> Path:
+    """A latent consistency model, whose UNet embeds the guidance scale."""
+    return make_stable_diffusion(
+        folder,
+        seed,
+        pipeline=LatentConsistencyModelPipeline,
+        scheduler=LCMScheduler(**SCHEDULE),
+        **ONE_LEVEL | {"time_cond_proj_dim": 24} | unet,
+    )
+
+
+def make_inpaint(folder: Path, seed: int = 4, **unet: Any) -> Path:
+    """An inpainting model, whose UNet sees the mask and the latents of the masked picture."""
+    return make_stable_diffusion(
+        folder,
+        seed,
+        pipeline=StableDiffusionInpaintPipeline,
+        **ONE_LEVEL | {"in_channels": 9} | unet,
+    )
+
+
+def make_instruct_pix2pix(folder: Path, seed: int = 5, **unet: Any) -> Path:
+    """InstructPix2Pix, whose UNet sees the latents of the picture to change."""
+    return make_stable_diffusion(
+        folder,
+        seed,
+        pipeline=StableDiffusionInstructPix2PixPipeline,
+        scheduler=EulerAncestralDiscreteScheduler(**SCHEDULE),
+        **ONE_LEVEL | {"in_channels": 8} | unet,
+    )
+
+
+def exported(
+    factory: pytest.TempPathFactory, make: Callable[[Path], Path], precision: Precision = "fp32"
+) -> tuple[Path, Path]:
+    """A maker's checkpoint and its bundle, made once a run."""
+    name = f"{make.__name__}-{precision}"
+
+    def both(folder: Path) -> tuple[Path, Path]:
+        checkpoint, bundle = make(folder / "checkpoint"), folder / "bundle"
+        options = ExportOptions(precision, max_batch=4)
+        export_checkpoint(open_checkpoint(str(checkpoint)), bundle, options)
+        return checkpoint, bundle
+
+    return once(factory, name, both)
+
+
+def theirs(kind: Any, checkpoint: Path, scheduler: Any = None) -> Any:
+    """diffusers' pipeline of a checkpoint; scheduler: another class of schedulers."""
+    pipe = kind.from_pretrained(checkpoint, safety_checker=None, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    return pipe
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """The same pictures [B, H, W, 3] in 0..1: 99.9 % of the colours are within 1/255."""
+    found, expected = (np.rint(np.asarray(one) * 255) for one in (found, expected))
+    assert found.shape == expected.shape
+    assert np.quantile(np.abs(found - expected), 0.999, method="higher") <= 1

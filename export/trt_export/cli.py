@@ -17,6 +17,7 @@ from trt_export.engines.targets import engine_targets
 from trt_export.export import (
     ExportOptions,
     ExportReport,
+    defaults_of,
     export_checkpoint,
     limits_of,
     stages_of,
@@ -92,6 +93,16 @@ def pixel_range(value: str) -> tuple[int, int]:
     "--max-size",
     type=click.IntRange(8, MAX_SIZE),
     help="Largest height and width in pixels.  [default: 4 × the native size]",
+)
+@click.option(
+    "--num-inference-steps",
+    type=click.IntRange(1, 1000),
+    help="Steps of a call that names none.  [default: what such models are drawn with]",
+)
+@click.option(
+    "--guidance-scale",
+    type=click.FloatRange(-1e6, 1e6),
+    help="Guidance scale of a call that names none.  [default: what such models are drawn with]",
 )
 @click.option(
     "--quantize",
@@ -179,6 +190,8 @@ def command(
     precision: str,
     max_batch: int,
     max_size: int | None,
+    num_inference_steps: int | None,
+    guidance_scale: float | None,
     quantize: bool,
     calibration_prompts: Path | None,
     flavour: Flavour | None,
@@ -204,7 +217,9 @@ def command(
     if calibration_prompts and not quantize:
         raise click.UsageError("--calibration-prompts needs --quantize, or int8 or fp8 engines.")
     out = out or Path("engines") / checkpoint.name
-    options = ExportOptions(cast(Precision, precision), max_batch, max_size)
+    options = ExportOptions(
+        cast(Precision, precision), max_batch, max_size, num_inference_steps, guidance_scale
+    )
     if engines and (engines.heights or engines.widths):
         _check_sizes(checkpoint, options, engines)
     if dry_run:
@@ -318,6 +333,7 @@ def _plan(
         before = to_be_replaced(checkpoint, out, hashes, replace)
         description = describe(checkpoint)
         limits_of(description, options)  # raises what the export would
+        defaults_of(checkpoint, description, options)
         _say(description.notes)
     return {
         "checkpoint": str(checkpoint.path),

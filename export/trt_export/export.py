@@ -29,6 +29,7 @@ from trt_pipeline.bundle import (
     load_bundle,
 )
 from trt_pipeline.bundle.manifest import (
+    Defaults,
     FileSpec,
     GraphPrecision,
     GraphSpec,
@@ -80,6 +81,10 @@ class ExportOptions:
     """Largest number of pictures in one call of a graph."""
     max_size: int | None = None
     """Largest height and width in pixels; None allows four times the native size."""
+    num_inference_steps: int | None = None
+    """Of the bundle's defaults; None takes what checkpoints of the family draw with."""
+    guidance_scale: float | None = None
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,7 @@ def _export(
 
     description = describe(checkpoint)
     limits = limits_of(description, options)
+    defaults = defaults_of(checkpoint, description, options)
     tracing = Tracing(checkpoint, options.precision)
     names = checkpoint.family.graphs
     wide = tracing.wide = stage("reference", partial(_save_reference, tracing, work))
@@ -260,7 +266,7 @@ def _export(
     bundle = Bundle(
         path=work.path,
         model=description.model,
-        defaults=description.defaults,
+        defaults=defaults,
         precision=options.precision,
         graphs=graphs,
         limits=limits,
@@ -335,6 +341,16 @@ def limits_of(description: "Description", options: ExportOptions) -> Limits:
             f"{defaults.width}x{defaults.height} pixels."
         )
     return Limits(batch=(1, options.max_batch), height=(low, high), width=(low, high))
+
+
+def defaults_of(
+    checkpoint: Checkpoint, description: "Description", options: ExportOptions
+) -> Defaults:
+    """The bundle's defaults; InvalidInputError for an option that no call could have."""
+    from trt_export.networks.defaults import choose_defaults
+
+    steps, scale = options.num_inference_steps, options.guidance_scale
+    return choose_defaults(checkpoint, description.defaults, description.schedule, steps, scale)
 
 
 def _describe_files(folder: Path) -> dict[str, FileSpec]:

@@ -25,6 +25,8 @@ SCHEDULES = ("published", "trained")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
+OVERLAYS = ("none", "seamless")
+SIDE_HELP = "Pixels. By default, those of the image, or of the bundle if there is none or a mask."
 
 
 def setting(
@@ -46,10 +48,10 @@ class Settings:
     """The settings of one picture, which make it again."""
 
     prompt: str = setting("", "What the picture shows.", scope="picture")
-    negative_prompt: str = setting(
-        "",
-        "What guidance leads away from; empty is the empty text. Without effect at a "
-        "guidance_scale of 1.",
+    negative_prompt: str | None = setting(
+        None,
+        "What guidance leads away from. By default, the empty text, or nothing at all where the "
+        "model was trained so. Without effect where there is no guidance.",
         scope="picture",
     )
     seed: int | None = setting(
@@ -66,6 +68,13 @@ class Settings:
         None,
         "How strongly the prompt counts; 1 is without guidance and costs half. "
         "By default, the bundle's.",
+        scope="picture",
+        bounds=(-1e6, 1e6),
+    )
+    image_guidance_scale: float = setting(
+        1.5,
+        "How strongly the image counts that the model changes (InstructPix2Pix); below 1 there is "
+        "no guidance at all.",
         scope="picture",
         bounds=(-1e6, 1e6),
     )
@@ -94,15 +103,11 @@ class Settings:
         "dpmsolver++_karras, lcm and tcd. By default, the bundle's.",
         choices=TIMESTEP_SPACINGS,
     )
-    height: int | None = setting(
-        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
-    )
-    width: int | None = setting(
-        None, "Pixels. By default, those of the image, or of the bundle.", bounds=(1, MAX_SIDE)
-    )
+    height: int | None = setting(None, SIDE_HELP, bounds=(1, MAX_SIDE))
+    width: int | None = setting(None, SIDE_HELP, bounds=(1, MAX_SIDE))
     image: str | None = setting(
         None,
-        "A picture to begin with instead of noise, or to enlarge.",
+        "A picture to begin with instead of noise, or one to change or enlarge.",
         scope="picture",
         is_file=True,
     )
@@ -111,6 +116,12 @@ class Settings:
         "Inpainting: white where the image is painted again.",
         scope="picture",
         is_file=True,
+    )
+    overlay: str = setting(
+        "none",
+        "What becomes of the pixels outside of the mask: they went through the VAE, or stay as "
+        "given, without a visible seam.",
+        choices=OVERLAYS,
     )
     strength: float | None = setting(
         None,

@@ -77,7 +77,7 @@ def test_one_seed_that_agrees_is_enough(
     unconditional_checkpoint: Path, unconditional_bundle: Path
 ) -> None:
     first, second = drawn(unconditional_checkpoint).pictures
-    tipped = Drawing({"num_inference_steps": 3}, (1 - first, second), None)
+    tipped = Drawing({"num_inference_steps": 3}, (1 - first, second), {})
     assert check_picture(unconditional_bundle, "LDMPipeline", tipped).difference <= 1
 
 
@@ -107,10 +107,11 @@ def test_drawing_leaves_the_random_numbers_of_a_caller_alone(plain_checkpoint: P
 def test_a_drawing_is_read_as_it_was_written(tmp_path: Path) -> None:
     pictures = tuple(np.random.default_rng(0).random((2, 3, 8, 8), np.float32))
     upright = tuple(np.ascontiguousarray(one.transpose(1, 2, 0)) for one in pictures)
-    Drawing({"prompt": "猫"}, upright, np.eye(3, dtype=np.uint8)).save(tmp_path)
+    Drawing({"prompt": "猫"}, upright, {"mask_image": np.eye(3, dtype=np.uint8)}).save(tmp_path)
     found = Drawing.load(tmp_path)
     np.testing.assert_array_equal(found.pictures, upright)
-    np.testing.assert_array_equal(found.image, np.eye(3, dtype=np.uint8))
+    assert [*found.images] == ["mask_image"]
+    np.testing.assert_array_equal(found.images["mask_image"], np.eye(3, dtype=np.uint8))
     assert found.settings == {"prompt": "猫"}
 
 

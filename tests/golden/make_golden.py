@@ -47,12 +47,13 @@ from trt_pipeline.bundle.tokenizer_specs import AddedToken, TokenizerSpec, WordP
 from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.pictures.previews import preview_pixels
 from trt_pipeline.pictures.tiling import decode_in_tiles
-from trt_pipeline.sampling.guidance import guide, guided_steps
-from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
+from trt_pipeline.sampling.guidance import guide, guided_steps, guides, unguided
+from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste, untouched_latents
 from trt_pipeline.sampling.noise import SeedNoise, TorchGenerator
 from trt_pipeline.sampling.samplers import SAMPLERS, WITH_ETA, sampler_table
 from trt_pipeline.sampling.samples import Rows, join
 from trt_pipeline.sampling.schedule import choose_schedule
+from trt_pipeline.text.prompts import Mixture
 from trt_pipeline.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
@@ -113,6 +114,10 @@ TEXTS = (
 
 SEEDS = (0, 1, 12345, 2**32, 2**63 + 5, 2**64 - 1)
 TORCH_SEEDS = (0, 1, 12345, 2**32 + 1, 2**64 - 1)
+
+
+NO_TIME = np.empty((0, 0, 0))
+"""For rows whose steps are not taken."""
 
 
 def vocabulary() -> str:
@@ -325,27 +330,43 @@ def _table(schedule: ScheduleSpec, case: Mapping[str, Any]) -> dict[str, Any]:
 
 def guidance() -> dict[str, Any]:
     """Matrices of mixtures, negatives and scales; and guided steps of intervals."""
-    red, blue, mix = [("red", 1.0)], [("blue", 1.0)], [("red", 0.6), ("blue", 0.4)]
-    cases = [
-        ([red], [""], [1.0]),
-        ([red], [""], [6.0]),
-        ([red, blue], ["", "dark"], [7.5, 7.5]),
-        ([red, mix, blue], ["", "", "dark"], [1.0, -2.0, 0.0]),
-        ([mix], [""], [1.0]),
+    red: Mixture = [("red", 1.0)]
+    blue: Mixture = [("blue", 1.0)]
+    mix: Mixture = [("red", 0.6), ("blue", 0.4)]
+    cases: list[tuple[list[Mixture], list[str | None], list[float], list[float | None]]] = [
+        ([red], [""], [1.0], [None]),
+        ([red], [None], [6.0], [None]),
+        ([red, blue], ["", "dark"], [7.5, 7.5], [None, None]),
+        ([red, mix, blue], ["", "", "dark"], [1.0, -2.0, 0.0], [None, None, None]),
+        ([mix], [""], [1.0], [None]),
+        ([red], ["dark"], [7.0], [1.5]),
+        ([mix, red, blue, red], [None, "", "dark", ""], [5.0, 1.0, 7.0, 3.0], [1, 2, 0.9, 2.5]),
     ]
     matrices = []
-    for mixtures, negatives, scales in cases:
-        made = [guide(*one) for one in zip(mixtures, negatives, scales, strict=True)]
-        weights = [[weight for _, weight in texts] for texts in made]
-        joined = join(tuple(Rows(np.array(row, np.float32), {}) for row in weights)).tensors
+    for above_1_only, (mixtures, negatives, scales, image_scales) in product((False, True), cases):
+        made = [
+            guide(mixture, negative, scale, image_scale)
+            if guides(scale, image_scale, above_1_only=above_1_only)
+            else unguided(mixture)
+            for mixture, negative, scale, image_scale in zip(
+                mixtures, negatives, scales, image_scales, strict=True
+            )
+        ]
+        weights = [[row.weight for row in rows] for rows in made]
+        joined = join(
+            tuple(Rows(np.array(row, np.float32), {}, NO_TIME) for row in weights)
+        ).tensors
         matrices.append(
             {
                 "mixtures": mixtures,
                 "negatives": negatives,
                 "scales": scales,
+                "image_scales": image_scales,
+                "guides_above_1_only": above_1_only,
                 "rows": joined["rows"].tolist(),
                 "matrix": [_numbers(row) for row in joined["guidance"]],
-                "texts": [text for texts in made for text, _ in texts],
+                "texts": [row.text for rows in made for row in rows],
+                "sees_image": [row.sees_image for rows in made for row in rows],
             }
         )
     intervals = [((0.0, 1.0), 5), ((0.2, 0.8), 10), ((0.3, 0.3), 4), ((0.0, 0.5), 7)]
@@ -368,6 +389,7 @@ def _inpainted(batch: int, height: int, width: int, factor: int) -> dict[str, An
     repainted[:, height // 3 : height - 1, 1 : width // 2] = True
     repainted[1:] = True
     kept = [kept_latents(mask, factor) for mask in repainted]
+    untouched = [untouched_latents(mask, factor) for mask in repainted]
     shape = (batch, 2, height // factor, width // factor)
     clean, noise, latents = rng.standard_normal((3, *shape), np.float32)
     known = [KnownLatents(*one) for one in zip(clean, noise, kept, strict=True)]
@@ -382,6 +404,7 @@ def _inpainted(batch: int, height: int, width: int, factor: int) -> dict[str, An
         "repainted": repainted.astype(int).ravel().tolist(),
         "merged": np.stack(merged).ravel().tolist(),
         "kept": np.stack(kept).astype(int).ravel().tolist(),
+        "untouched": np.stack(untouched).astype(int).ravel().tolist(),
         "latents_shape": shape,
         "clean": _numbers(clean),
         "noise": _numbers(noise),

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trt_pipeline import InvalidInputError, Pipeline
+from trt_pipeline import InvalidInputError, Pipeline, TorchGenerator
 from trt_pipeline.sampling.samplers import SAMPLERS
 
 QUICK: dict[str, Any] = {"num_inference_steps": 10, "progress_bar": False, "seed": 0}
@@ -44,13 +44,35 @@ def _noted(steps: list[int]) -> Any:
 
 def test_full_strength_with_a_mask_of_white_is_text_to_image(pipe: Pipeline) -> None:
     everywhere = Image.new("L", (64, 64), 255)
-    painted = pixels(pipe, image=GREY, mask_image=everywhere)
-    np.testing.assert_array_equal(painted, pixels(pipe))
+    noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32)
+    painted = pixels(pipe, image=GREY, mask_image=everywhere, latents=noise)
+    np.testing.assert_array_equal(painted, pixels(pipe, latents=noise))
 
 
-def test_known_pixels_stay_exactly(pipe: Pipeline) -> None:
+def test_the_image_s_own_noise_is_drawn_before_the_first(pipe: Pipeline) -> None:
+    stream = TorchGenerator(3)
+    stream.draw((1, 4, 8, 8))
+    white = Image.new("L", (64, 64), 255)
+    painted = pixels(pipe, image=GREY, mask_image=white, seed=None, generator=TorchGenerator(3))
+    plain = pixels(pipe, latents=stream.draw((1, 4, 8, 8)))
+    np.testing.assert_array_equal(painted, plain)
+
+
+def test_a_mask_has_the_bundle_s_size_and_not_the_image_s(pipe: Pipeline) -> None:
+    small = GREY.resize((48, 40))
+    mask = Image.new("L", small.size, 255)
+    assert pipe("red", image=small, mask_image=mask, **QUICK).images[0].size == (64, 64)
+
+
+def test_known_pixels_are_those_of_the_decoder(pipe: Pipeline) -> None:
+    even = Image.fromarray(np.full((64, 64, 3), (10, 90, 200), np.uint8))
+    painted = pixels(pipe, image=even, mask_image=LEFT)[0]
+    np.testing.assert_array_equal(painted[:, 24:], np.broadcast_to((10, 90, 200), (64, 40, 3)))
+
+
+def test_seamless_leaves_known_pixels_exactly(pipe: Pipeline) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    painted = pixels(pipe, image=noise, mask_image=LEFT)[0]
+    painted = pixels(pipe, image=noise, mask_image=LEFT, overlay="seamless")[0]
     np.testing.assert_array_equal(painted[:, 24:], noise[:, 24:])
     assert abs(painted[:, :24] - noise[:, :24]).mean() > 20
 
@@ -85,6 +107,7 @@ def test_a_picture_does_not_depend_on_what_shares_its_batch(pipe: Pipeline) -> N
     [
         ({"strength": 0.5}, "strength is given without image"),
         ({"mask_image": LEFT}, "mask_image is given without image"),
+        ({"image": GREY, "overlay": "seamless"}, "overlay is given without mask_image"),
         ({"image": GREY, "strength": 1.5}, "strength must be a finite number from 0 to 1, got 1.5"),
         (
             {"image": GREY, "strength": 0.05},

@@ -1,12 +1,30 @@
 import numpy as np
 
-from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, paste
+from trt_pipeline.sampling.inpainting import (
+    KnownLatents,
+    kept_latents,
+    paste,
+    untouched_latents,
+)
 
 
-def test_a_latent_stays_only_if_all_its_pixels_do() -> None:
+def test_a_latent_stays_if_its_first_pixel_does() -> None:
+    repainted = np.zeros((16, 16), np.bool_)
+    repainted[7, 8] = repainted[8, 0] = True
+    assert kept_latents(repainted, 8).tolist() == [[[True, True], [False, True]]]
+
+
+def test_a_latent_is_untouched_only_if_all_its_pixels_are() -> None:
     repainted = np.zeros((16, 16), np.bool_)
     repainted[7, 8] = True
-    assert kept_latents(repainted, 8).tolist() == [[[True, False], [True, True]]]
+    assert untouched_latents(repainted, 8).tolist() == [[[True, False], [True, True]]]
+
+
+def test_without_noise_the_known_part_is_exact() -> None:
+    clean, noise = np.full((1, 1, 2), 0.1, np.float32), np.full((1, 1, 2), 3, np.float32)
+    known = KnownLatents(clean, noise, np.array([[[True, False]]]))
+    restored = known.restore(np.full_like(clean, 7), np.float32(1))
+    assert restored.tolist() == [[[np.float32(0.1), 7]]]
 
 
 def test_the_known_part_is_put_back_at_its_noise_level() -> None:

@@ -108,7 +108,7 @@ def test_entries_that_are_left_out_have_their_defaults(tmp_path: Path) -> None:
     settings = read_settings(png_with(tmp_path / "a.png", json.dumps(few)))
     assert settings.sampler == "unipc"
     assert settings.schedule == "published"
-    assert settings.negative_prompt == ""
+    assert settings.negative_prompt is None
     assert settings.guidance_interval == (0.0, 1.0)
 
 

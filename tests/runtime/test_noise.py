@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trt_pipeline import InvalidInputError, SeedNoise, TorchGenerator
-from trt_pipeline.sampling.noise import SharedNoise, given_streams, image_seeds
+from trt_pipeline.sampling.noise import Draws, SharedNoise, given_draws, image_seeds
 
 SHAPE = (1, 4, 8, 8)
 
@@ -63,14 +63,14 @@ def test_torch_generator_counts_the_low_32_bits() -> None:
 
 
 def test_a_list_of_streams_has_one_for_each_sample() -> None:
-    _, second = given_streams([SeedNoise(1), SeedNoise(2)], 2)
+    _, second = given_draws([SeedNoise(1), SeedNoise(2)], 2).streams
     np.testing.assert_array_equal(second.draw(SHAPE), SeedNoise(2).draw(SHAPE))
 
 
 def test_samples_of_one_stream_take_their_parts_of_its_draws() -> None:
     stream = TorchGenerator(1)
     expected = [stream.draw((2, 4, 8, 8)) for _ in range(2)]
-    first, second = given_streams(TorchGenerator(1), 2)
+    first, second = given_draws(TorchGenerator(1), 2).streams
     for draw in range(2):
         np.testing.assert_array_equal(second.draw(SHAPE), expected[draw][1:])
     for draw in range(2):
@@ -127,9 +127,29 @@ def test_a_list_of_seeds_of_another_length_is_refused() -> None:
 
 def test_a_list_of_generators_of_another_length_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="generator has 1 entry for 2 images"):
-        given_streams([TorchGenerator(0)], 2)
+        given_draws([TorchGenerator(0)], 2)
 
 
 def test_a_generator_of_another_kind_is_named() -> None:
     with pytest.raises(InvalidInputError, match=r"generator is a numpy\.\S+Generator, expected"):
-        given_streams(np.random.default_rng(), 1)
+        given_draws(np.random.default_rng(), 1)
+
+
+def test_every_picture_draws_its_own_noise_for_an_image_that_they_share() -> None:
+    draws = Draws([SeedNoise(1), SeedNoise(2)])
+    expected = [SeedNoise(seed).draw(SHAPE)[0] for seed in (1, 2)]
+    np.testing.assert_array_equal(draws.of_images([0, 0], SHAPE[1:], masked=True), expected)
+
+
+def test_one_generator_draws_once_an_image() -> None:
+    draws = given_draws(TorchGenerator(1), 4)
+    drawn = draws.of_images([0, 0, 1, 1], SHAPE[1:], masked=False)
+    first, second = TorchGenerator(1).draw((2, *SHAPE[1:]))
+    np.testing.assert_array_equal(drawn, [first, first, second, second])
+
+
+def test_a_list_of_generators_draws_once_an_image_only_with_a_mask() -> None:
+    own = [TorchGenerator(seed).draw(SHAPE)[0] for seed in (1, 2)]
+    for masked, expected in ((False, own), (True, [own[0], own[0]])):
+        draws = given_draws([TorchGenerator(1), TorchGenerator(2)], 2)
+        np.testing.assert_array_equal(draws.of_images([0, 0], SHAPE[1:], masked), expected)

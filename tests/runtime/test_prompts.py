@@ -48,8 +48,13 @@ def test_what_is_no_prompt_is_named(prompt: Any, message: str) -> None:
 
 def test_a_negative_prompt_is_for_every_picture() -> None:
     assert as_negatives("blurred", 2) == ["blurred", "blurred"]
-    assert as_negatives(None, 2) == ["", ""]
+    assert as_negatives("", 2) == ["", ""]
     assert as_negatives(["blurred", ""], 2) == ["blurred", ""]
+
+
+def test_a_negative_prompt_that_is_not_given_is_not_the_empty_text() -> None:
+    assert as_negatives(None, 2) == [None, None]
+    assert as_negatives([None, ""], 2) == [None, ""]
 
 
 @pytest.mark.parametrize("negative", [["one"], 7, [1, 2]])

@@ -141,7 +141,9 @@ def test_the_seam_makes_the_pictures_of_a_call(pipe: Pipeline) -> None:
 
 
 def test_a_masked_sample_keeps_its_pixels(pipe: Pipeline) -> None:
-    samples = pipe.start(**RED, image=IMAGE, mask_image=MASK)
+    samples = pipe.start(
+        **RED, image=IMAGE, mask_image=MASK, height=32, width=32, overlay="seamless"
+    )
     (picture,) = pipe.finish(stepped(pipe, samples)).images
     np.testing.assert_array_equal(np.asarray(picture)[16:], np.asarray(IMAGE)[16:])
 

@@ -32,10 +32,11 @@ def tool() -> ModuleType:
 def test_the_table_has_these_rows() -> None:
     assert {name: (row.kind, row.default, row.scope) for name, row in SETTINGS.items()} == {
         "prompt": ("text", "", "picture"),
-        "negative_prompt": ("text", "", "picture"),
+        "negative_prompt": ("text", None, "picture"),
         "seed": ("integer", None, "picture"),
         "num_inference_steps": ("integer", None, "call"),
         "guidance_scale": ("real", None, "picture"),
+        "image_guidance_scale": ("real", 1.5, "picture"),
         "guidance_interval": ("interval", (0.0, 1.0), "call"),
         "sampler": ("choice", None, "call"),
         "eta": ("real", None, "call"),
@@ -45,6 +46,7 @@ def test_the_table_has_these_rows() -> None:
         "width": ("integer", None, "call"),
         "image": ("file", None, "picture"),
         "mask_image": ("file", None, "picture"),
+        "overlay": ("choice", "none", "call"),
         "strength": ("real", None, "call"),
         "vae_tile_size": ("integer", None, "call"),
         "cache_interval": ("integer", 1, "call"),
@@ -57,6 +59,7 @@ def test_the_table_has_these_bounds() -> None:
         "seed": (0, 2**64 - 1),
         "num_inference_steps": (1, 10**6),
         "guidance_scale": (-1e6, 1e6),
+        "image_guidance_scale": (-1e6, 1e6),
         "guidance_interval": (0, 1),
         "eta": (0, 1),
         "height": (1, 65536),
@@ -70,6 +73,7 @@ def test_the_table_has_these_bounds() -> None:
 def test_the_table_has_these_choices() -> None:
     assert SETTINGS["sampler"].choices == tuple(SAMPLERS)
     assert SETTINGS["schedule"].choices == ("published", "trained")
+    assert SETTINGS["overlay"].choices == ("none", "seamless")
     assert SETTINGS["timestep_spacing"].choices == ("leading", "linspace", "trailing")
 
 
@@ -150,6 +154,7 @@ OTHERS: dict[str, Any] = {
     "timestep_spacing": "trailing",
     "height": 96,
     "width": 32,
+    "overlay": "seamless",
     "strength": 0.5,
     "vae_tile_size": 64,
     "cache_interval": 3,
@@ -158,7 +163,8 @@ OTHERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", [row.name for row in SETTINGS.values() if row.scope == "call"])
 def test_every_setting_of_a_call_reaches_it(bundle: Bundle, name: str) -> None:
-    request = replace(RED, image=IMAGE)
+    mask = Image.new("L", (64, 64)) if name == "overlay" else None
+    request = replace(RED, image=IMAGE, mask_image=mask)
     plain, changed = check(bundle, request), check(bundle, replace(request, **{name: OTHERS[name]}))
     assert getattr(changed.settings, name) == OTHERS[name]
     assert changed.settings == replace(plain.settings, **{name: OTHERS[name]})

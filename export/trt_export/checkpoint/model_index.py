@@ -1,6 +1,6 @@
 """model_index.json: the pipeline's class, and the library and class of each of its parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from trt_export.families import Family, Part, families
 from trt_pipeline.errors import CheckpointError
 
 INDEX = "model_index.json"
+DEFAULT_CHANNELS = 4
+"""Of a UNet2DConditionModel that states none."""
 HARMLESS = {
     "force_zeros_for_empty_prompt": "Stable Diffusion XL reads it",
     "requires_safety_checker": "Stable Diffusion warns with it",
@@ -18,18 +20,31 @@ HARMLESS = {
 
 def family_of(path: Path) -> Family:
     """The family whose pipeline a folder's model_index.json names; CheckpointError for others."""
-    pipeline = str(read_object(path / INDEX).get("_class_name"))
-    known = {
-        name: family
-        for family in families().values()
-        if family.pipeline
-        for name in (family.pipeline, *family.other_pipelines)
-    }
-    if pipeline not in known:
+    index, found = read_object(path / INDEX), families().values()
+    pipeline = str(index.get("_class_name"))
+    named = [family for family in found if pipeline in family.pipelines]
+    if not named:
+        known = dict.fromkeys(name for family in found for name in family.pipelines)
         raise CheckpointError(
-            f"{path} is a {pipeline:.80}; only {', '.join(map(str, known))} can be exported."
+            f"{path} is a {pipeline:.80}; only {', '.join(known)} can be exported."
         )
-    return known[pipeline]
+    named.sort(key=lambda family: family.pipeline != pipeline)
+    return named[0] if len(named) == 1 else _fitting(path, index, named)
+
+
+def _fitting(path: Path, index: Mapping[str, Any], named: Sequence[Family]) -> Family:
+    """The family that the UNet's configuration tells, which may not be downloaded yet; the first if
+    it tells none of them."""
+    part = named[0].parts["unet"]
+    config = path / folder_of(part, index) / part.config
+    unet = read_object(config) if config.is_file() else {}
+    return next((family for family in named if _fits(family, unet)), named[0])
+
+
+def _fits(family: Family, unet: Mapping[str, Any]) -> bool:
+    given, made = (unet.get(name, DEFAULT_CHANNELS) for name in ("in_channels", "out_channels"))
+    joins = isinstance(made, int) and given == made + family.condition_channels(made)
+    return joins and (unet.get("time_cond_proj_dim") is not None) == family.embeds_guidance
 
 
 def folder_of(part: Part, index: Mapping[str, Any]) -> str:

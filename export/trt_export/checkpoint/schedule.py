@@ -1,6 +1,5 @@
 """The noise schedule that a checkpoint's scheduler configuration describes."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import diffusers
@@ -8,6 +7,7 @@ from diffusers.utils import DummyObject
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
+from trt_export.checkpoint.corrections import corrected_scheduler
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule_settings import check_numbers
 from trt_export.checkpoint.schedulers import choose_sampler, complete_settings, training_alphas
@@ -25,7 +25,7 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
     CheckpointError for a setting that the sampler would not honour.
     """
     path, scheduler = checkpoint.configs["scheduler"], checkpoint.class_of("scheduler")
-    config = _corrected(checkpoint.config("scheduler"), checkpoint.family.scheduler_settings)
+    config = corrected_scheduler(checkpoint.family, checkpoint.config("scheduler"))
     try:
         check_bounds(config)
         sampler = choose_sampler(scheduler, config)
@@ -38,14 +38,6 @@ def load_schedule(checkpoint: Checkpoint) -> tuple[ScheduleSpec, str]:
         return _schedule(settings, alphas_cumprod), sampler
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be exported: {error}.") from None
-
-
-def _corrected(config: dict[str, Any], corrections: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with what a pipeline corrects; what is of the wrong type stays as it is."""
-    fitting = {
-        key: new for key, new in corrections.items() if type(config.get(key, new)) is type(new)
-    }
-    return {**config, **fitting}
 
 
 def _check_installed(scheduler: str) -> None:

@@ -72,6 +72,19 @@ class SingleFile:
     """How LatentDiffusion hands the condition to its UNet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """Checkpoints of a family that were trained to draw in few steps: how their scheduler tells,
+    and what they draw with by default."""
+
+    schedulers: tuple[str, ...]
+    """Classes, of which they have one."""
+    num_inference_steps: int
+    guidance_scale: float = 1.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that their scheduler has as well."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """What the checkpoints of a family have in common."""
@@ -79,7 +92,8 @@ class Family:
     name: str = ""
     """Of the family's file, which need not repeat it."""
     pipeline: str | None = None
-    """Name of the class in model_index.json; None for a family of single files."""
+    """Name of the class in model_index.json; None for a family of single files. Where several
+    families have it, the UNet's channels and time_cond_proj_dim tell which one is meant."""
     other_pipelines: tuple[str, ...] = ()
     """Further names that it may have there: the same parts, called in other ways."""
     unread: Mapping[str, str] = field(default_factory=dict)
@@ -99,6 +113,8 @@ class Family:
     """By default, as are the two that follow."""
     guidance_scale: float = 1.0
     eta: float = 0.0
+    distilled: tuple[Distilled, ...] = ()
+    """Which checkpoints have other defaults."""
     guides_above_1_only: bool = False
     """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
     reference: str | None
@@ -106,6 +122,8 @@ class Family:
     and only graphs can be compared."""
     scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of its scheduler that the reference corrects, whatever the checkpoint says."""
+    corrected_sample_size: int = 0
+    """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
     scales_input: bool = False
@@ -115,8 +133,30 @@ class Family:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs of a bundle, in their order."""
-        has = {"text_encoder": "text_encoder" in self.parts, "encoder": self.image_to_image}
+        has = {
+            "text_encoder": "text_encoder" in self.parts,
+            "tiny_decoder": False,
+            "encoder": self.image_to_image,
+            "safety_checker": False,
+        }
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
+
+    @property
+    def pipelines(self) -> tuple[str, ...]:
+        """Every name that model_index.json may have for it."""
+        return (self.pipeline, *self.other_pipelines) if self.pipeline else ()
+
+    def condition_channels(self, latent_channels: int) -> int:
+        """How many channels the condition joins to the latents."""
+        match self.condition:
+            case None:
+                return 0
+            case "low_resolution":
+                return 3
+            case "masked_image":
+                return 1 + latent_channels
+            case "image":
+                return latent_channels
 
 
 DIFFUSERS_WEIGHTS = (

@@ -5,13 +5,20 @@ from trt_export.families import (
     DIFFUSERS_WEIGHTS,
     SCHEDULER,
     TRANSFORMERS_WEIGHTS,
+    Distilled,
     Family,
     Part,
 )
 
+EULER = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+
 FAMILY = Family(
     pipeline="StableDiffusionPipeline",
-    other_pipelines=("StableDiffusionImg2ImgPipeline",),
+    other_pipelines=(
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionInpaintPipelineLegacy",
+    ),
     parts={
         "text_encoder": Part(
             "text_encoder",
@@ -32,8 +39,17 @@ FAMILY = Family(
     image_to_image=True,
     num_inference_steps=50,
     guidance_scale=7.5,
+    distilled=(
+        # LCM-LoRA, arXiv:2311.05556, and trajectory consistency, arXiv:2402.19159, fused.
+        Distilled(("LCMScheduler", "TCDScheduler"), 4),
+        # SD-Turbo, arXiv:2311.17042.
+        Distilled(
+            EULER, 1, settings={"timestep_spacing": "trailing", "prediction_type": "epsilon"}
+        ),
+    ),
     guides_above_1_only=True,
     reference="StableDiffusionPipeline",
     scheduler_settings={"clip_sample": False, "steps_offset": 1},
     scales_input=True,
+    corrected_sample_size=64,
 )

@@ -54,9 +54,11 @@ class KLAutoencoder(Autoencoder):
         """Latents of pictures [B, 3, H, W] in -1..1, as the denoiser knows them."""
         return self.module.encode(pictures).latent_dist.mean * self.scaling_factor
 
-    def encoder_outputs(self, image: Tensor) -> Mapping[str, Tensor]:
+    def encoder_outputs(self, image: Tensor, mask: Tensor | None = None) -> Mapping[str, Tensor]:
         """What the encoder's graph should answer, by diffusers' own forward."""
         pixels = image.permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        if mask is not None:
+            pixels = pixels * (mask[:, None] < 0.5)
         posterior = self.module.encode(pixels).latent_dist
         scale = self.scaling_factor
         return {"latents_mean": posterior.mean * scale, "latents_std": posterior.std * scale}
@@ -136,7 +138,11 @@ class QuantizingDecoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """image uint8 [B, H, W, 3] → latents_mean, latents_std float32 [B, C, h, w], scaled."""
+    """image uint8 [B, H, W, 3] → latents_mean, latents_std float32 [B, C, h, w], scaled.
+
+    mask: uint8 [B, H, W], 1 where the picture is left out. What is left out is 0 between -1 and 1,
+    as diffusers' inpainting pipelines have it; no byte is.
+    """
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -144,8 +150,10 @@ class Encoder(nn.Module):
         self.quant_conv = vae.quant_conv
         self.scaling_factor: float = vae.config.scaling_factor
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         pixels = image.float().permute(0, 3, 1, 2) / 127.5 - 1  # TensorRT transposes no uint8
+        if mask is not None:
+            pixels = pixels * (1 - mask.float()).unsqueeze(1)
         moments = self.encoder(pixels.to(self.encoder.conv_in.weight.dtype))
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)

@@ -21,12 +21,14 @@ from trt_export.networks.unets import UNet, context_sizes, cross_attentions, res
 class Denoiser(nn.Module):
     """One sampling step: UNet on M rows, guidance to B samples, the sampler's update in float32."""
 
-    def __init__(self, unet: UNet, tokens: int) -> None:
+    def __init__(self, unet: UNet, tokens: int, condition_factor: float = 1.0) -> None:
         """Takes the UNet over: its context and time projections are replaced by slices.
 
         tokens: in a row of context_kv, 0 without it.
+        condition_factor: what the condition is divided by.
         """
         super().__init__()
+        self.condition_factor = condition_factor
         self.unet: Any = unet.module
         slice_context(self.unet, tokens)
         slice_time(self.unet)
@@ -49,7 +51,7 @@ class Denoiser(nn.Module):
         coefficients: Tensor,
         noise: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        sample = _rows_of(latents, rows, condition).to(time_embeds.dtype)
+        sample = _rows_of(latents, rows, condition, self.condition_factor).to(time_embeds.dtype)
         output, features = self._predict(sample, time_embeds, context_kv)
         mixed = _mixed(output, guidance)
         return *sampler_update(latents, history, mixed, coefficients, noise), features
@@ -84,6 +86,7 @@ class CachedDenoiser(nn.Module):
     def __init__(self, denoiser: Denoiser) -> None:
         """Shares the denoiser's weights."""
         super().__init__()
+        self.condition_factor = denoiser.condition_factor
         self.conv_in = denoiser.unet.conv_in
         self.head = denoiser.head
 
@@ -101,7 +104,8 @@ class CachedDenoiser(nn.Module):
         noise: Tensor,
         features: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        sample = self.conv_in(_rows_of(latents, rows, condition).to(features.dtype))
+        sample = _rows_of(latents, rows, condition, self.condition_factor)
+        sample = self.conv_in(sample.to(features.dtype))
         output = self.head(features, sample, time_embeds, context_kv)
         return sampler_update(latents, history, _mixed(output, guidance), coefficients, noise)
 
@@ -131,10 +135,12 @@ class Head(nn.Module):
         return self.conv_out(self.conv_act(self.conv_norm_out(sample)))
 
 
-def _rows_of(latents: Tensor, rows: Tensor, condition: Tensor | None) -> Tensor:
-    """What the UNet sees: each row's latents, then its condition."""
+def _rows_of(latents: Tensor, rows: Tensor, condition: Tensor | None, factor: float) -> Tensor:
+    """What the UNet sees: each row's latents, then its condition, divided by a factor."""
     sample = latents.index_select(0, rows)
-    return sample if condition is None else torch.cat([sample, condition], dim=1)
+    if condition is None:
+        return sample
+    return torch.cat([sample, condition if factor == 1 else condition / factor], dim=1)
 
 
 def _mixed(output: Tensor, guidance: Tensor) -> Tensor:

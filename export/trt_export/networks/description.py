@@ -7,14 +7,12 @@ from functools import lru_cache
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
+from trt_export.networks.defaults import defaults_of, notes_of_defaults
 from trt_export.networks.dry_run import check_shapes
-from trt_export.networks.graphs import condition_channels
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
-from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
-from trt_pipeline.errors import CheckpointError, InvalidInputError
-from trt_pipeline.sampling.samplers import sampler_table
+from trt_pipeline.errors import CheckpointError
 
 COUNT_IN_SIGMAS = (
     "LMSDiscreteScheduler",
@@ -50,15 +48,15 @@ def describe(checkpoint: Checkpoint) -> Description:
     _check_guidance(checkpoint, networks)
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
-    steps = _default_steps(checkpoint, schedule, sampler)
+    defaults = defaults_of(checkpoint, networks, schedule, sampler)
     vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
     description = Description(
         model=_model(checkpoint, networks),
-        defaults=_defaults(checkpoint, networks, sampler, steps),
+        defaults=defaults,
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
-        notes=(*_notes(checkpoint), *_notes_of_steps(checkpoint, steps)),
+        notes=(*_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
     )
     check_shapes(checkpoint, networks)
     return description
@@ -76,50 +74,9 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
     )
 
 
-def _default_steps(checkpoint: Checkpoint, schedule: ScheduleSpec, sampler: str) -> int:
-    """The most steps that the sampler takes, up to the family's; CheckpointError for none."""
-    family, refused = checkpoint.family, ""
-    for steps in range(family.num_inference_steps, 0, -1):
-        try:
-            sampler_table(sampler, schedule, steps, family.eta)
-        except InvalidInputError as error:
-            refused = str(error)
-        else:
-            return steps
-    path = checkpoint.configs["scheduler"]
-    raise CheckpointError(f"{path} cannot be exported: no number of steps draws with it. {refused}")
-
-
-def _notes_of_steps(checkpoint: Checkpoint, steps: int) -> Iterator[str]:
-    usual = checkpoint.family.num_inference_steps
-    if steps < usual:
-        yield (
-            f"{checkpoint.configs['scheduler']}: its num_train_timesteps and steps_offset leave no "
-            f"room for {usual} steps, the default of {checkpoint.family.name}. The bundle's "
-            f"default is {steps}."
-        )
-
-
-def _defaults(checkpoint: Checkpoint, networks: Networks, sampler: str, steps: int) -> Defaults:
-    side, path = networks.unet.config["sample_size"], checkpoint.configs["unet"]
-    pixels, family = side * networks.vae.pixels_per_latent, checkpoint.family
-    entries = {
-        "num_inference_steps": steps,
-        "guidance_scale": family.guidance_scale,
-        "eta": family.eta,
-        "height": pixels,
-        "width": pixels,
-        "sampler": sampler,
-    }
-    try:
-        return decode(Defaults, entries, "it")
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be exported: {error}.") from None
-
-
 def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
     config, latent = networks.unet.config, networks.vae.latent_channels
-    joined = condition_channels(checkpoint.family.condition, latent)
+    joined = checkpoint.family.condition_channels(latent)
     if not config["in_channels"] - joined == config["out_channels"] == latent:
         also = f", and the condition has {joined} channels more" if joined else ""
         raise CheckpointError(

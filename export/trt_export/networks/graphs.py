@@ -13,21 +13,7 @@ from trt_export.networks.signatures import Widths, graph_inputs
 from trt_export.networks.time_embedding import TimeEmbedding
 from trt_export.networks.unets import context_sizes, downsamplers
 from trt_export.networks.weights import Networks
-from trt_pipeline.bundle.manifest import Condition, Precision, TensorSpec
-
-
-def condition_channels(condition: Condition | None, latent_channels: int) -> int:
-    """How many channels a condition joins to the latents."""
-    match condition:
-        case None:
-            return 0
-        case "low_resolution":
-            return 3
-        case "masked_image":
-            return 1 + latent_channels
-        case "image":
-            return latent_channels
-
+from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}
 CHECKED_SIZES = {"batch": 2, "rows": 4, "steps": 4, "latent_height": 6, "latent_width": 10}
@@ -46,12 +32,13 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
     unet = networks.unet
     widths = Widths(
         latent_channels=networks.vae.latent_channels,
-        condition_channels=condition_channels(family.condition, networks.vae.latent_channels),
+        condition_channels=family.condition_channels(networks.vae.latent_channels),
         tokens=networks.tokens,
         context=sum(context_sizes(unet.module, networks.tokens)),
         time_embeds=unet.time_width,
         features=unet.feature_channels,
         embeds_guidance=unet.guidance_width is not None,
+        masks_images=family.condition == "masked_image",
     )
     inputs = graph_inputs(widths, precision)
     return {name: inputs[name] for name in family.graphs}
@@ -62,7 +49,7 @@ def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module
     if "text_encoder" in family.graphs:
         yield "text_encoder", ContextEncoder(networks.text_encoder.traceable(), networks.unet)
     yield "time_embedding", TimeEmbedding(networks.unet)
-    denoiser = Denoiser(networks.unet, networks.tokens)
+    denoiser = Denoiser(networks.unet, networks.tokens, networks.condition_factor)
     yield "denoiser", denoiser
     yield "cached_denoiser", CachedDenoiser(denoiser)
     yield "decoder", networks.vae.decoder()

@@ -24,6 +24,8 @@ def random_inputs(
             return 1 + 9 * torch.rand(shape, generator=generator)
         if spec.dtype == "int32":
             return torch.randint(vocab_size, shape, generator=generator, dtype=torch.int32)
+        if spec.name == "mask":
+            return torch.randint(2, shape, generator=generator, dtype=torch.uint8)
         if spec.dtype == "uint8":
             return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
         return torch.randn(shape, generator=generator).to(getattr(torch, spec.dtype))

@@ -52,7 +52,7 @@ def vae_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, 
     answers: dict[str, Tensors] = {}
     answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
     if "encoder" in inputs:
-        answers["encoder"] = networks.vae.encoder_outputs(inputs["encoder"]["image"])
+        answers["encoder"] = networks.vae.encoder_outputs(**inputs["encoder"])
     return answers
 
 
@@ -79,7 +79,8 @@ def _predict(
 ) -> Tensor:
     """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
     time, given = inputs["time_embedding"], [step["latents"][step["rows"].long()]]
-    given += [step["condition"]] if "condition" in step else []
+    if "condition" in step:
+        given.append(step["condition"] / networks.condition_factor)
     output = networks.unet.predict(
         torch.cat(given, dim=1),
         time["timesteps"],

@@ -26,6 +26,7 @@ from safetensors.numpy import save_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.families import Role
 from trt_export.networks.weights import Networks
+from trt_pipeline.bundle.manifest import Condition
 from trt_pipeline.errors import CheckpointError
 
 FILE = "pictures.safetensors"
@@ -37,6 +38,8 @@ LEAST_LATENTS, MOST_LATENTS = 4, 12
 seen."""
 LOW_RESOLUTION = 32
 """Pixels of the smallest picture that diffusers enlarges."""
+IMAGES = ("image", "mask_image")
+"""Arguments that are pictures."""
 SEEDS = {"VQModel": 2}
 """Class of the VAE → how many pictures are drawn of it; one of any other. A latent that is a tie
 between two codes takes either, as the order of float32 sums has it. That is rare: none of 58,000
@@ -51,14 +54,13 @@ class Drawing:
     """Arguments that both pipelines take, as JSON has them."""
     pictures: tuple[NDArray[np.float32], ...]
     """[H, W, 3] in 0..1, of the seeds from 0."""
-    image: NDArray[np.uint8] | None
-    """[h, w, 3]: the picture that was enlarged; None for other models."""
+    images: Mapping[str, NDArray[np.uint8]]
+    """Argument → the picture that was given, such as `image` [h, w, 3]."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, for load."""
         tensors: dict[str, NDArray[Any]] = {str(i): one for i, one in enumerate(self.pictures)}
-        if self.image is not None:
-            tensors["image"] = self.image
+        tensors |= self.images
         save_file(tensors, folder / FILE, {"settings": json.dumps(self.settings)})
 
     @classmethod
@@ -67,8 +69,8 @@ class Drawing:
         with safe_open(folder / FILE, "numpy") as file:
             settings = json.loads(file.metadata()["settings"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        image = tensors.pop("image", None)
-        return cls(settings, tuple(tensors[str(i)] for i in range(len(tensors))), image)
+        images = {name: tensors.pop(name) for name in IMAGES if name in tensors}
+        return cls(settings, tuple(tensors[str(i)] for i in range(len(tensors))), images)
 
 
 def draw(checkpoint: Checkpoint, networks: Networks) -> Drawing | None:
@@ -91,25 +93,25 @@ def draw(checkpoint: Checkpoint, networks: Networks) -> Drawing | None:
 
 
 def _draw(pipeline: Any, checkpoint: Checkpoint, networks: Networks) -> Drawing:
-    image = _random_image(networks) if checkpoint.family.condition == "low_resolution" else None
     settings = _known(
         pipeline,
         {
             "prompt": PROMPT,
             "num_inference_steps": min(STEPS, pipeline.scheduler.config.num_train_timesteps),
             "guidance_scale": GUIDANCE_SCALE,
+            "strength": 1.0,
         },
     )
     height, width = _size(networks)
+    images = dict(_images(checkpoint.family.condition, networks, height, width))
     others: dict[str, Any] = {"height": height, "width": width, "eta": checkpoint.family.eta}
-    if image is not None:
-        others["image"] = Image.fromarray(image)
+    others |= {name: Image.fromarray(pixels) for name, pixels in images.items()}
     pictures = []
     for seed in range(SEEDS.get(checkpoint.class_of("vae"), 1)):
         torch.manual_seed(seed)
         drawn = pipeline(**settings, **_known(pipeline, others), output_type="np").images
         pictures.append(np.ascontiguousarray(drawn[0], np.float32))
-    return Drawing(settings, tuple(pictures), image)
+    return Drawing(settings, tuple(pictures), images)
 
 
 def _known(pipeline: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,9 +138,20 @@ def _whole(networks: Networks, latents: int) -> int:
     return -(-max(latents, networks.unet.min_size) // unit) * unit
 
 
-def _random_image(networks: Networks) -> NDArray[np.uint8]:
-    side = _whole(networks, LOW_RESOLUTION)
-    return np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+def _images(
+    condition: Condition | None, networks: Networks, height: int, width: int
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The pictures that a condition is made of: random pixels, and a mask that cuts through
+    latents."""
+    if condition is None:
+        return
+    if condition == "low_resolution":
+        height = width = _whole(networks, LOW_RESOLUTION)
+    yield "image", np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    if condition == "masked_image":
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 3 :, : width // 2 + 3] = 255
+        yield "mask_image", mask
 
 
 def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:

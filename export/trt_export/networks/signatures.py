@@ -30,6 +30,8 @@ class Widths:
     features: int
     """Channels."""
     embeds_guidance: bool
+    masks_images: bool
+    """Whether the encoder leaves a part of a picture out."""
 
 
 def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
@@ -51,6 +53,8 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
         TensorSpec("coefficients", "float32", ("batch", COEFFICIENTS)),
         TensorSpec("noise", "float32", latents.shape),
     )
+    pixels = ("batch", "height", "width")
+    mask = TensorSpec("mask", "uint8", pixels)
     features = TensorSpec("features", arithmetic, ("rows", widths.features, *size))
     return {
         "text_encoder": (TensorSpec("input_ids", "int32", ("batch", widths.tokens)),),
@@ -61,5 +65,8 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
         "denoiser": step,
         "cached_denoiser": (*step, features),
         "decoder": (latents,),
-        "encoder": (TensorSpec("image", "uint8", ("batch", "height", "width", 3)),),
+        "encoder": (
+            TensorSpec("image", "uint8", (*pixels, 3)),
+            *((mask,) if widths.masks_images else ()),
+        ),
     }

@@ -78,7 +78,7 @@ CONDITIONAL: Rules = {
     "use_linear_projection": FLAG,
     "addition_embed_type": only(None),
     "addition_time_embed_dim": HARMLESS,
-    "upcast_attention": FLAG,
+    "upcast_attention": optional(FLAG),
     "resnet_skip_time_act": FLAG,
     "resnet_out_scale_factor": POSITIVE,
     "time_embedding_act_fn": optional(ACTIVATION),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
+from trt_export.checkpoint.corrections import corrected_unet
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
@@ -52,6 +53,8 @@ class Networks:
     """LDMBert, or None without prompts."""
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 where others are float16 → why."""
+    condition_factor: float = 1.0
+    """What the condition of the graphs is divided by before the UNet reads it."""
 
     @property
     def tokens(self) -> int:
@@ -78,12 +81,23 @@ def load_networks(
         elif precision == "fp16":
             round_weights(checkpoint.folder_of(role), part.module)
         loaded[role] = part
-    return Networks(**loaded, wide=wide)
+    return _networks(checkpoint, loaded, wide)
 
 
 def empty_networks(checkpoint: Checkpoint) -> Networks:
     """The networks without weights; CheckpointError for a configuration that makes none."""
-    return Networks(**{role: build_empty(checkpoint, role) for role in checkpoint.weights})
+    return _networks(
+        checkpoint, {role: build_empty(checkpoint, role) for role in checkpoint.weights}
+    )
+
+
+def _networks(
+    checkpoint: Checkpoint, parts: Mapping[Role, Any], wide: Mapping[str, str] | None = None
+) -> Networks:
+    """InstructPix2Pix's UNet reads latents that are not scaled, but graphs hand on scaled ones."""
+    is_image = checkpoint.family.condition == "image"
+    factor = parts["vae"].scaling_factor if is_image else 1.0
+    return Networks(**parts, wide=wide or {}, condition_factor=factor)
 
 
 def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
@@ -91,6 +105,8 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
     config, kind = checkpoint.config(role), KNOWN_PARTS[checkpoint.class_of(role)]
     if role == "vae" and not checkpoint.family.scales_latents:
         config = {**config, "scaling_factor": 1.0}
+    if role == "unet":
+        config = corrected_unet(checkpoint.family, config)
     try:
         check_bounds(config)
         settings = known_settings(checkpoint.class_of(role), config)

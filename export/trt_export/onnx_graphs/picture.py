@@ -43,10 +43,11 @@ def check_picture(bundle: Path, reference: str, expected: Drawing) -> Parity:
 def _draw(
     pipeline: Pipeline, expected: Drawing, seed: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    image, size = expected.image, {"height": shape[0], "width": shape[1]}
+    images, size = expected.images, {"height": shape[0], "width": shape[1]}
     drawn = pipeline(
         **expected.settings,
-        **(size if image is None else {"image": image}),
+        **images,
+        **({} if [*images] == ["image"] else size),  # an image alone has its own size
         generator=TorchGenerator(seed),
         output_type="np",
         progress_bar=False,

@@ -76,7 +76,7 @@ def _c_row(setting: Setting) -> str:
             default = setting.default
             columns = [_c_text(", ".join(setting.choices)), _c_text(default) if default else "NULL"]
         case "text":
-            columns = [_c_text(setting.default)]
+            columns = ["NULL" if setting.default is None else _c_text(setting.default)]
         case "file":
             columns = []
     joined = ", ".join([setting.name, *columns, _c_text(setting.help)])

@@ -23,7 +23,7 @@ INPUTS: Mapping[str, set[str]] = {
     "cached_denoiser": {*STEP, "features"},
     "decoder": {"latents"},
     "tiny_decoder": {"latents"},
-    "encoder": {"image"},
+    "encoder": {"image", "mask"},
     "safety_checker": {"image"},
 }
 """Graph → every input that this release can give it; likewise its outputs."""
@@ -42,6 +42,7 @@ OPTIONAL_INPUTS = {
     "condition",
     "guidance_scale",
     "input_ids_2",
+    "mask",
     "text_embeds",
     "time_ids",
 }
@@ -65,9 +66,19 @@ def enlarges(bundle: Bundle) -> bool:
     return bundle.model.condition == "low_resolution"
 
 
+def changes_images(bundle: Bundle) -> bool:
+    """Whether the denoiser sees an image that it changes, as InstructPix2Pix (arXiv:2211.09800)."""
+    return bundle.model.condition == "image"
+
+
+def sees_masks(bundle: Bundle) -> bool:
+    """Whether the denoiser sees which part of an image it paints again, and the rest of it."""
+    return bundle.model.condition == "masked_image"
+
+
 def begins_with_pictures(bundle: Bundle) -> bool:
     """Whether an image can be what denoising begins with."""
-    return "encoder" in bundle.graphs and not enlarges(bundle)
+    return "encoder" in bundle.graphs and bundle.model.condition in (None, "masked_image")
 
 
 def check_graphs(bundle: Bundle) -> None:
@@ -88,6 +99,10 @@ def check_graphs(bundle: Bundle) -> None:
         missing += [] if bundle.tokenizer else ["tokenizer"]
     if ("condition" in bundle.inputs("denoiser")) != (bundle.model.condition is not None):
         missing += ["condition"]
+    if changes_images(bundle) or sees_masks(bundle):
+        missing += [] if "encoder" in bundle.graphs else ["encoder"]
+    if "encoder" in bundle.graphs and ("mask" in bundle.inputs("encoder")) != sees_masks(bundle):
+        missing += ["mask"]
     if missing:
         raise BundleError(f"{bundle.path} lacks its {missing[0]}. Export the checkpoint again.")
 

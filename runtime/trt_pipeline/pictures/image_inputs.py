@@ -35,8 +35,8 @@ def open_pictures(name: str, given: Any, count: int, copies: int = 1) -> "list[I
         given = list(given)
     if not isinstance(given, list | tuple):
         return [open_picture(name, given)] * count
-    pictures = arguments.per_picture(name, list(given), count, copies)
-    return [open_picture(name, one) for one in pictures]
+    arguments.per_picture(name, given, count, copies)  # before any is read
+    return arguments.per_picture(name, [open_picture(name, one) for one in given], count, copies)
 
 
 def open_picture(name: str, given: ImageInput) -> "Image":
@@ -201,7 +201,8 @@ def rgb_pixels(image: "Image", height: int, width: int) -> NDArray[np.uint8]:
 
 
 def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
-    """bool [height, width], True where at least half of the area is white; box filter.
+    """bool [height, width], True where the mask is white once it has that size, as diffusers
+    resizes it: with a Lanczos filter, before its colours become greys.
 
     InvalidInputError for one with transparent parts, or with no other greys than 0 and 1.
     """
@@ -215,12 +216,11 @@ def mask_pixels(mask: "Image", height: int, width: int) -> NDArray[np.bool_]:
             "mask_image has transparent parts, which mean different things in different programs. "
             "Make it opaque: white where the image is painted again, black elsewhere."
         )
-    mask = mask.convert("L")
-    if mask.getextrema()[1] == 1:
+    if mask.convert("L").getextrema()[1] == 1:
         raise InvalidInputError("mask_image is black: its greys are 0 and 1 of 255. Give bools.")
     if mask.size != (width, height):
-        mask = mask.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(mask) >= MASK_THRESHOLD
+        mask = mask.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(mask.convert("L")) >= MASK_THRESHOLD
 
 
 def common_size(images: Sequence["Image"], factor: int) -> tuple[int, int]:

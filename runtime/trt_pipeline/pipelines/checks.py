@@ -11,16 +11,22 @@ from trt_pipeline import arguments
 from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.capabilities import (
     begins_with_pictures,
+    changes_images,
     embeds_guidance,
     enlarges,
     takes_prompts,
 )
 from trt_pipeline.errors import InvalidInputError
-from trt_pipeline.pipelines.images_in import image_count, image_pixels, opened_images
+from trt_pipeline.pipelines.images_in import (
+    check_images,
+    image_count,
+    image_pixels,
+    opened_images,
+)
 from trt_pipeline.pipelines.request import CancelToken, OutputType, ProgressBar, Request
 from trt_pipeline.pipelines.sizes import sized
 from trt_pipeline.sampling.guidance import guided_steps
-from trt_pipeline.sampling.noise import NoiseStream, SeedNoise, given_streams, image_seeds
+from trt_pipeline.sampling.noise import Draws, NoiseStream, SeedNoise, given_draws, image_seeds
 from trt_pipeline.sampling.samplers import SamplerTable, sampler_table
 from trt_pipeline.sampling.schedule import choose_schedule
 from trt_pipeline.settings import SETTINGS, Settings
@@ -35,7 +41,7 @@ MAX_IMAGES = 10_000
 """Pictures of a prompt, and of a call."""
 OF_PROMPTS = ("prompt", "negative_prompt", "guidance_scale", "guidance_interval")
 OF_GUIDANCE_ROWS = ("negative_prompt", "guidance_interval")
-OF_IMAGES = ("image", "strength", "mask_image")
+OF_IMAGES = ("image", "strength", "mask_image", "overlay")
 PLAIN_TEXT: Mixture = [("", 1.0)]
 """What a picture of a model without prompts shows."""
 
@@ -45,16 +51,20 @@ class Picture:
     """What one picture of a call has for itself."""
 
     mixture: Mixture
-    negative: str
+    negative: str | None
+    """None if it was not given."""
     scale: float
     """Of guidance."""
+    image_scale: float | None
+    """Of guidance by the image; None for a model that changes no images."""
     noise: NoiseStream
     seed: int | None
     """None if a generator gives the noise."""
     latents: NDArray[np.float32] | None
     """[C, h, w], the starting noise, if it was given."""
     image: NDArray[np.uint8] | None
-    """[H, W, 3], what the picture begins with; [h, w, 3] if it is to be enlarged."""
+    """[H, W, 3], what the picture begins with or changes; [h, w, 3] if it is to be enlarged. The
+    pictures of one image share the array."""
     repainted: NDArray[np.bool_] | None
     """[H, W], where the image is painted again; None is everywhere."""
 
@@ -66,6 +76,8 @@ class Call:
     settings: Settings
     """Those that all pictures share, with the bundle's defaults where the request has none."""
     pictures: Sequence[Picture]
+    draws: Draws
+    """Of the pictures' noise."""
     shape: tuple[int, int, int]
     """Of each picture's latents, [C, h, w]."""
     table: SamplerTable
@@ -93,33 +105,35 @@ def check(bundle: Bundle, request: Request) -> Call:
     )
     mixtures = _mixtures(bundle, request, copies)
     count = arguments.integer("the number of pictures", len(mixtures), 1, MAX_IMAGES)
+    check_images(bundle, request)
     opened = opened_images(request, count, copies)
-    shape, settings = sized(bundle, settings, [image for image, _ in opened])
-    skipped = _skipped_steps(settings, bool(opened) and not enlarges(bundle), request)
+    shape, settings = sized(bundle, settings, [image for image, mask in opened if mask is None])
+    begins_with_image = bool(opened) and begins_with_pictures(bundle)
+    skipped = _skipped_steps(settings, request) if begins_with_image else 0
     table = _table(bundle, settings, skipped)
-    noise, seeds = _noise(request, count)
+    draws, seeds = _noise(request, count)
     starts = _starts(request.latents, (count, *shape))
     images = image_pixels(bundle, opened, shape) or [(None, None)] * count
     negatives = as_negatives(request.negative_prompt, count, copies)
     scales = _scales(bundle, request, count, copies)
+    image_scales = _image_scales(bundle, request, count, copies)
     _check_output(request)
     return Call(
         settings=settings,
         pictures=[
             Picture(*wanted, *drawn, *given)
             for wanted, drawn, given in zip(
-                zip(mixtures, negatives, scales, strict=True),
-                zip(noise, seeds, starts, strict=True),
+                zip(mixtures, negatives, scales, image_scales, strict=True),
+                zip(draws.streams, seeds, starts, strict=True),
                 images,
                 strict=True,
             )
         ],
+        draws=draws,
         shape=shape,
         table=table,
         guided=guided_steps(settings.guidance_interval, len(table.timesteps)),
-        from_noise=not opened
-        or enlarges(bundle)
-        or (request.mask_image is not None and skipped == 0),
+        from_noise=not begins_with_image or (request.mask_image is not None and skipped == 0),
         tile=_tile(settings.vae_tile_size, bundle.model.vae_scale_factor),
         output_type=request.output_type,
         callback=request.callback_on_step_end,
@@ -137,8 +151,12 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         refused |= dict.fromkeys(OF_GUIDANCE_ROWS, "this model has guidance built in")
     if enlarges(bundle):
         refused |= dict.fromkeys(OF_IMAGES[1:], "this model enlarges an image by its own factor")
+    elif changes_images(bundle):
+        refused |= dict.fromkeys(OF_IMAGES[1:], "this model changes all of an image from noise")
     elif not begins_with_pictures(bundle):
         refused |= dict.fromkeys(OF_IMAGES, "this bundle has no encoder for pictures")
+    if not changes_images(bundle):
+        refused["image_guidance_scale"] = "this model is not one that changes an image by a prompt"
     if "cached_denoiser" not in bundle.graphs:
         refused["cache_interval"] = (
             "this bundle has no cached_denoiser. Export its checkpoint again"
@@ -188,12 +206,8 @@ def _mixtures(bundle: Bundle, request: Request, copies: int) -> list[Mixture]:
     return [mixture for mixture in mixtures for _ in range(copies)]
 
 
-def _skipped_steps(settings: Settings, has_image: bool, request: Request) -> int:
+def _skipped_steps(settings: Settings, request: Request) -> int:
     """How many of the first steps an image leaves out, as diffusers counts them."""
-    if not has_image:
-        return 0
-    if request.latents is not None:
-        raise InvalidInputError("latents and image both say what to begin with; give one.")
     steps = settings.num_inference_steps or 1
     default = STRENGTH if request.mask_image is None else 1.0
     strength = default if settings.strength is None else settings.strength
@@ -203,6 +217,8 @@ def _skipped_steps(settings: Settings, has_image: bool, request: Request) -> int
             f"strength {strength:g} of {arguments.counted(steps, 'step')} leaves none; "
             f"use at least {1 / steps:g}."
         )
+    if request.latents is not None and (request.mask_image is None or left < steps):
+        raise InvalidInputError("latents and image both say what to begin with; give one.")
     return steps - left
 
 
@@ -217,31 +233,40 @@ def _table(bundle: Bundle, settings: Settings, skipped: int) -> SamplerTable:
     )
 
 
-def _noise(
-    request: Request, count: int
-) -> tuple[Sequence[NoiseStream], Sequence[int] | Sequence[None]]:
-    """A stream and a seed for each picture; no seeds if a generator gives the noise."""
+def _noise(request: Request, count: int) -> tuple[Draws, Sequence[int] | Sequence[None]]:
+    """Where the pictures' noise comes from, and each one's seed; no seeds if generators give it."""
     if request.generator is None:
         seeds = image_seeds(request.seed, count)
-        return [SeedNoise(seed) for seed in seeds], seeds
+        return Draws([SeedNoise(seed) for seed in seeds]), seeds
     if request.seed is not None:
         raise InvalidInputError("seed and generator both say where noise comes from; give one.")
-    return given_streams(request.generator, count), [None] * count
+    return given_draws(request.generator, count), [None] * count
 
 
 def _scales(bundle: Bundle, request: Request, count: int, copies: int) -> Sequence[float]:
     """The guidance scale of each picture."""
-    given, row = request.guidance_scale, SETTINGS["guidance_scale"]
     if not takes_prompts(bundle):
         return [1.0] * count
-    if arguments.is_list(given):
-        scales = arguments.per_picture(
-            "guidance_scale", [row.checked(scale) for scale in given], count, copies
-        )
-    else:
-        scales = [row.checked(given)] * count
     own = bundle.defaults.guidance_scale
+    scales = _reals("guidance_scale", request.guidance_scale, count, copies)
     return [own if scale is None else scale for scale in scales]
+
+
+def _image_scales(
+    bundle: Bundle, request: Request, count: int, copies: int
+) -> Sequence[float | None]:
+    """The image guidance scale of each picture; None for a model that changes no images."""
+    if not changes_images(bundle):
+        return [None] * count
+    return _reals("image_guidance_scale", request.image_guidance_scale, count, copies)
+
+
+def _reals(name: str, given: object, count: int, copies: int) -> Sequence[float | None]:
+    """A number for each picture, of one for all or a list; None where that is the default."""
+    row = SETTINGS[name]
+    if not arguments.is_list(given):
+        return [row.checked(given)] * count
+    return arguments.per_picture(name, [row.checked(one) for one in given], count, copies)
 
 
 def _starts(

@@ -7,14 +7,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.capabilities import embeds_guidance, enlarges, takes_prompts
+from trt_pipeline.bundle.capabilities import embeds_guidance, sees_masks, takes_prompts
 from trt_pipeline.pipelines.cache import ArrayCache
 from trt_pipeline.pipelines.checks import Call, Picture
 from trt_pipeline.pipelines.graphs import Graphs
-from trt_pipeline.sampling.guidance import guide
-from trt_pipeline.sampling.inpainting import KnownLatents, kept_latents, noised
+from trt_pipeline.pipelines.starts import Start, starts
+from trt_pipeline.sampling.guidance import GuidedRow, guide, guides, unguided
 from trt_pipeline.sampling.samples import Rows, Sample
-from trt_pipeline.text.prompts import Mixture
 from trt_pipeline.text.tokenizer import Tokenizer
 
 TEXT_CACHE_BYTES = 256 * 2**20
@@ -23,8 +22,8 @@ TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
 
 
-MadeRows: TypeAlias = dict[tuple[tuple[tuple[str, float], ...], int], Rows]
-"""Texts with their weights, and which image → the rows that were made of them."""
+MadeRows: TypeAlias = dict[tuple[tuple[GuidedRow, ...], int, float], Rows]
+"""What rows see, which image, and a scale that is embedded → the rows made of them."""
 
 
 class Encoder:
@@ -41,21 +40,27 @@ class Encoder:
 
     def samples(self, call: Call) -> list[Sample]:
         """A sample for each picture of a call, before its first step."""
-        weighted = [self._weighted_texts(picture, True) for picture in call.pictures]
-        self._prepare(call, [len(texts) for texts in weighted])
+        seen = [self._seen(picture) for picture in call.pictures]
+        self._prepare(call, [len(rows) for rows in seen])
         if not all(call.guided):
             self._prepare(call, [len(picture.mixture) for picture in call.pictures])
-        latents = self._encoded(call)
         made: MadeRows = {}
         return [
-            self._sample(call, picture, self._rows(call, picture, texts, made), clean)
-            for picture, texts, clean in zip(call.pictures, weighted, latents, strict=True)
+            self._sample(call, picture, start, self._rows(call, picture, rows, start, made))
+            for picture, rows, start in zip(
+                call.pictures, seen, starts(self._graphs, call), strict=True
+            )
         ]
 
-    def _weighted_texts(self, picture: Picture, guided: bool) -> Mixture:
-        """What each denoiser row of a picture sees, and its weight."""
-        scale = picture.scale if guided and not embeds_guidance(self._bundle) else 1.0
-        return guide(picture.mixture, picture.negative, scale)
+    def _seen(self, picture: Picture) -> list[GuidedRow]:
+        """What each denoiser row of a picture sees in guided steps."""
+        model = self._bundle.model
+        guided = not embeds_guidance(self._bundle) and guides(
+            picture.scale, picture.image_scale, above_1_only=model.guides_above_1_only
+        )
+        if not guided:
+            return unguided(picture.mixture)
+        return guide(picture.mixture, picture.negative, picture.scale, picture.image_scale)
 
     def _prepare(self, call: Call, rows: Sequence[int]) -> None:
         """Let graphs be compiled for the first samples of the call while the text is encoded."""
@@ -66,29 +71,57 @@ class Encoder:
         for name in ("denoiser", "decoder") if decodes else ("denoiser",):
             self._graphs.prepare(name, sizes)
 
-    def _rows(self, call: Call, picture: Picture, guided: Mixture, made: MadeRows) -> list[Rows]:
+    def _rows(
+        self,
+        call: Call,
+        picture: Picture,
+        guided: Sequence[GuidedRow],
+        start: Start,
+        made: MadeRows,
+    ) -> list[Rows]:
         """The rows of each step. made: of the call so far, as alike pictures share them."""
-        inside = self._rows_of(picture, guided, made)
+        inside = self._rows_of(call, picture, guided, start, made)
         outside = inside
-        if not all(call.guided) and picture.scale != 1:
-            outside = self._rows_of(picture, self._weighted_texts(picture, False), made)
+        if not all(call.guided):
+            outside = self._rows_of(call, picture, unguided(picture.mixture), start, made)
         return [inside if step else outside for step in call.guided]
 
-    def _rows_of(self, picture: Picture, weighted: Mixture, made: MadeRows) -> Rows:
-        key = tuple(weighted), id(picture.image)
+    def _rows_of(
+        self,
+        call: Call,
+        picture: Picture,
+        seen: Sequence[GuidedRow],
+        start: Start,
+        made: MadeRows,
+    ) -> Rows:
+        scale = picture.scale if embeds_guidance(self._bundle) else 1.0
+        image = start.condition if sees_masks(self._bundle) else picture.image
+        key = tuple(seen), id(image), scale
         if key not in made:
-            made[key] = self._make_rows(picture, weighted)
+            made[key] = self._make_rows(call, picture, seen, start.condition)
         return made[key]
 
-    def _make_rows(self, picture: Picture, weighted: Mixture) -> Rows:
-        texts = [text for text, _ in weighted]
+    def _make_rows(
+        self,
+        call: Call,
+        picture: Picture,
+        seen: Sequence[GuidedRow],
+        condition: NDArray[np.float32] | None,
+    ) -> Rows:
         tensors: dict[str, NDArray[Any]] = {}
         if takes_prompts(self._bundle):
-            tensors["context_kv"] = self._context_kv(texts)
-        if enlarges(self._bundle) and picture.image is not None:
-            condition = _low_resolution(picture.image)
-            tensors["condition"] = np.repeat(condition[None], len(texts), axis=0)
-        return Rows(np.array([weight for _, weight in weighted], np.float32), tensors)
+            tensors["context_kv"] = self._context_kv([row.text or "" for row in seen])
+        if condition is not None:
+            nothing = np.zeros_like(condition)
+            images = [condition if row.sees_image else nothing for row in seen]
+            tensors["condition"] = np.stack(images)
+        times = self._time_embeds(call.table.timesteps, picture.scale)
+        shape = (len(times), len(seen), times.shape[1])
+        return Rows(
+            weights=np.array([row.weight for row in seen], np.float32),
+            tensors=tensors,
+            time_embeds=np.broadcast_to(times[:, None], shape),
+        )
 
     def _context_kv(self, texts: Sequence[str]) -> NDArray[Any]:
         """[R, K], encoded one by one so that a text's bits never depend on others."""
@@ -112,57 +145,17 @@ class Encoder:
             key, lambda: self._graphs.run("time_embedding", **inputs)["time_embeds"]
         )
 
-    def _encoded(self, call: Call) -> "Sequence[NDArray[np.float32] | None]":
-        """Latents [C, h, w] of the image that each picture begins with, if any."""
-        images = [picture.image for picture in call.pictures if picture.image is not None]
-        if not images or enlarges(self._bundle):
-            return [None] * len(call.pictures)
-        return [*self._graphs.encode_images(np.stack(images))]
-
-    def _sample(
-        self,
-        call: Call,
-        picture: Picture,
-        rows: Sequence[Rows],
-        clean: NDArray[np.float32] | None,
-    ) -> Sample:
-        latents, known = self._start(call, picture, clean)
+    def _sample(self, call: Call, picture: Picture, start: Start, rows: Sequence[Rows]) -> Sample:
+        seamless = call.settings.overlay == "seamless"
         return Sample(
             table=call.table,
-            time_embeds=self._time_embeds(call.table.timesteps, picture.scale),
             rows=rows,
             noise=picture.noise,
-            latents=latents,
-            known=known,
+            latents=start.latents,
+            known=start.known,
             cache_interval=call.settings.cache_interval,
             seed=picture.seed,
             tile=call.tile,
-            given=picture.image,
+            given=picture.image if seamless else None,
             repainted=picture.repainted,
         )
-
-    def _start(
-        self, call: Call, picture: Picture, clean: NDArray[np.float32] | None
-    ) -> tuple[NDArray[np.float32], KnownLatents | None]:
-        """The latents [C, h, w] that denoising begins with, and what it must not change."""
-        if picture.latents is not None:
-            return picture.latents.copy(), None
-        noise = picture.noise.draw((1, *call.shape))[0]
-        start = noise * np.float32(call.table.initial_scale)
-        if clean is None:
-            return start, None
-        level = call.table.alphas_cumprod[0]
-        if not call.from_noise:
-            start = noised(clean, noise, level)
-        if picture.repainted is None:
-            return start, None
-        kept = kept_latents(picture.repainted, self._bundle.model.vae_scale_factor)
-        known = KnownLatents(clean, noise, kept)
-        return known.restore(start, level), known
-
-
-def _low_resolution(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A picture [h, w, 3] as the denoiser sees it, [3, h, w] in -1..1."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
-    scaled: NDArray[np.float32] = 2 * (planes / np.float32(255)) - 1
-    return scaled

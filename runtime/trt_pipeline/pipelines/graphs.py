@@ -49,11 +49,26 @@ class Graphs:
         size = self.bundle.limits.batch[1]
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def encode_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Latents [B, C, h, w] of pictures [B, H, W, 3]: the mean of each one's distribution."""
+    def encode_images(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Means and deviations [B, C, h, w] of the latents of pictures [B, H, W, 3].
+
+        masks: [B, H, W], 1 where a picture is left out; for an encoder that takes them.
+        """
         graph = self.opened_later("encoder")
-        parts = [pixels[place] for place in self.split(len(pixels))]
-        return np.concatenate([graph.run({"image": part})["latents_mean"] for part in parts])
+        tensors = {"image": pixels}
+        if "mask" in self.bundle.inputs("encoder"):
+            tensors["mask"] = np.zeros(pixels.shape[:3], np.uint8) if masks is None else masks
+        parts = [
+            graph.run({name: tensor[place] for name, tensor in tensors.items()})
+            for place in self.split(len(pixels))
+        ]
+        mean, std = (
+            np.concatenate([part[name] for part in parts])
+            for name in ("latents_mean", "latents_std")
+        )
+        return mean, std
 
     def decode(self, latents: NDArray[np.float32], tile: int | None) -> NDArray[np.uint8]:
         """Pixels [B, H, W, 3] of latents [B, C, h, w]. tile: side of tiles in latents."""

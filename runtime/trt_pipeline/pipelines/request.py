@@ -61,19 +61,20 @@ class Request:
     sampler: str | None = DEFAULT.sampler
     schedule: str = DEFAULT.schedule
     timestep_spacing: str | None = DEFAULT.timestep_spacing
-    negative_prompt: str | Sequence[str] | None = None
-    """None and "" are the empty text."""
+    negative_prompt: str | Sequence[str | None] | None = DEFAULT.negative_prompt
+    """None is the empty text as "" is, except for models that zeros_for_empty_prompt is set for."""
+    image_guidance_scale: float | Sequence[float] = DEFAULT.image_guidance_scale
     guidance_interval: tuple[float, float] = DEFAULT.guidance_interval
     num_images_per_prompt: int = 1
     """Pictures of the first prompt come first, then of the second. Without prompts, pictures of
     each image, or pictures in all."""
     image: "ImageInput | Sequence[ImageInput] | None" = None
     """A path, Pillow image or array, or a list with one a picture: what to begin with instead of
-    noise, or what to enlarge. Resized with a Lanczos filter if it has another size."""
+    noise, or what to change or enlarge. Resized with a Lanczos filter if it has another size."""
     strength: float | None = DEFAULT.strength
     mask_image: "ImageInput | Sequence[ImageInput] | None" = None
-    """Opaque, of the image's size: where it is white the image is painted again, elsewhere its
-    pixels stay exactly."""
+    """Opaque, of the image's size: the image is painted again where it is white."""
+    overlay: str = DEFAULT.overlay
     cache_interval: int = DEFAULT.cache_interval
     vae_tile_size: int | None = DEFAULT.vae_tile_size
     callback_on_step_end: Callable[..., Any] | None = None

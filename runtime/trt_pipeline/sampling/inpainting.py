@@ -22,7 +22,7 @@ class KnownLatents:
     """[1, h, w], where the given picture stays."""
 
     def restore(self, latents: Float32s, alpha: np.float32) -> Float32s:
-        """The latents [C, h, w] with the known part at their noise level ᾱ.
+        """The latents [C, h, w] with the known part at noise level ᾱ; 1 is without noise.
 
         RePaint, arXiv:2201.09865, eq. 8, with one noise for all steps, as diffusers has it.
         """
@@ -36,6 +36,12 @@ def noised(latents: Float32s, noise: Float32s, alpha: np.float32) -> Float32s:
 
 
 def kept_latents(repainted: Mask, factor: int) -> Mask:
+    """[1, h, w]: latents stay where the first of their pixels [H, W] does, as in diffusers, whose
+    masks are resized to the nearest pixel."""
+    return ~repainted[None, ::factor, ::factor]
+
+
+def untouched_latents(repainted: Mask, factor: int) -> Mask:
     """[1, h, w]: latents stay only where none of their pixels [H, W] is repainted."""
     height, width = repainted.shape
     cells = repainted.reshape(height // factor, factor, width // factor, factor)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -174,17 +175,48 @@ def image_seeds(seed: int | Sequence[int] | None, batch: int) -> tuple[int, ...]
     return tuple(range(first, first + batch))
 
 
-def given_streams(generator: object, batch: int) -> list[NoiseStream]:
-    """A stream for each sample, of a `generator` argument: a stream for all, or a list of them."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Where the pictures of a call take their noise from."""
+
+    streams: Sequence[NoiseStream]
+    """One for each picture."""
+    shared: NoiseStream | None = None
+    """The one that all of them are parts of, if a single generator was given."""
+    are_listed: bool = False
+    """Whether a list of generators was given."""
+
+    def of_images(
+        self, images: Sequence[int], shape: Shape, masked: bool
+    ) -> Sequence[NDArray[np.float32]]:
+        """Noise of this shape for what each picture is made from; images: the number of each one's.
+
+        Every picture draws its own, so that its seed says all of it. Generators draw as they do in
+        diffusers' pipelines: a single one once an image, for all pictures that are made from it;
+        and of a list, where a picture has a mask, the k-th one for the k-th image.
+        """
+        if self.shared is None and not (masked and self.are_listed):
+            return [stream.draw((1, *shape))[0] for stream in self.streams]
+        count = max(images) + 1
+        if self.shared is not None:
+            drawn = self.shared.draw((count, *shape))
+        else:
+            drawn = np.concatenate([one.draw((1, *shape)) for one in self.streams[:count]])
+        return [drawn[number] for number in images]
+
+
+def given_draws(generator: object, batch: int) -> Draws:
+    """The draws of a `generator` argument: a stream for all pictures, or a list of them."""
     if isinstance(generator, list | tuple):
         if len(generator) != batch:
             raise InvalidInputError(
                 f"generator has {arguments.counted(len(generator), 'entry', 'entries')} for "
                 f"{arguments.counted(batch, 'image')}."
             )
-        return [_checked_stream(one) for one in generator]
-    shared = SharedNoise(_checked_stream(generator), batch)
-    return [SampleOfShared(shared, sample) for sample in range(batch)]
+        return Draws([_checked_stream(one) for one in generator], are_listed=True)
+    stream = _checked_stream(generator)
+    shared = SharedNoise(stream, batch)
+    return Draws([SampleOfShared(shared, sample) for sample in range(batch)], shared=stream)
 
 
 def _checked_stream(generator: object) -> NoiseStream:

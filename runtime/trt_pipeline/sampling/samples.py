@@ -29,6 +29,8 @@ class Rows:
     """[R], of each row's prediction in the sample's."""
     tensors: Mapping[str, NDArray[Any]]
     """Inputs that stay the same over the steps, each [R, ...]: context_kv, condition."""
+    time_embeds: NDArray[Any]
+    """[N, R, E], for each step of the sample's table."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True, repr=False)
@@ -36,8 +38,6 @@ class Sample:
     """One picture on its way from noise to pixels; steps take it further until it is `done`."""
 
     table: SamplerTable
-    time_embeds: NDArray[Any]
-    """[N, E], a row for each step."""
     rows: Sequence[Rows]
     """For each step; steps with the same rows share one object."""
     noise: NoiseStream
@@ -59,7 +59,7 @@ class Sample:
     tile: int | None = None
     """Side of the decoder's tiles in latents; None decodes at once."""
     given: NDArray[np.uint8] | None = None
-    """[H, W, 3], the picture that it begins with."""
+    """[H, W, 3], the picture of which pixels stay as they are; None where none do."""
     repainted: NDArray[np.bool_] | None = None
     """[H, W], where the given picture is painted again; None is everywhere."""
 
@@ -148,9 +148,7 @@ def _state(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
     tensors: dict[str, NDArray[Any]] = {
         "latents": latents,
         "history": _stacked([sample.history for sample in samples], axis=1),
-        "time_embeds": np.stack(
-            [s.time_embeds[s.index] for s in samples for _ in s.rows[s.index].weights]
-        ),
+        "time_embeds": _concatenated([s.rows[s.index].time_embeds[s.index] for s in samples]),
         "coefficients": np.stack([s.table.coefficients[s.index] for s in samples]),
         "noise": _drawn(samples) if any(s.draws_noise for s in samples) else np.zeros_like(latents),
     }
@@ -174,9 +172,9 @@ def _advance(sample: Sample) -> None:
     before = sample.rows[sample.index]
     sample.index += 1
     if sample.known:
-        sample.latents = sample.known.restore(
-            sample.latents, sample.table.alphas_cumprod[sample.index]
-        )
+        # After the last step diffusers puts the picture back without noise.
+        level = np.float32(1) if sample.done else sample.table.alphas_cumprod[sample.index]
+        sample.latents = sample.known.restore(sample.latents, level)
     if not sample.done and sample.rows[sample.index] is not before:
         sample.first = sample.index
 
@@ -189,7 +187,6 @@ def denoise_at_once(backend: LoopBackend, samples: Sequence[Sample]) -> None:
     table, interval = samples[0].table, samples[0].cache_interval
     steps, shape = len(table.timesteps), (1, *samples[0].latents.shape)
     joined = join(tuple(sample.rows[0] for sample in samples))
-    times = [sample.time_embeds for sample in samples for _ in sample.rows[0].weights]
     drawn = None
     if table.noisy_steps:
         drawn = np.zeros((steps, len(samples), *shape[1:]), np.float32)
@@ -198,7 +195,7 @@ def denoise_at_once(backend: LoopBackend, samples: Sequence[Sample]) -> None:
     latents = backend.denoise(
         _stacked([sample.latents for sample in samples]),
         joined.tensors,
-        np.stack(times, axis=1),
+        np.concatenate([sample.rows[0].time_embeds for sample in samples], axis=1),
         np.repeat(table.coefficients[:, None], len(samples), axis=1),
         drawn,
         interval,

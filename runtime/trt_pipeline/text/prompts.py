@@ -32,19 +32,24 @@ def as_mixtures(prompt: object) -> list[Mixture]:
     return [_as_mixture(index, one) for index, one in enumerate(prompt)]
 
 
-def as_negatives(negative_prompt: object, count: int, copies: int = 1) -> list[str]:
-    """One negative prompt for each of `count` pictures; None and "" mean the empty text.
+def as_negatives(negative_prompt: object, count: int, copies: int = 1) -> list[str | None]:
+    """One negative prompt for each of `count` pictures; None where it is not given.
 
     copies: pictures of each prompt, for a list with one a prompt.
     """
-    if negative_prompt is None or isinstance(negative_prompt, str):
-        return [arguments.text("negative_prompt", negative_prompt or "")] * count
+    if negative_prompt is None:
+        return [None] * count
+    if isinstance(negative_prompt, str):
+        return [arguments.text("negative_prompt", negative_prompt)] * count
     if not isinstance(negative_prompt, list | tuple):
         raise InvalidInputError(
             "negative_prompt must be a string or a list of strings, "
             f"got {arguments.quoted(negative_prompt)}."
         )
-    texts = [arguments.text(f"negative_prompt {i}", one) for i, one in enumerate(negative_prompt)]
+    texts = [
+        None if one is None else arguments.text(f"negative_prompt {i}", one)
+        for i, one in enumerate(negative_prompt)
+    ]
     return arguments.per_picture("negative_prompt", texts, count, copies)
 
 
