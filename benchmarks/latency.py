@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> Report:
                 arguments.rounds,
                 arguments.cold_starts,
                 arguments.alone,
+                arguments.warm_up_calls,
             ),
         )
     limit = measure_limit(bundle, batches, arguments.threads)
@@ -110,10 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=10, help="timed calls of each candidate")
     parser.add_argument("--cold-starts", type=int, default=3, help="new processes of each")
+    parser.add_argument("--warm-up-calls", type=int, default=2, help="before timed ones")
     parser.add_argument("--guidance-scale", type=float, default=6.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=describe_machine().cores)
-    parser.add_argument("--peers", nargs="*", choices=PEERS, help="by default, all of the checkpoint's kind")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, help="by default, all of the checkpoint's kind"
+    )
     parser.add_argument("--backends", nargs="*", choices=BACKENDS, help="all that can run here")
     parser.add_argument(
         "--cpp", type=_program, metavar="FILE", help="trt_pipeline_candidate, to time C++ as well"

@@ -5,6 +5,7 @@ with the checkpoint's own noise schedule, from the same latents.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from peers.environments import HERE, Environment
 from trt_pipeline.bench.candidate import CandidateSpec
 from trt_pipeline.bench.worker import worker_command
+from trt_pipeline.errors import BackendError
 
 Exported: TypeAlias = Literal["unet", "graphs", "genai", "optimum"]
 """What a peer runs instead of the checkpoint: its UNet as plain ONNX, all its networks as plain
@@ -82,23 +84,37 @@ def peer_specs(
     names: Sequence[str], checkpoint: Path, work: Path, threads: int
 ) -> list[CandidateSpec]:
     """Peers by name, ready to be opened. work: a folder for what they run, which is kept."""
-    return [_spec(name, PEERS[name], checkpoint, work, threads) for name in names]
+    return [_spec(name, checkpoint.resolve(), work.resolve(), threads) for name in names]
 
 
-def _spec(name: str, peer: Peer, checkpoint: Path, work: Path, threads: int) -> CandidateSpec:
-    arguments: dict[str, Any] = {"checkpoint": str(checkpoint.resolve()), "threads": threads}
-    python = peer.environment.python(work) if peer.environment else sys.executable
-    if peer.runs:
-        arguments["exported"] = str(_exported(peer.runs, python, checkpoint, work))
+def unavailable(reason: str) -> Any:
+    """The opener of a peer that could not be set up."""
+    raise BackendError(reason)
+
+
+def _spec(name: str, checkpoint: Path, work: Path, threads: int) -> CandidateSpec:
+    peer = PEERS[name]
+    arguments: dict[str, Any] = {"checkpoint": str(checkpoint), "threads": threads}
+    opens = checkpoint
+    try:
+        python = peer.environment.python(work) if peer.environment else Path(sys.executable)
+        if peer.runs:
+            exported = _exported(peer.runs, python, checkpoint, work)
+            arguments["exported"] = str(exported)
+            opens = checkpoint if peer.runs == "unet" else exported
+    except subprocess.CalledProcessError as error:
+        reason = {"reason": f"it could not be set up: {error}"}
+        return CandidateSpec(name, worker_command(f"{__name__}:unavailable", reason))
     _, *command = worker_command(peer.opener, arguments)
-    return CandidateSpec(name, (str(python), *command))
+    return CandidateSpec(name, (str(python), *command), opens)
 
 
-def _exported(kind: Exported, python: str | Path, checkpoint: Path, work: Path) -> Path:
+def _exported(kind: Exported, python: Path, checkpoint: Path, work: Path) -> Path:
     """Written by a process of its own, unless it is there."""
-    target = work / kind
+    target, partial = work / kind, work / f"{kind}.partial"
     if not target.exists():
-        command = [python, "-m", EXPORTERS[kind], kind, checkpoint, target.with_suffix(".partial")]
+        shutil.rmtree(partial, ignore_errors=True)
+        command = [python, "-m", EXPORTERS[kind], kind, checkpoint, partial]
         subprocess.run(command, check=True, stdout=sys.stderr, cwd=HERE)
-        target.with_suffix(".partial").rename(target)
+        partial.rename(target)
     return target

@@ -73,9 +73,7 @@ class GenaiPeer:
         for image in images:
             image.save(io.BytesIO(), "PNG")
         return {
-            "text_encoder": [
-                ms / 1e3 for ms in metrics.get_text_encoder_infer_duration().values()
-            ],
+            "text_encoder": [ms / 1e3 for ms in metrics.get_text_encoder_infer_duration().values()],
             "denoiser": [ms / 1e6 for ms in metrics.raw_metrics.unet_inference_durations],
             "decoder": [metrics.get_vae_decoder_infer_duration() / 1e3],
             "copy": [copied - called],

@@ -1,6 +1,6 @@
 """ONNX pipelines of others: diffusers' own, which is deprecated, and optimum-onnx.
 
-    python -m peers.onnx_pipelines optimum CHECKPOINT FOLDER
+python -m peers.onnx_pipelines optimum CHECKPOINT FOLDER
 """
 
 import sys

@@ -78,7 +78,9 @@ def ort_peer(checkpoint: str, threads: int, exported: str) -> DiffusersPeer:
 
 def openvino_peer(checkpoint: str, threads: int, exported: str) -> DiffusersPeer:
     """With the plain export in OpenVINO, compiled for fixed shapes, as its UNet."""
-    return _with_export(DiffusersPeer(checkpoint, threads), openvino_unet(Path(exported) / GRAPH, threads))
+    return _with_export(
+        DiffusersPeer(checkpoint, threads), openvino_unet(Path(exported) / GRAPH, threads)
+    )
 
 
 def eager_bf16_peer(checkpoint: str, threads: int) -> DiffusersPeer:

@@ -3,8 +3,10 @@
 It takes no latents, so its pictures are others; its steps cost what they cost.
 """
 
+import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ class CppPeer:
         params = SDContextParams()
         params.model_path = checkpoint
         params.n_threads = threads
+        unet = json.loads((Path(checkpoint) / "unet" / "config.json").read_text())
+        self._side = unet["sample_size"] * 8
         self.device = f"CPU, {counted(threads, 'thread')}"
         self._context = SDContext(params)
 
@@ -42,8 +46,8 @@ class CppPeer:
             cfg_scale=workload.guidance_scale,
             sample_method=SampleMethod.EULER,
             seed=workload.seed,
-            width=512,
-            height=512,
+            width=self._side,
+            height=self._side,
         )
         return image.to_numpy()[None]
 
