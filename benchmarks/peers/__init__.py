@@ -18,9 +18,9 @@ from trt_pipeline.bench.candidate import CandidateSpec
 from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.errors import BackendError
 
-Exported: TypeAlias = Literal["unet", "graphs", "genai", "optimum"]
+Exported: TypeAlias = Literal["unet", "graphs", "genai", "optimum", "single"]
 """What a peer runs instead of the checkpoint: its UNet as plain ONNX, all its networks as plain
-ONNX, or a folder in another project's layout."""
+ONNX, a folder in another project's layout, or all weights in one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ OPTIMUM = Environment(
     "optimum-onnx",
     ("optimum-onnx[onnxruntime]==0.1.0", "diffusers==0.36.0", "transformers==4.57.6"),
 )
-STABLE_DIFFUSION_CPP = Environment("stable-diffusion.cpp", ("cyllama==0.2.18", "numpy", "pillow"))
+STABLE_DIFFUSION_CPP = Environment(
+    "stable-diffusion.cpp", ("cyllama==0.2.18", "numpy", "pillow", "safetensors")
+)
 
 PEERS: Mapping[str, Peer] = {
     "diffusers": Peer("peers.pytorch:eager_peer"),
@@ -54,7 +56,7 @@ PEERS: Mapping[str, Peer] = {
     "diffusers-onnx": Peer("peers.onnx_pipelines:diffusers_peer", "graphs", True),
     "optimum-onnx": Peer("peers.onnx_pipelines:optimum_peer", "optimum", True, OPTIMUM),
     "stable-diffusion.cpp": Peer(
-        "peers.stable_diffusion_cpp:cpp_peer", None, True, STABLE_DIFFUSION_CPP
+        "peers.stable_diffusion_cpp:cpp_peer", "single", True, STABLE_DIFFUSION_CPP
     ),
 }
 """Name of each peer → how to open it."""
@@ -63,6 +65,7 @@ EXPORTERS: Mapping[Exported, str] = {
     "graphs": "peers.plain_graphs",
     "genai": "peers.genai",
     "optimum": "peers.onnx_pipelines",
+    "single": "peers.stable_diffusion_cpp",
 }
 """The module that writes it: a command, so that exporting leaves no memory behind."""
 

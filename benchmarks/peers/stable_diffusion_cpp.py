@@ -1,11 +1,15 @@
 """stable-diffusion.cpp, through the wheel of cyllama.
 
-It takes no latents, so its pictures are others; its steps cost what they cost.
+    python -m peers.stable_diffusion_cpp single CHECKPOINT FOLDER
+
+It takes no latents, so its pictures are others; a step costs what it costs. It keeps the weights of
+convolutions as float16, and refuses models of other shapes than the published ones.
 """
 
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +20,27 @@ from trt_pipeline.arguments import counted
 from trt_pipeline.bench.candidate import Parts
 from trt_pipeline.bench.workload import Workload
 
+SINGLE_FILE = "model.safetensors"
+PREFIXES: Mapping[str, str] = {"text_encoder": "te.", "unet": "unet.", "vae": "vae."}
+"""Part of a checkpoint → how the names of its weights begin in a single file, which says to
+stable-diffusion.cpp that what follows are diffusers' names."""
+
 
 class CppPeer:
     """A context that draws one picture after the other."""
 
-    arithmetic = "fp32"
+    arithmetic = "fp16"
+    """Of convolutions; matrix products are float32."""
 
-    def __init__(self, checkpoint: str, threads: int) -> None:
+    def __init__(self, model: str, side: int, threads: int) -> None:
+        """model: a single file. side: of a picture, in pixels."""
         from cyllama.sd import SDContext, SDContextParams
 
         params = SDContextParams()
-        params.model_path = checkpoint
+        params.model_path = model
         params.n_threads = threads
-        unet = json.loads((Path(checkpoint) / "unet" / "config.json").read_text())
-        self._side = unet["sample_size"] * 8
         self.device = f"CPU, {counted(threads, 'thread')}"
+        self._side = side
         self._context = SDContext(params)
 
     def generate(self, workload: Workload, prompts: Sequence[str]) -> NDArray[np.uint8]:
@@ -58,6 +68,26 @@ class CppPeer:
         return {"total": [time.perf_counter() - started]}
 
 
-def cpp_peer(checkpoint: str, threads: int) -> CppPeer:
-    """On the CPU, in float32."""
-    return CppPeer(checkpoint, threads)
+def cpp_peer(checkpoint: str, threads: int, exported: str) -> CppPeer:
+    """On the CPU."""
+    unet = json.loads((Path(checkpoint) / "unet" / "config.json").read_text())
+    return CppPeer(str(Path(exported) / SINGLE_FILE), unet["sample_size"] * 8, threads)
+
+
+def write_single_file(checkpoint: Path, folder: Path) -> None:
+    """Write the weights of all parts to one file."""
+    from safetensors.numpy import load_file, save_file
+
+    folder.mkdir(parents=True)
+    weights = {
+        prefix + name: weight
+        for part, prefix in PREFIXES.items()
+        for path in sorted((checkpoint / part).glob("*.safetensors"))
+        for name, weight in load_file(path).items()
+    }
+    save_file(weights, folder / SINGLE_FILE)
+
+
+if __name__ == "__main__":
+    _, checkpoint, folder = sys.argv[1:]
+    write_single_file(Path(checkpoint), Path(folder))
