@@ -117,7 +117,7 @@ def _exported(kind: Exported, python: Path, checkpoint: Path, work: Path) -> Pat
     target, partial = work / kind, work / f"{kind}.partial"
     if not target.exists():
         shutil.rmtree(partial, ignore_errors=True)
-        command = [python, "-m", EXPORTERS[kind], kind, checkpoint, partial]
+        command: list[str | Path] = [python, "-m", EXPORTERS[kind], kind, checkpoint, partial]
         subprocess.run(command, check=True, stdout=sys.stderr, cwd=HERE)
         partial.rename(target)
     return target

@@ -26,7 +26,14 @@ class Environment:
         if not ready.exists():
             venv.create(folder, clear=True, with_pip=True)
             _add_paths(folder)
-            install = [interpreter, "-m", "pip", "install", "--quiet", *self.requirements]
+            install: list[str | Path] = [
+                interpreter,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                *self.requirements,
+            ]
             subprocess.run(install, check=True, stdout=sys.stderr)
             ready.touch()
         return interpreter
