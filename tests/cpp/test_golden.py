@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.golden import make_golden
+from tests.golden import make_byte_pair, make_golden
 
 FLOAT32_STEPS = 4 * 2.0**-23
 """NumPy's logarithms and cosines differ in their last bits from one processor to another."""
@@ -42,9 +42,18 @@ def test_the_tokenizer_gives_the_golden_ids() -> None:
     assert kept["cases"] == plain(list(make_golden.tokenizer_cases()))
 
 
+def test_byte_pairs_give_the_golden_ids() -> None:
+    texts = ((make_byte_pair.FOLDER / f"{name}.txt").read_text() for name in ("vocab", "merges"))
+    assert tuple(texts) == make_byte_pair.vocabulary()
+    kept = golden("byte_pair.json")
+    assert kept["texts"] == list(make_byte_pair.CLIP_TEXTS)
+    assert kept["cases"] == plain(list(make_byte_pair.cases()))
+
+
 @pytest.mark.slow
 def test_every_character_of_unicode_is_treated_as_the_golden_file_says() -> None:
     assert golden("characters.json") == make_golden.character_digests()
+    assert golden("byte_pair.json")["characters"] == make_byte_pair.character_digests()
 
 
 def test_the_streams_give_the_golden_noise() -> None:

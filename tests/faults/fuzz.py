@@ -3,8 +3,8 @@
     pip install "trt-pipeline[fuzz]"
     python -m tests.faults.fuzz manifest -max_total_time=60
 
-What is read: manifest, vocabulary, safetensors, picture, settings (in a picture that is whole),
-onnx, or arguments (of trt-pipeline, one a line). Options are libFuzzer's
+What is read: manifest, vocabulary, merges, safetensors, picture, settings (in a picture that is
+whole), onnx, or arguments (of trt-pipeline, one a line). Options are libFuzzer's
 (https://llvm.org/docs/LibFuzzer.html). An error that is not the project's ends the run, as do
 too much time or memory; the input that did it is then in a file crash-…, timeout-… or oom-….
 """
@@ -27,6 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 atheris: Any = import_module("atheris")
 
 with atheris.instrument_imports(include=["trt_pipeline"]):
+    from tests.golden.make_byte_pair import FOLDER, byte_pair
     from tests.runtime.tiny_bundle import wordpiece, write_tiny_bundle
     from trt_pipeline import TrtPipelineError
     from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest
@@ -56,6 +57,12 @@ def read_manifest(data: bytes) -> None:
 def read_vocabulary(data: bytes) -> None:
     """vocab.txt."""
     Tokenizer(written("vocab.txt", data).parent, wordpiece()).encode(["a red circle"])
+
+
+def read_merges(data: bytes) -> None:
+    """merges.txt, of a vocabulary of CLIP's."""
+    written("vocab.txt", (FOLDER / "vocab.txt").read_bytes())
+    Tokenizer(written("merges.txt", data).parent, byte_pair(folder="")).encode(["a red circle"])
 
 
 def read_safetensors(data: bytes) -> None:
@@ -109,6 +116,7 @@ def png(text: str) -> bytes:
 READERS: dict[str, Callable[[bytes], None]] = {
     "manifest": read_manifest,
     "vocabulary": read_vocabulary,
+    "merges": read_merges,
     "safetensors": read_safetensors,
     "picture": read_picture,
     "settings": read_settings_text,
@@ -125,6 +133,7 @@ def seeds() -> dict[str, bytes]:
     return {
         "manifest": manifest_json(replace(tiny, schedule=short)).encode(),
         "vocabulary": Path("tiny/vocab.txt").read_bytes(),
+        "merges": (FOLDER / "merges.txt").read_bytes(),
         "safetensors": struct.pack("<Q", len(HEADER)) + HEADER + bytes(4),
         "picture": png(text),
         "settings": text.encode(),

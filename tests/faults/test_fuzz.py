@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from tests.golden.make_byte_pair import FOLDER, byte_pair
 from tests.runtime.tiny_bundle import VOCABULARY
 from trt_export.networks.weights import read_weights
 from trt_pipeline import Bundle, TrtPipelineError, load_bundle
@@ -102,6 +103,13 @@ def test_any_vocabulary_is_read_or_refused(bundle: Bundle, tmp_path: Path, conte
     only_ours(Tokenizer, tmp_path, bundle.tokenizer)
     path.write_bytes(content)
     only_ours(read_vocabulary, path)
+
+
+@given(content=st.binary(max_size=300) | st.text(" abchint<>/w\n", max_size=100).map(str.encode))
+def test_any_merges_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "vocab.txt").write_bytes((FOLDER / "vocab.txt").read_bytes())
+    (tmp_path / "merges.txt").write_bytes(content)
+    only_ours(Tokenizer, tmp_path, byte_pair(folder=""))
 
 
 HEADERS = st.dictionaries(

@@ -43,7 +43,12 @@ from trt_pipeline.bundle.manifest import (
 from trt_pipeline.bundle.names import SIGNATURE
 from trt_pipeline.bundle.onnx_files import external_locations
 from trt_pipeline.bundle.signatures import check_signature
-from trt_pipeline.bundle.tokenizer_specs import AddedToken, TokenizerSpec, WordPieceSpec
+from trt_pipeline.bundle.tokenizer_specs import (
+    AddedToken,
+    BytePairSpec,
+    TokenizerSpec,
+    WordPieceSpec,
+)
 from trt_pipeline.errors import BundleError, IntegrityError, InvalidInputError
 from trt_pipeline.pictures.previews import preview_pixels
 from trt_pipeline.pictures.tiling import decode_in_tiles
@@ -208,6 +213,21 @@ def wordpiece(folder: str = "", **changes: Any) -> WordPieceSpec:
     return WordPieceSpec(**{**usual, **changes})
 
 
+def byte_pair() -> BytePairSpec:
+    """A second tokenizer."""
+    return BytePairSpec(
+        files={"vocab": "tokenizer_2/vocab.txt", "merges": "tokenizer_2/merges.txt"},
+        max_length=77,
+        padding_side="right",
+        truncation_side="right",
+        start_id=1,
+        end_id=2,
+        pad_id=0,
+        unk_id=2,
+        added_tokens=(AddedToken("!", 0, False, False, False, False),),
+    )
+
+
 def cut_off(tokenizer: Tokenizer, text: str) -> str | None:
     """What the warning about a text quotes, if there is one; C++ quotes it without escapes."""
     with warnings.catch_warnings(record=True) as caught:
@@ -237,6 +257,11 @@ def character_digests() -> dict[str, list[str]]:
         "words": lambda c: str(len(split.pre_tokenize_str(f"a{c}b"))),
         "in_word": lambda c: "0" if 1 in engine.encode(f"token{c}").ids else "1",
     }
+    return digests(rules)
+
+
+def digests(rules: Mapping[str, Callable[[str], str]]) -> dict[str, list[str]]:
+    """Of each plane, for each rule."""
     return {name: [_digest(rule, plane) for plane in PLANES] for name, rule in rules.items()}
 
 
@@ -484,7 +509,10 @@ def manifest() -> dict[str, Any]:
         profile={"latents": shapes},
         optimization_level=3,
     )
-    names = ("onnx/decoder.onnx", "onnx/decoder.weights", "tokenizer/vocab.txt", "rtx/decoder.plan")
+    names = (
+        *("onnx/decoder.onnx", "onnx/decoder.weights", "rtx/decoder.plan"),
+        *("tokenizer/vocab.txt", "tokenizer_2/vocab.txt", "tokenizer_2/merges.txt"),
+    )
     bundle = Bundle(
         path=Path(),
         model=ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77),
@@ -499,6 +527,7 @@ def manifest() -> dict[str, Any]:
         provenance={"source": {"anything": [1, 2.5, None, True, "ö"]}},
         files={name: FileSpec(7, hashlib.sha256(name.encode()).hexdigest()) for name in names},
         engines=(EngineSpec("decoder", "rtx/decoder.plan", key),),
+        tokenizer_2=byte_pair(),
     )
     loaded: dict[str, Any] = json.loads(manifest_json(bundle))
     return loaded
@@ -689,7 +718,19 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("tokenizer", "files", "vocab"), "vocab.txt"),
     (("tokenizer", "files", "vocab"), 5),
     (("tokenizer", "vocab"), "tokenizer/vocab.txt"),
+    (("tokenizer", "kind"), "byte_pair"),
     (("tokenizer",), None),
+    (("tokenizer_2",), None),
+    (("tokenizer_2", "kind"), "wordpiece"),
+    (("tokenizer_2", "kind"), ["byte_pair"]),
+    (("tokenizer_2", "lowercase"), True),
+    (("tokenizer_2", "strip_accents"), None),
+    (("tokenizer_2", "files"), {"vocab": "tokenizer_2/vocab.txt"}),
+    (("tokenizer_2", "files", "merges"), "tokenizer_2/vocab.txt"),
+    (("tokenizer_2", "files", "merges"), "merges.txt"),
+    (("tokenizer_2", "files", "more"), "tokenizer_2/vocab.txt"),
+    (("tokenizer_2", "unk_id"), -1),
+    (("tokenizer_2", "added_tokens", 0, "content"), ""),
     (("schedule", "sampler"), "euler"),
     (("preview",), []),
     (("preview",), [[1, 0, 0, 0, 0.5], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]),
@@ -747,6 +788,9 @@ REMOVALS: tuple[tuple[str | int, ...], ...] = (
     ("tokenizer", "added_tokens", 0, "rstrip"),
     ("tokenizer", "strip_accents"),
     ("tokenizer", "files", "vocab"),
+    ("tokenizer_2",),
+    ("tokenizer_2", "kind"),
+    ("tokenizer_2", "files", "merges"),
     FILE,
     (*FILE, "size"),
     (*TENSOR, "name"),

@@ -57,8 +57,9 @@ void check_version(const fs::path& folder, const Json& manifest) {
 }
 
 void check_references(const Bundle& bundle) {
-  if (bundle.manifest.tokenizer) {
-    for (const auto& [name, file] : bundle.manifest.tokenizer->files) bundle.file(file);
+  for (const auto* tokenizer : {&bundle.manifest.tokenizer, &bundle.manifest.tokenizer_2}) {
+    if (!*tokenizer) continue;
+    for (const auto& [name, file] : (*tokenizer)->files) bundle.file(file);
   }
   for (const auto& [name, precisions] : bundle.manifest.graphs) {
     for (const auto& [precision, graph] : precisions) {

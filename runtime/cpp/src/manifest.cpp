@@ -228,12 +228,20 @@ void check_added_tokens(const Object& object, const std::vector<AddedToken>& tok
   }
 }
 
+void check_files(const Object& object, const TokenizerSpec& spec) {
+  const std::set<std::string> needed =
+      spec.wordpiece ? std::set<std::string>{"vocab"} : std::set<std::string>{"vocab", "merges"};
+  std::set<std::string> found;
+  for (const auto& [name, file] : spec.files) found.insert(name);
+  if (found == needed) return;
+  std::string listed;
+  for (const std::string& name : found) enlist(listed, brief(Json(name)));
+  object.refuse(concat("its files are ", listed.empty() ? "none" : listed, ", expected \"vocab\"",
+                       spec.wordpiece ? "" : " and \"merges\""));
+}
+
 void check_tokenizer(const Object& object, const TokenizerSpec& spec) {
-  if (spec.files.size() != 1 || !spec.files.contains("vocab")) {
-    std::string found;
-    for (const auto& [name, file] : spec.files) enlist(found, brief(Json(name)));
-    object.refuse(concat("its files are ", found.empty() ? "none" : found, ", expected \"vocab\""));
-  }
+  check_files(object, spec);
   if (spec.max_length < 2 || spec.max_length > max_size) {
     object.refuse(concat("max_length is ", spec.max_length, ", expected 2 to ", max_size));
   }
@@ -249,11 +257,18 @@ void check_tokenizer(const Object& object, const TokenizerSpec& spec) {
   check_added_tokens(object, spec.added_tokens);
 }
 
-std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
+std::optional<WordPieceRules> wordpiece_rules_of(Object& object) {
+  if (object["kind"].one_of({"wordpiece", "byte_pair"}) == "byte_pair") return std::nullopt;
+  return WordPieceRules{object["clean_text"].boolean(), object["lowercase"].boolean(),
+                        strip_accents_of(object["strip_accents"]),
+                        object["tokenize_chinese_chars"].boolean()};
+}
+
+std::optional<TokenizerSpec> tokenizer_spec_of(const Entry& entry) {
   if (entry.is_null()) return std::nullopt;
   Object object(entry);
-  TokenizerSpec spec{object["kind"].one_of({"wordpiece"}),
-                     map_of(object["files"], string_of),
+  const auto rules = wordpiece_rules_of(object);
+  TokenizerSpec spec{map_of(object["files"], string_of),
                      object["max_length"].integer(),
                      object["padding_side"].one_of({"left", "right"}),
                      object["truncation_side"].one_of({"left", "right"}),
@@ -261,11 +276,8 @@ std::optional<TokenizerSpec> tokenizer_of(const Entry& entry) {
                      object["end_id"].integer(),
                      object["pad_id"].integer(),
                      object["unk_id"].integer(),
-                     object["clean_text"].boolean(),
-                     object["lowercase"].boolean(),
-                     strip_accents_of(object["strip_accents"]),
-                     object["tokenize_chinese_chars"].boolean(),
-                     list_of(object["added_tokens"], added_token_of)};
+                     list_of(object["added_tokens"], added_token_of),
+                     rules};
   object.finish();
   check_tokenizer(object, spec);
   return spec;
@@ -345,15 +357,17 @@ Manifest parse_entries(const Json& entries) {
                     map_of(object["graphs"], precisions_of),
                     limits_of(object["limits"]),
                     schedule_of(object["schedule"]),
-                    tokenizer_of(object["tokenizer"]),
+                    tokenizer_spec_of(object["tokenizer"]),
                     map_of(object["files"], file_of),
                     {},
-                    {}};
+                    {},
+                    std::nullopt};
   for (const auto& [name, entry] : object["provenance"].items()) entry.check_depth();
   if (object.has("engines")) manifest.engines = list_of(object["engines"], engine_of);
   if (object.has("preview")) {
     manifest.preview = preview_of(object, object["preview"], manifest.model.latent_channels);
   }
+  if (object.has("tokenizer_2")) manifest.tokenizer_2 = tokenizer_spec_of(object["tokenizer_2"]);
   object.finish();
   try {
     std::vector<std::string> names;

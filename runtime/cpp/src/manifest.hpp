@@ -90,21 +90,25 @@ struct AddedToken {
   bool normalized;      // looked for in normalized text, in its own normalized form
 };
 
+// What BERT does to a text before it splits words.
+struct WordPieceRules {
+  bool clean_text;  // drops control characters, makes white space blanks
+  bool lowercase;
+  std::optional<bool> strip_accents;  // none follows lowercase
+  bool tokenize_chinese_chars;
+};
+
 // How prompts become token ids.
 struct TokenizerSpec {
-  std::string kind;  // wordpiece
-  // What a file holds → the file. wordpiece: `vocab`, one token a line.
+  // What a file holds → the file: `vocab`, and of CLIP's tokenizer `merges` besides.
   std::map<std::string, std::string> files;
   std::int64_t max_length;
   std::string padding_side;     // left or right
   std::string truncation_side;  // where a longer prompt loses tokens
   std::int64_t start_id, end_id, pad_id;
-  std::int64_t unk_id;  // of a word that has no pieces
-  bool clean_text;      // drops control characters, makes white space blanks
-  bool lowercase;
-  std::optional<bool> strip_accents;  // none follows lowercase
-  bool tokenize_chinese_chars;
-  std::vector<AddedToken> added_tokens;  // by rising id
+  std::int64_t unk_id;                      // of what has no pieces
+  std::vector<AddedToken> added_tokens;     // by rising id
+  std::optional<WordPieceRules> wordpiece;  // none for CLIP's kind, byte_pair
 };
 
 struct FileSpec {
@@ -148,7 +152,8 @@ struct Manifest {
   std::optional<TokenizerSpec> tokenizer;  // none for models without prompts
   std::map<std::string, FileSpec> files;
   std::vector<EngineSpec> engines;
-  PreviewMap preview;  // empty if there is none
+  PreviewMap preview;                        // empty if there is none
+  std::optional<TokenizerSpec> tokenizer_2;  // of a second text encoder
 };
 
 // Every entry of bundle.json but format_version; FormatError names what does not fit.

@@ -24,7 +24,9 @@ Bundle known(Bundle bundle) {
 std::optional<Tokenizer> tokenizer_of(const Bundle& bundle) {
   if (!takes_prompts(bundle)) return std::nullopt;
   const TokenizerSpec& spec = *bundle.manifest.tokenizer;
-  return Tokenizer(bundle.file(spec.files.at("vocab")), spec);
+  std::map<std::string, std::filesystem::path> files;
+  for (const auto& [what, name] : spec.files) files.emplace(what, bundle.file(name));
+  return Tokenizer(files, spec);
 }
 
 }  // namespace

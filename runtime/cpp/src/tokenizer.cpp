@@ -1,31 +1,16 @@
 #include "tokenizer.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
+#include "byte_pair.hpp"
 #include "errors.hpp"
+#include "wordpiece.hpp"
 
 namespace trt_pipeline::internal {
 namespace {
 
-// BERT's largest vocabulary, of 120,000 tokens, takes 1 MB.
-constexpr std::uintmax_t max_vocabulary_bytes = 16 << 20;
 constexpr std::int64_t max_characters = 1 << 17;  // of a text; a text encoder reads some 77 words
-constexpr std::size_t longest_word = 100;         // characters; a longer word is unknown
 constexpr std::size_t shown_characters = 80;      // characters of cut-off text that a warning shows
-
-std::string read_file(const std::filesystem::path& path) {
-  std::error_code error;
-  if (std::filesystem::file_size(path, error) > max_vocabulary_bytes && !error) {
-    throw BundleError(concat(path.string(), " is larger than ", max_vocabulary_bytes,
-                             " bytes, too large for a vocabulary."));
-  }
-  std::ifstream stream(path, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw BundleError(path.string() + " cannot be read as a vocabulary.");
-  return content;
-}
 
 Characters characters_of(std::u32string_view text) {
   Characters characters;
@@ -60,62 +45,28 @@ std::string cut_warning(std::u32string_view cut, std::size_t max_length) {
 
 }  // namespace
 
-Tokenizer::Tokenizer(const std::filesystem::path& vocab, const TokenizerSpec& spec)
-    : Tokenizer(read_file(vocab), vocab.string(), spec) {}
+Tokenizer::Tokenizer(const std::map<std::string, std::filesystem::path>& paths,
+                     const TokenizerSpec& spec)
+    : Tokenizer(read_text_files(paths), spec) {}
 
-Tokenizer::Tokenizer(std::string_view content, const std::string& path, const TokenizerSpec& spec)
+Tokenizer::Tokenizer(const TextFiles& files, const TokenizerSpec& spec)
     : spec_(std::make_shared<TokenizerSpec>(spec)) {
-  read_vocabulary(content, path);
-  check_ids(path);
-  add_tokens(path);
-}
-
-// Lines end as Python reads them: with \n, \r or both.
-void Tokenizer::read_vocabulary(std::string_view content, const std::string& path) {
-  std::size_t wrong = 0;
-  if (!decode_utf8(content, &wrong)) {
-    throw BundleError(concat(path, " is not a vocabulary: byte ", wrong, " is not UTF-8."));
+  Vocabulary vocabulary(files.at("vocab"));
+  vocabulary.check(spec);
+  size_ = vocabulary.size();
+  if (spec.wordpiece) {
+    model_ = std::make_shared<WordPiece>(vocabulary, *spec.wordpiece, spec.unk_id);
+  } else {
+    model_ = std::make_shared<BytePair>(vocabulary, files.at("merges"), spec.unk_id);
   }
-  while (!content.empty()) {
-    const std::size_t end = std::min(content.find_first_of("\r\n"), content.size());
-    const std::string token(content.substr(0, end));
-    if (!ids_.emplace(token, size_++).second) {
-      throw BundleError(
-          concat(path, " has the token ", brief(Json(token)), " twice. Export again."));
-    }
-    const bool both = content.substr(end).starts_with("\r\n");
-    content.remove_prefix(std::min(end + (both ? 2 : 1), content.size()));
-  }
-}
-
-// An added token has its own id in the vocabulary, or the next one.
-void Tokenizer::check_ids(const std::string& path) {
-  const auto check = [&](const char* name, std::int64_t id) {
-    if (id >= size_) {
-      throw BundleError(
-          concat(path, ": ", name, " is ", id, ", expected 0 to ", size_ - 1, ". Export again."));
-    }
-  };
-  check("unk_id", spec_->unk_id);
-  for (const AddedToken& token : spec_->added_tokens) {
-    const auto known = ids_.find(token.content);
-    const std::int32_t expected = known == ids_.end() ? size_++ : known->second;
-    if (token.id != expected) {
-      throw BundleError(concat(path, ": the id of the added token ", brief(Json(token.content)),
-                               " is ", token.id, ", expected ", expected,
-                               ", its own in the vocabulary or the next one. Export again."));
-    }
-  }
-  check("start_id", spec_->start_id);
-  check("end_id", spec_->end_id);
-  check("pad_id", spec_->pad_id);
+  add_tokens(files.at("vocab").path);
 }
 
 void Tokenizer::add_tokens(const std::string& path) {
   for (const AddedToken& token : spec_->added_tokens) {
     const std::u32string given = *decode_utf8(token.content);
     const std::u32string form =
-        token.normalized ? text_of(normalized(characters_of(given))) : given;
+        token.normalized ? text_of(model_->normalized(characters_of(given))) : given;
     if (std::ranges::all_of(form, is_whitespace)) {
       throw BundleError(concat(path, ": the added token ", brief(Json(token.content)),
                                " is nothing but white space."));
@@ -181,8 +132,7 @@ InputIds Tokenizer::padded(const InputIds& ids) const {
 }
 
 // The first `limit` tokens, or a few more.
-std::vector<Tokenizer::Token> Tokenizer::tokens(const std::u32string& text,
-                                                std::size_t limit) const {
+std::vector<Token> Tokenizer::tokens(const std::u32string& text, std::size_t limit) const {
   const Characters given = characters_of(text);
   std::vector<Token> found;
   for (const Piece& piece : as_given_.split(given)) {
@@ -190,18 +140,10 @@ std::vector<Tokenizer::Token> Tokenizer::tokens(const std::u32string& text,
     if (piece.token) {
       found.push_back({static_cast<std::int32_t>(piece.token->id), given[piece.start].origin});
     } else {
-      split_normalized(normalized(slice(given, piece)), found, limit);
+      split_normalized(model_->normalized(slice(given, piece)), found, limit);
     }
   }
   return found;
-}
-
-Characters Tokenizer::normalized(Characters text) const {
-  if (spec_->clean_text) text = clean(text);
-  if (spec_->tokenize_chinese_chars) text = space_chinese(text);
-  if (spec_->strip_accents.value_or(spec_->lowercase)) text = strip_accents(text);
-  if (spec_->lowercase) text = lower_case(text);
-  return text;
 }
 
 void Tokenizer::split_normalized(const Characters& text, std::vector<Token>& found,
@@ -211,55 +153,9 @@ void Tokenizer::split_normalized(const Characters& text, std::vector<Token>& fou
     if (piece.token) {
       found.push_back({static_cast<std::int32_t>(piece.token->id), text[piece.start].origin});
     } else {
-      split_words(slice(text, piece), found, limit);
+      model_->split(slice(text, piece), found, limit);
     }
   }
-}
-
-void Tokenizer::split_words(const Characters& text, std::vector<Token>& found,
-                            std::size_t limit) const {
-  Characters word;
-  const auto finish_word = [&] {
-    if (!word.empty()) split_pieces(word, found);
-    word.clear();
-  };
-  for (const Character& c : text) {
-    if (found.size() >= limit) return;
-    const bool alone = is_punctuation(c.code);
-    if (alone || is_whitespace(c.code)) finish_word();
-    if (!is_whitespace(c.code)) word.push_back(c);
-    if (alone) finish_word();
-  }
-  finish_word();
-}
-
-// Greedy: the longest piece that the vocabulary has, then the longest that continues it, and so on.
-void Tokenizer::split_pieces(const Characters& word, std::vector<Token>& found) const {
-  const Token unknown{static_cast<std::int32_t>(spec_->unk_id), word.front().origin};
-  if (word.size() > longest_word) {
-    found.push_back(unknown);
-    return;
-  }
-  std::vector<Token> pieces;
-  for (std::size_t start = 0; start < word.size();) {
-    std::string piece = start ? "##" : "";
-    std::size_t end = start, best_end = start;
-    std::int32_t best = 0;
-    for (; end < word.size();) {
-      append_utf8(piece, word[end++].code);
-      if (const auto id = ids_.find(piece); id != ids_.end()) {
-        best = id->second;
-        best_end = end;
-      }
-    }
-    if (best_end == start) {
-      found.push_back(unknown);
-      return;
-    }
-    pieces.push_back({best, word[start].origin});
-    start = best_end;
-  }
-  found.insert(found.end(), pieces.begin(), pieces.end());
 }
 
 }  // namespace trt_pipeline::internal

@@ -1,18 +1,20 @@
-// Prompts to token ids: BERT WordPiece, equal to the Python runtime's Tokenizer.
+// Prompts to token ids, equal to the Python runtime's Tokenizer.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "added_tokens.hpp"
 #include "manifest.hpp"
+#include "token_model.hpp"
 #include "unicode.hpp"
+#include "vocabulary.hpp"
 
 namespace trt_pipeline::internal {
 
@@ -22,10 +24,9 @@ using Warn = std::function<void(const std::string&)>;
 // Safe to share between threads.
 class Tokenizer {
  public:
-  // vocab: a file with one token a line. BundleError if it does not fit the spec.
-  Tokenizer(const std::filesystem::path& vocab, const TokenizerSpec& spec);
-  // The same from the file's content; `path` is for error messages.
-  Tokenizer(std::string_view content, const std::string& path, const TokenizerSpec& spec);
+  // paths: what a file holds → the file. BundleError for files that do not fit the spec.
+  Tokenizer(const std::map<std::string, std::filesystem::path>& paths, const TokenizerSpec& spec);
+  Tokenizer(const TextFiles& files, const TokenizerSpec& spec);
 
   // [max_length]: the start, the text, the end, and padding on its side. A longer text loses tokens
   // at truncation_side, and `warn` hears which. InvalidInputError if `text`, called `name`, is not
@@ -38,26 +39,13 @@ class Tokenizer {
   std::size_t max_length() const { return static_cast<std::size_t>(spec_->max_length); }
 
  private:
-  struct Token {
-    std::int32_t id;
-    std::size_t origin;
-  };
-  struct Hash : std::hash<std::string_view> {
-    using is_transparent = void;
-  };
-
-  void read_vocabulary(std::string_view content, const std::string& path);
-  void check_ids(const std::string& path);
   void add_tokens(const std::string& path);
   InputIds padded(const InputIds& ids) const;
   std::vector<Token> tokens(const std::u32string& text, std::size_t limit) const;
-  Characters normalized(Characters text) const;
   void split_normalized(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
-  void split_words(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
-  void split_pieces(const Characters& word, std::vector<Token>& found) const;
 
   std::shared_ptr<const TokenizerSpec> spec_;  // where the added tokens live
-  std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> ids_;
+  std::shared_ptr<const TokenModel> model_;
   std::int32_t size_ = 0;  // of the vocabulary and the tokens added to it
   AddedTokens as_given_;   // those that are looked for in the text as it was given
   AddedTokens in_normalized_;

@@ -39,20 +39,25 @@ const Row* find(const Row (&rows)[N], char32_t code) {
   return after != std::begin(rows) && code <= after[-1].last ? after - 1 : nullptr;
 }
 
+// 0 for marks that a newer Unicode has.
 int combining_class(char32_t code) {
+  if (!find(ordered_marks, code)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class;
 }
 
 // Canonical ordering: marks that follow a starter are sorted by class, equal ones kept in place.
+// Their origins stay where they are, as in the tokenizers package.
 void order_marks(Characters& text) {
   auto at = text.begin();
   while (at != text.end()) {
     const auto starts = [](const Character& c) { return combining_class(c.code) == 0; };
     const auto first = std::find_if_not(at, text.end(), starts);
     at = std::find_if(first, text.end(), starts);
-    std::stable_sort(first, at, [](const Character& a, const Character& b) {
-      return combining_class(a.code) < combining_class(b.code);
-    });
+    std::vector<char32_t> codes;
+    for (auto mark = first; mark != at; ++mark) codes.push_back(mark->code);
+    std::ranges::stable_sort(codes, {}, combining_class);
+    for (std::size_t i = 0; i < codes.size(); ++i)
+      first[static_cast<std::ptrdiff_t>(i)].code = codes[i];
   }
 }
 
@@ -73,6 +78,17 @@ Characters decompose(const Characters& text) {
   }
   order_marks(parts);
   return parts;
+}
+
+// The character that two make together; 0 if they stay two, as those do that only a newer Unicode
+// joins.
+char32_t composite(char32_t first, char32_t second) {
+  utf8proc_int32_t pair[] = {static_cast<utf8proc_int32_t>(first),
+                             static_cast<utf8proc_int32_t>(second)};
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  if (utf8proc_normalize_utf32(pair, 2, options) != 1) return 0;
+  const auto whole = static_cast<char32_t>(pair[0]);
+  return find(decomposed, whole) || find(hangul_syllables, whole) ? whole : 0;
 }
 
 }  // namespace
@@ -117,6 +133,14 @@ bool is_chinese(char32_t code) {
   return find(chinese, code);
 }
 
+bool is_letter(char32_t code) {
+  return find(letters, code);
+}
+
+bool is_number(char32_t code) {
+  return find(numbers, code);
+}
+
 Characters clean(const Characters& text) {
   Characters kept;
   for (const Character& c : text) {
@@ -156,6 +180,52 @@ Characters lower_case(const Characters& text) {
     small.push_back({static_cast<char32_t>(static_cast<std::int32_t>(c.code) + by), c.origin});
   }
   return small;
+}
+
+// Unicode's canonical composition: a character joins the last starter unless one between them has
+// a combining class as high as its own. Those between then come from one character later.
+Characters compose(const Characters& text) {
+  Characters composed;
+  std::size_t starter = 0;
+  bool has_starter = false;
+  int last_class = 0;
+  for (const Character& c : decompose(text)) {
+    const int own_class = combining_class(c.code);
+    const bool adjacent = has_starter && starter + 1 == composed.size();
+    if (has_starter && (adjacent || last_class < own_class)) {
+      if (const char32_t whole = composite(composed[starter].code, c.code)) {
+        composed[starter].code = whole;
+        std::size_t origin = c.origin;
+        for (std::size_t i = composed.size(); i-- > starter + 1;) {
+          std::swap(composed[i].origin, origin);
+        }
+        continue;
+      }
+    }
+    if (own_class == 0) {
+      starter = composed.size();
+      has_starter = true;
+    }
+    last_class = own_class;
+    composed.push_back(c);
+  }
+  return composed;
+}
+
+// A blank is where the last of the run was, as in the tokenizers package.
+Characters join_whitespace(const Characters& text) {
+  Characters joined;
+  bool in_run = false;
+  for (const Character& c : text) {
+    const bool blank = is_whitespace(c.code);
+    if (blank && in_run) {
+      joined.back().origin = c.origin;
+    } else {
+      joined.push_back({blank ? U' ' : c.code, c.origin});
+    }
+    in_run = blank;
+  }
+  return joined;
 }
 
 }  // namespace trt_pipeline::internal

@@ -1,4 +1,4 @@
-// What BERT's rules do to single characters, equal to the tokenizers package.
+// What the rules of BERT and CLIP do to characters, equal to the tokenizers package.
 #pragma once
 
 #include <optional>
@@ -22,6 +22,8 @@ void append_utf8(std::string& bytes, char32_t code);
 bool is_whitespace(char32_t code);
 bool is_punctuation(char32_t code);
 bool is_chinese(char32_t code);
+bool is_letter(char32_t code);
+bool is_number(char32_t code);
 // A letter, digit, mark or underscore: what a word is made of.
 bool is_word(char32_t code);
 
@@ -32,5 +34,9 @@ Characters space_chinese(const Characters& text);
 // NFD without its nonspacing marks.
 Characters strip_accents(const Characters& text);
 Characters lower_case(const Characters& text);
+// NFC.
+Characters compose(const Characters& text);
+// Makes a blank of each run of white space.
+Characters join_whitespace(const Characters& text);
 
 }  // namespace trt_pipeline::internal

@@ -10,27 +10,17 @@ using namespace trt_pipeline::internal;
 
 namespace {
 
-const std::string vocabulary = std::string(GOLDEN) + "/vocab.txt";
-
 void ignore(const std::string&) {}
-
-// The tokenizer of a manifest with this entry.
-TokenizerSpec spec_of(const Json& entry) {
-  Json manifest = golden("manifest.json")["manifest"];
-  manifest.erase("format_version");
-  manifest["tokenizer"] = entry;
-  return *parse_entries(manifest).tokenizer;
-}
 
 // BERT's usual one, with this added to its tokens.
 TokenizerSpec usual_spec(const std::vector<AddedToken>& added = {}) {
-  TokenizerSpec spec = spec_of(golden("manifest.json")["manifest"]["tokenizer"]);
+  TokenizerSpec spec = golden_spec(golden("manifest.json")["manifest"]["tokenizer"]);
   spec.added_tokens.insert(spec.added_tokens.end(), added.begin(), added.end());
   return spec;
 }
 
-Tokenizer usual() {
-  return {std::filesystem::path(vocabulary), usual_spec()};
+Tokenizer usual(const TokenizerSpec& spec = usual_spec()) {
+  return {{{"vocab", std::filesystem::path(GOLDEN) / "vocab.txt"}}, spec};
 }
 
 std::string warning_of(const TokenizerSpec& spec, const Json& cut) {
@@ -39,8 +29,20 @@ std::string warning_of(const TokenizerSpec& spec, const Json& cut) {
                                 " tokens of a prompt; cut off: '", cut.get<std::string>(), "'");
 }
 
-Tokenizer own_tokenizer(std::string_view content, const TokenizerSpec& spec) {
-  return {content, "vocab.txt", spec};
+Tokenizer own_tokenizer(const std::string& vocabulary, const TokenizerSpec& spec) {
+  return {TextFiles{{"vocab", {"vocab.txt", vocabulary}}}, spec};
+}
+
+// CLIP's kind, of a golden file's first case.
+TokenizerSpec clip_spec() {
+  return golden_spec(golden("byte_pair.json")["cases"][0]["tokenizer"]);
+}
+
+// Its vocabulary with these merges.
+Tokenizer clip_tokenizer(const std::string& merges) {
+  TextFiles files = read_text_files({{"vocab", std::filesystem::path(GOLDEN) / "clip/vocab.txt"}});
+  files.emplace("merges", TextFile{"merges.txt", merges});
+  return {files, clip_spec()};
 }
 
 std::string utf8(const Characters& characters) {
@@ -52,6 +54,11 @@ std::string utf8(const Characters& characters) {
 // Words that BERT makes of a, the character and b.
 std::string words(char32_t code) {
   return is_whitespace(code) ? "2" : is_punctuation(code) ? "3" : "1";
+}
+
+// Words that CLIP makes of a, the character twice and a.
+std::string clip_words(char32_t code) {
+  return is_letter(code) ? "1" : is_number(code) ? "4" : is_whitespace(code) ? "2" : "3";
 }
 
 std::string in_word(char32_t code) {
@@ -73,23 +80,49 @@ std::string digest(std::size_t plane, Rule rule) {
 }  // namespace
 
 TEST_CASE("every text has Python's ids and warnings under every choice of rules") {
-  const auto expected = golden("tokenizer.json");
-  for (const auto& entry : expected["cases"]) {
-    const TokenizerSpec spec = spec_of(entry["tokenizer"]);
-    const Tokenizer tokenizer(std::filesystem::path(vocabulary), spec);
-    for (std::size_t i = 0; i < expected["texts"].size(); ++i) {
-      const auto text = expected["texts"][i].get<std::string>();
-      CAPTURE(entry["tokenizer"].dump());
-      CAPTURE(text);
-      auto ids = entry["input_ids"][i].get<InputIds>();
-      const std::size_t padding = tokenizer.max_length() - ids.size();
-      ids.insert(spec.padding_side == "left" ? ids.begin() : ids.end(), padding, 0);
-      std::string warned;
-      const auto warn = [&](const std::string& message) { warned = message; };
-      CHECK(tokenizer.encode(text, "prompt", warn) == ids);
-      CHECK(warned == warning_of(spec, entry["cut_off"][i]));
+  for (const char* file : {"tokenizer.json", "byte_pair.json"}) {
+    const auto expected = golden(file);
+    for (const auto& entry : expected["cases"]) {
+      const TokenizerSpec spec = golden_spec(entry["tokenizer"]);
+      const Tokenizer tokenizer = golden_tokenizer(GOLDEN, entry["tokenizer"]);
+      for (std::size_t i = 0; i < expected["texts"].size(); ++i) {
+        const auto text = expected["texts"][i].get<std::string>();
+        CAPTURE(entry["tokenizer"].dump());
+        CAPTURE(text);
+        auto ids = entry["input_ids"][i].get<InputIds>();
+        const std::size_t padding = tokenizer.max_length() - ids.size();
+        ids.insert(spec.padding_side == "left" ? ids.begin() : ids.end(), padding,
+                   static_cast<std::int32_t>(spec.pad_id));
+        std::string warned;
+        const auto warn = [&](const std::string& message) { warned = message; };
+        CHECK(tokenizer.encode(text, "prompt", warn) == ids);
+        CHECK(warned == warning_of(spec, entry["cut_off"][i]));
+      }
     }
   }
+}
+
+TEST_CASE("merges that the vocabulary does not allow are refused") {
+  CHECK_NOTHROW(clip_tokenizer("t h\nth e</w>\n"));
+  CHECK_THROWS_WITH_AS(clip_tokenizer("t h\nt h\n"),
+                       "merges.txt has the merge \"t h\" twice. Export again.", BundleError);
+  for (const char* merge : {"t", " t", "t ", "t  h", "t h e", ""}) {
+    CHECK_THROWS_WITH_AS(
+        clip_tokenizer(concat(merge, "\n")),
+        concat("merges.txt: the merge ", brief(Json(merge)),
+               " is not two tokens with a blank between them. Export again.").c_str(),
+        BundleError);
+  }
+  CHECK_THROWS_WITH_AS(clip_tokenizer("q x\n"),
+                       "merges.txt: the merge \"q x\" needs the token \"qx\", which the "
+                       "vocabulary lacks. Export again.",
+                       BundleError);
+  CHECK_THROWS_AS(clip_tokenizer("\xff"), BundleError);
+}
+
+TEST_CASE("a word of many thousand letters takes no time to speak of") {
+  const Tokenizer tokenizer = clip_tokenizer("t h\nth e</w>\n");
+  CHECK(tokenizer.encode(std::string(100000, 't') + "he", "prompt", ignore).size() == 77);
 }
 
 TEST_CASE("every character of Unicode is treated as in Python") {
@@ -105,6 +138,21 @@ TEST_CASE("every character of Unicode is treated as in Python") {
     CHECK(digest(plane, one(lower_case)) == digests["lower_case"][plane]);
     CHECK(digest(plane, words) == digests["words"][plane]);
     CHECK(digest(plane, in_word) == digests["in_word"][plane]);
+  }
+}
+
+TEST_CASE("every character of Unicode is treated by CLIP's rules as in Python") {
+  const auto digests = golden("byte_pair.json")["characters"];
+  const auto normal = [](const Characters& text) {
+    return utf8(lower_case(join_whitespace(compose(text))));
+  };
+  for (std::size_t plane = 0; plane < 17; ++plane) {
+    CAPTURE(plane);
+    CHECK(digest(plane, [&](char32_t c) { return normal({{c, 0}}); }) ==
+          digests["normalized"][plane]);
+    CHECK(digest(plane, [&](char32_t c) { return normal({{U'a', 0}, {0x345, 1}, {c, 2}}); }) ==
+          digests["after_a_mark"][plane]);
+    CHECK(digest(plane, clip_words) == digests["words"][plane]);
   }
 }
 
@@ -188,7 +236,7 @@ TEST_CASE("a model of two tokens reads nothing") {
     spec.truncation_side = side;
     std::string warned;
     const auto warn = [&](const std::string& message) { warned = message; };
-    const Tokenizer tokenizer(std::filesystem::path(vocabulary), spec);
+    const Tokenizer tokenizer = usual(spec);
     CHECK(tokenizer.encode("a red", "prompt", warn) == InputIds{2, 3});
     CHECK(warned == "the model reads 2 tokens of a prompt; cut off: 'a red'");
   }

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 OUTPUT = Path(__file__).parents[1] / "src" / "unicode_tables.inc"
 HANGUL = range(0xAC00, 0xD7A4)
@@ -63,6 +63,18 @@ def words() -> Iterator[int]:
     engine = Tokenizer(models.WordPiece({"x": 0}, unk_token="x"))
     engine.add_tokens([AddedToken("token", single_word=True)])
     return (ord(c) for c in CHARACTERS if 1 not in engine.encode(f"token{c}").ids)
+
+
+def ordered() -> Iterator[int]:
+    """Marks with a combining class, which move before those of a higher one."""
+    nfd, last = normalizers.NFD(), "\u0345"
+    return (ord(c) for c in CHARACTERS if nfd.normalize_str(f"{last}{c}") == f"{c}{last}")
+
+
+def matched(pattern: str) -> Iterator[int]:
+    """What a pattern of CLIP's words matches."""
+    split = pre_tokenizers.Split(Regex(pattern), behavior="removed")
+    return (ord(c) for c in CHARACTERS if not split.pre_tokenize_str(c))
 
 
 def lower() -> Iterator[tuple[int, int]]:
@@ -118,7 +130,10 @@ def main() -> None:
         table("CodeRange", "removed", ranges(removed())),
         table("CodeRange", "nonspacing_marks", ranges(marks())),
         table("CodeRange", "decomposed", ranges(c for c in decomposed() if c not in HANGUL)),
+        table("CodeRange", "ordered_marks", ranges(ordered())),
         table("CodeRange", "punctuation", ranges(punctuation())),
+        table("CodeRange", "letters", ranges(matched(r"\p{L}"))),
+        table("CodeRange", "numbers", ranges(matched(r"\p{N}"))),
         table("CodeRange", "words", ranges(words())),
         table("Shift", "lower_cases", shifts(lower())),
     ]
