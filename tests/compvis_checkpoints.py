@@ -165,8 +165,7 @@ def original_unet(unet: UNet2DConditionModel) -> State:
         layers = _layers(block)
         layers[-1] += [nn.ModuleDict({"conv": one.conv}) for one in block.upsamplers or ()]
         up += layers
-    middle = [unet.mid_block.resnets[0], unet.mid_block.attentions[0], unet.mid_block.resnets[1]]
-    state = _put("middle_block", middle)
+    state = _put("middle_block", _middle(unet.mid_block))
     for number, block in enumerate(down):
         state |= _put(f"input_blocks.{number}", block)
     for number, block in enumerate(up):
@@ -174,6 +173,13 @@ def original_unet(unet: UNet2DConditionModel) -> State:
     time, identity = unet.time_embedding, nn.Identity()
     state |= _put("time_embed", [time.linear_1, identity, time.linear_2])
     return state | _put("out", [unet.conv_norm_out, identity, unet.conv_out])
+
+
+def _middle(block: Any) -> list[nn.Module]:
+    """Of distilled models, nothing or one ResNet block."""
+    if block is None or len(block.attentions) == 0:
+        return [*block.resnets] if block else []
+    return [block.resnets[0], block.attentions[0], block.resnets[1]]
 
 
 def _layers(block: Any) -> list[list[nn.Module]]:

@@ -15,6 +15,7 @@ from tests.checkpoints import (
     make_wide,
 )
 from tests.shared import once
+from tests.stable_diffusion_xl import make_xl
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, ExportReport, Watch, export_checkpoint
 from trt_export.quantization.bundles import quantize_bundle
@@ -106,6 +107,17 @@ def super_resolution_bundle(
 ) -> Path:
     """A model that enlarges pictures, stored as float32."""
     return _shared_bundle(tmp_path_factory, super_resolution_checkpoint, ExportOptions("fp32"))
+
+
+@pytest.fixture(scope="session")
+def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return once(tmp_path_factory, "xl", lambda at: make_xl(at / "checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def xl_bundle(xl_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion XL, stored as float32."""
+    return _shared_bundle(tmp_path_factory, xl_checkpoint, ExportOptions("fp32"))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """Small random checkpoints of Stable Diffusion's families, saved by the libraries installed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -21,12 +23,14 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from PIL import Image
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tests.shared import once
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
+from trt_pipeline import Pipeline, TorchGenerator, trt_pipeline
 from trt_pipeline.bundle.manifest import Precision
 
 SCHEDULE: dict[str, Any] = {
@@ -169,35 +173,35 @@ def make_turbo(folder: Path) -> Path:
     return make_stable_diffusion(folder, 2, scheduler=scheduler, **ONE_LEVEL)
 
 
-def make_latent_consistency(folder: Path, seed: int = 3, **unet: Any) -> Path:
+def make_latent_consistency(folder: Path, seed: int = 3, **changes: Any) -> Path:
     """A latent consistency model, whose UNet embeds the guidance scale."""
     return make_stable_diffusion(
         folder,
         seed,
         pipeline=LatentConsistencyModelPipeline,
         scheduler=LCMScheduler(**SCHEDULE),
-        **ONE_LEVEL | {"time_cond_proj_dim": 24} | unet,
+        **ONE_LEVEL | {"time_cond_proj_dim": 24} | changes,
     )
 
 
-def make_inpaint(folder: Path, seed: int = 4, **unet: Any) -> Path:
+def make_inpaint(folder: Path, seed: int = 4, **changes: Any) -> Path:
     """An inpainting model, whose UNet sees the mask and the latents of the masked picture."""
     return make_stable_diffusion(
         folder,
         seed,
         pipeline=StableDiffusionInpaintPipeline,
-        **ONE_LEVEL | {"in_channels": 9} | unet,
+        **ONE_LEVEL | {"in_channels": 9} | changes,
     )
 
 
-def make_instruct_pix2pix(folder: Path, seed: int = 5, **unet: Any) -> Path:
+def make_instruct_pix2pix(folder: Path, seed: int = 5, **changes: Any) -> Path:
     """InstructPix2Pix, whose UNet sees the latents of the picture to change."""
     return make_stable_diffusion(
         folder,
         seed,
         pipeline=StableDiffusionInstructPix2PixPipeline,
         scheduler=EulerAncestralDiscreteScheduler(**SCHEDULE),
-        **ONE_LEVEL | {"in_channels": 8} | unet,
+        **ONE_LEVEL | {"in_channels": 8} | changes,
     )
 
 
@@ -216,12 +220,58 @@ def exported(
     return once(factory, name, both)
 
 
-def theirs(kind: Any, checkpoint: Path, scheduler: Any = None) -> Any:
-    """diffusers' pipeline of a checkpoint; scheduler: another class of schedulers."""
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpmsolver++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+    "lcm": "LCMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+    "tcd": "TCDScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+"""Sampler → the scheduler that it follows."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A checkpoint, and its bundle opened."""
+
+    checkpoint: Path
+    own: Pipeline
+
+    def check(self, kind: Any, sampler: str | None = None, seed: int = 0, **settings: Any) -> None:
+        """Compare the bundle's pictures with those of a pipeline of diffusers."""
+        pipe = theirs(kind, self.checkpoint, sampler)
+        generator = torch.Generator().manual_seed(seed)
+        expected = pipe(**settings, generator=generator, output_type="np").images
+        ours = {**settings, "generator": TorchGenerator(seed), "sampler": sampler}
+        assert_same(self.own(**ours, output_type="np", progress_bar=False).images, expected)
+
+
+def pair_of(make: Callable[[Path], Path]) -> Any:
+    """A fixture, which has the maker's name."""
+
+    @pytest.fixture(scope="module", name=make.__name__.removeprefix("make_"))
+    def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+        checkpoint, bundle = exported(tmp_path_factory, make)
+        with trt_pipeline(bundle, backend="onnxruntime", verify="none") as own:
+            yield Pair(checkpoint, own)
+
+    return pair
+
+
+def theirs(kind: Any, checkpoint: Path, sampler: str | None = None) -> Any:
+    """diffusers' pipeline of a checkpoint; sampler: another one than its own."""
     pipe = kind.from_pretrained(checkpoint, safety_checker=None, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
-    if scheduler is not None:
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    if sampler is not None:
+        scheduler = getattr(diffusers, SCHEDULERS[sampler])
+        pipe.scheduler = scheduler.from_config(
+            pipe.scheduler.config, clip_sample=False, skip_prk_steps=True
+        )
     return pipe
 
 
@@ -230,3 +280,16 @@ def assert_same(found: Any, expected: Any) -> None:
     found, expected = (np.rint(np.asarray(one) * 255) for one in (found, expected))
     assert found.shape == expected.shape
     assert np.quantile(np.abs(found - expected), 0.999, method="higher") <= 1
+
+
+def pixels(height: int, width: int, seed: int = 0) -> Image.Image:
+    """A smooth random picture, as a resized one would be."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def mask(height: int, width: int) -> Image.Image:
+    """White where the picture is painted again, with an edge that cuts through latents."""
+    white = np.zeros((height, width), np.uint8)
+    white[height // 3 + 3 :, : width // 2 + 3] = 255
+    return Image.fromarray(white)

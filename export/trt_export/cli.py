@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 
 import click
 
+from trt_export.checkpoint.adapters.files import embedding_file, lora_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.engines.build import build_engines, planned_engines
@@ -61,8 +62,9 @@ def pixel_range(value: str) -> tuple[int, int]:
 )
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML of a checkpoint file.  [default: the one beside it, or txt2img-1p4B-eval]",
+    type=click.Path(exists=True, path_type=Path),
+    help="YAML of a checkpoint file, or a folder in diffusers' layout with its configurations.  "
+    "[default: the YAML beside it, or those of the published model]",
 )
 @click.option(
     "--vocab",
@@ -73,6 +75,21 @@ def pixel_range(value: str) -> tuple[int, int]:
     "--variant",
     help="Weight files to take, such as fp16 for model.fp16.safetensors.  [default: the plain "
     "ones, or the only variant]",
+)
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="LoRA to fuse into the weights, with a scale that is 1 if not given; repeat for more.",
+)
+@click.option(
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    metavar="FILE[:TOKEN]",
+    help="Textual inversion to add, under the token that its file names if none is given; repeat "
+    "for more.",
 )
 @click.option(
     "--precision",
@@ -93,6 +110,16 @@ def pixel_range(value: str) -> tuple[int, int]:
     "--max-size",
     type=click.IntRange(8, MAX_SIZE),
     help="Largest height and width in pixels.  [default: 4 × the native size]",
+)
+@click.option(
+    "--tiny-decoder",
+    metavar="FOLDER",
+    help="Add the decoder of a TAESD, a folder or hub id: faster, less exact, chosen in a call.",
+)
+@click.option(
+    "--safety-checker",
+    is_flag=True,
+    help="Add the checkpoint's own safety checker, which runs if a pipeline is asked for it.",
 )
 @click.option(
     "--num-inference-steps",
@@ -187,9 +214,13 @@ def command(
     config: Path | None,
     vocab: Path | None,
     variant: str | None,
+    loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     precision: str,
     max_batch: int,
     max_size: int | None,
+    tiny_decoder: str | None,
+    safety_checker: bool,
     num_inference_steps: int | None,
     guidance_scale: float | None,
     quantize: bool,
@@ -202,16 +233,24 @@ def command(
 ) -> None:
     """Turn MODEL into a bundle that trt-pipeline runs.
 
-    MODEL is a folder in diffusers' layout, a file in CompVis' own layout such as model.ckpt, or a
-    hub id such as CompVis/ldm-text2im-large-256; without it, the small checkpoint that ships with
-    this package is exported. Only new or changed checkpoints are exported, and an interrupted
+    MODEL is a folder in diffusers' layout, a single file such as model.safetensors or model.ckpt,
+    or a hub id such as CompVis/ldm-text2im-large-256; without it, the small checkpoint that ships
+    with this package is exported. Only new or changed checkpoints are exported, and an interrupted
     export goes on where it was.
     """
     engines = _engine_options(flavour, precision, engine_options)
     quantize |= bool(engines and engines.eight_bits)
     signer = Signer.from_file(sign) if sign else UNSIGNED
     checkpoint = open_checkpoint(
-        model, config=config, vocab=vocab, variant=variant, download=not dry_run
+        model,
+        config=config,
+        vocab=vocab,
+        variant=variant,
+        download=not dry_run,
+        loras=[lora_file(one) for one in loras],
+        embeddings=[embedding_file(one) for one in embeddings],
+        tiny_decoder=tiny_decoder,
+        safety_checker=safety_checker,
     )
     prompts = _calibration_prompts(checkpoint, calibration_prompts) if quantize else None
     if calibration_prompts and not quantize:
@@ -343,7 +382,7 @@ def _plan(
         "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
         "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
-        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.files.items()},
+        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.read_files.items()},
         "stages": list(stages_of(checkpoint)),
     }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trt_export import families
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.memory import give_back
 from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
 from trt_export.publishing.target import Replaced, refuse_foreign, replaced
@@ -56,13 +57,17 @@ STAGES = {
     "trace denoiser": 43,
     "trace cached_denoiser": 2,
     "trace decoder": 9,
+    "trace tiny_decoder": 2,
     "trace encoder": 8,
+    "trace safety_checker": 8,
     "check text_encoder": 5,
     "check time_embedding": 1,
     "check denoiser": 6,
     "check cached_denoiser": 1,
     "check decoder": 1,
+    "check tiny_decoder": 1,
     "check encoder": 1,
+    "check safety_checker": 1,
     "check picture": 2,
 }
 """Stage → roughly how many hundredths of the time it takes, in their order."""
@@ -189,13 +194,17 @@ def to_be_replaced(
 
 
 def _hashed(checkpoint: Checkpoint, hashes: Hashes) -> dict[str, str]:
-    return {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.files.items()}
+    return {name: hashes.of(f"source/{name}", path) for name, path in checkpoint.read_files.items()}
 
 
 def _provenance(checkpoint: Checkpoint, hashes: Hashes, options: ExportOptions) -> dict[str, Any]:
     parts = {
         "checkpoint": checkpoint.name,
         "files": _hashed(checkpoint, hashes),
+        "loras": [{"file": one.path.name, "scale": one.scale} for one in checkpoint.loras],
+        "embeddings": [
+            {"file": one.path.name, "token": one.token} for one in checkpoint.embeddings
+        ],
         "packages": {package: version(package) for package in PACKAGES},
         "exporter": exporter_sha256(),
         "options": asdict(options),
@@ -241,6 +250,7 @@ def _export(
         watch(name)
         started = time.perf_counter()
         result = work.stage(name, task)
+        give_back()
         seconds[name] = time.perf_counter() - started
         return result
 
@@ -253,7 +263,6 @@ def _export(
     preview = stage("preview", tracing.preview)
     for name in names:
         stage(f"trace {name}", partial(tracing.trace, name, work.path))
-    tracing.release()  # a full-size model would not fit beside its own float32 sessions
     graphs = {name: read_specs(name, work.path) for name in names}
     parity = [
         row
@@ -261,8 +270,8 @@ def _export(
         for row in stage(f"check {name}", partial(_check, work, name, graph))
     ]
     watch("write")
-    if description.tokenizer:
-        description.tokenizer.write(work.path)
+    for tokenizer in filter(None, (description.tokenizer, description.tokenizer_2)):
+        tokenizer.write(work.path)
     bundle = Bundle(
         path=work.path,
         model=description.model,
@@ -272,6 +281,7 @@ def _export(
         limits=limits,
         schedule=description.schedule,
         tokenizer=description.tokenizer.spec if description.tokenizer else None,
+        tokenizer_2=description.tokenizer_2.spec if description.tokenizer_2 else None,
         provenance=provenance,
         preview=tuple(map(tuple, preview)),
         files=_describe_files(work.path),

@@ -79,7 +79,7 @@ def make_twin(
     shutil.copytree(PUBLISHED / MODELS[model], partial)
     torch.manual_seed(seed)
     for part, entry in read_object(partial / "model_index.json").items():
-        kind = entry[-1] if isinstance(entry, list) else None
+        kind = str(entry[-1]) if isinstance(entry, list) else ""
         if kind in KINDS:
             _write_weights(partial / part, KINDS[kind], dtype)
         elif kind == "CLIPTokenizer":

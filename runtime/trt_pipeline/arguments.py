@@ -111,3 +111,13 @@ def interval(name: str, value: object, low: float, high: float) -> tuple[float, 
             f"{name} must not stop before it starts, got {start:g} to {stop:g}."
         )
     return start, stop
+
+
+def pair(name: str, value: object, low: int, high: int) -> tuple[int, int]:
+    """Two integers in low..high."""
+    if not is_list(value) or len(value) != 2:
+        raise InvalidInputError(
+            f"{name} must be two integers from {low} to {high}, got {quoted(value)}."
+        )
+    first, second = (integer(name, one, low, high) for one in value)
+    return first, second

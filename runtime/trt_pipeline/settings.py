@@ -8,7 +8,7 @@ docs/reference/settings.md and the C++ library's trt_pipeline_settings.inc from 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType, NoneType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeAlias, get_args
 
 from trt_pipeline import arguments
@@ -18,10 +18,18 @@ from trt_pipeline.sampling.noise import MAX_SEED
 from trt_pipeline.sampling.samplers import SAMPLERS
 
 Scope: TypeAlias = Literal["picture", "call"]
-Kind: TypeAlias = Literal["text", "integer", "real", "interval", "choice", "file"]
+Kind: TypeAlias = Literal["text", "integer", "real", "interval", "pair", "choice", "file"]
 
-KINDS: Mapping[type, Kind] = {str: "text", int: "integer", float: "real", tuple: "interval"}
+KINDS: Mapping[Any, Kind] = {
+    str: "text",
+    int: "integer",
+    float: "real",
+    tuple[float, float]: "interval",
+    tuple[int, int]: "pair",
+}
+"""Type of a field → kind."""
 SCHEDULES = ("published", "trained")
+DECODERS = ("full", "tiny")
 TIMESTEP_SPACINGS: tuple[str, ...] = get_args(TimestepSpacing)
 MAX_SIDE = 2**16
 """Pixels along a side; a bundle allows far fewer."""
@@ -128,6 +136,30 @@ class Settings:
         "The part of the steps that the image goes through. By default 0.8, or 1 with a mask.",
         bounds=(0, 1),
     )
+    original_size: tuple[int, int] | None = setting(
+        None,
+        "For Stable Diffusion XL: height and width of the picture before training scaled it; small "
+        "ones look blurred. By default, those of the picture to be made.",
+        bounds=(1, MAX_SIDE),
+    )
+    crops_coords_top_left: tuple[int, int] = setting(
+        (0, 0),
+        "For Stable Diffusion XL: how many pixels training cut off above and on the left; 0 0 "
+        "centres the subject.",
+        bounds=(0, MAX_SIDE),
+    )
+    target_size: tuple[int, int] | None = setting(
+        None,
+        "For Stable Diffusion XL: height and width that training scaled the picture to. By "
+        "default, those of the picture to be made.",
+        bounds=(1, MAX_SIDE),
+    )
+    decoder: str = setting(
+        "full",
+        "What makes pixels of latents: the VAE, or the bundle's tiny decoder, which is faster and "
+        "less exact.",
+        choices=DECODERS,
+    )
     vae_tile_size: int | None = setting(
         None,
         "Decode in tiles of this many pixels, to bound the memory of large pictures. "
@@ -179,6 +211,8 @@ class Setting:
                 return arguments.real(name, value, low, high)
             case "interval":
                 return arguments.interval(name, value, low, high)
+            case "pair":
+                return arguments.pair(name, value, int(low), int(high))
             case "choice":
                 return _chosen(name, value, self.choices)
             case "text" | "file":
@@ -186,8 +220,11 @@ class Setting:
 
 
 def _row(name: str, annotation: Any, default: Any, row: Mapping[str, Any]) -> Setting:
-    types = [one for one in (get_args(annotation) or (annotation,)) if one is not NoneType]
-    kind: Kind = KINDS[tuple if types[0] is float and len(types) > 1 else types[0]]
+    is_union = isinstance(annotation, UnionType)
+    types = [
+        one for one in (get_args(annotation) if is_union else [annotation]) if one is not NoneType
+    ]
+    kind = KINDS[types[0]]
     if row["choices"]:
         kind = "choice"
     if row["is_file"]:

@@ -5,7 +5,8 @@ TRT_PIPELINE_SANITIZE builds everything with those sanitizers, such as address,u
 rather than for speed, and runs the fuzzers for seconds; the installed library is then not tested,
 as programs that use it would need the sanitizers as well.
 TRT_PIPELINE_BUILD names a build folder to bring up to date instead of a temporary one, and
-TRT_PIPELINE_BUNDLE a bundle of the embedded checkpoint instead of one exported now.
+TRT_PIPELINE_BUNDLE a bundle of the embedded checkpoint instead of one exported now, and
+TRT_PIPELINE_FAMILIES a folder of bundles as tests/cpp/families.py writes them.
 """
 
 import os

@@ -27,7 +27,7 @@ NOT_RUN = {
     "trt-pipeline bench": "takes a minute; test_bench.py runs it",
     "export-all CompVis": "downloads gigabytes",
     "export-all path/to/checkpoint": "is the reader's checkpoint; tests/export exports many",
-    "export-all model.ckpt": "is the reader's checkpoint; test_compvis.py exports several",
+    "export-all model.": "is the reader's checkpoint; test_single_files.py exports several",
     "export-all --precision": "takes a minute more; tests/export exports small float32 models",
     "export-all twin": "takes minutes and gigabytes; test_full_size.py does it",
     "export-all --engines": "needs a GPU or minutes; test_engines.py builds engines",

@@ -13,7 +13,7 @@ from trt_export.networks.dry_run import check_shapes
 from trt_export.networks.graphs import checked_inputs, modules, signatures, traced_inputs
 from trt_export.networks.precision import store_half
 from trt_export.networks.reference import reference_outputs
-from trt_export.networks.signatures import OUTPUTS
+from trt_export.networks.signatures import graph_outputs
 from trt_export.networks.weights import Networks, empty_networks
 
 
@@ -40,7 +40,7 @@ def answers(networks: Networks, checkpoint: Checkpoint) -> dict[str, tuple[Tenso
     for graph, module in modules(networks, checkpoint.family):
         outputs = module(**inputs[graph])
         named = outputs if isinstance(outputs, tuple) else (outputs,)
-        for output, tensor in zip(OUTPUTS[graph], named, strict=True):
+        for output, tensor in zip(graph_outputs(graph, inputs[graph]), named, strict=True):
             found[f"{graph}.{output}"] = tensor.float(), expected[graph][output].float()
     return found
 

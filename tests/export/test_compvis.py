@@ -28,16 +28,16 @@ from tests.compvis_checkpoints import (
     original_vae,
     write_config,
 )
-from trt_export.checkpoint.compvis import (
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.opening import open_checkpoint
+from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.single_files.compvis import (
     PUBLISHED_CONFIG,
     PUBLISHED_VOCAB,
     CompVisCheckpoint,
     describe_file,
 )
-from trt_export.checkpoint.compvis_weights import bert_name, unet_name, vae_name
-from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.single_files.renaming import bert_name, unet_name, vae_name
 from trt_export.cli import command
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.families import Role
@@ -279,7 +279,7 @@ def test_a_missing_moving_average_is_named(file: Path) -> None:
             "is 'concat'; only 'crossattn' can be exported",
         ),
         ("beta_schedule", "cosine", "beta_schedule is 'cosine', expected linear or sqrt_linear"),
-        ("parameterization", "x0", "parameterization is 'x0', expected eps"),
+        ("parameterization", "x0", "parameterization is 'x0', expected eps or v"),
         ("scale_by_std", True, "scale_by_std is True; only False can be exported"),
         ("linear_start", "small", "linear_start is 'small', expected a number"),
     ],

@@ -26,7 +26,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint.config_keys import HARMLESS, known_settings, settings_of
+from trt_export.checkpoint.config_keys import CONFIG_CLASSES, HARMLESS, known_settings, settings_of
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.checkpoint.schedulers import SCHEDULERS
 from trt_export.networks.description import describe
@@ -209,8 +209,8 @@ def test_a_moving_average_that_was_saved_as_a_model_is_known(tmp_path: Path) -> 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers
 @pytest.mark.parametrize("name", [*HARMLESS, *SCHEDULERS])
 def test_what_today_s_libraries_write_is_known(name: str, tmp_path: Path) -> None:
-    if name == "LDMBertModel":
-        LDMBertConfig(num_labels=3, tie_word_embeddings=False).save_pretrained(tmp_path)
+    if name in CONFIG_CLASSES:
+        CONFIG_CLASSES[name](num_labels=3, tie_word_embeddings=False).save_pretrained(tmp_path)
     else:
         kind = getattr(diffusers, name)
         given = {"UNet2DModel": UNET, "UNet2DConditionModel": CONDITIONAL}.get(name, {})

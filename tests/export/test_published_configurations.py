@@ -394,13 +394,6 @@ def test_what_diffusers_does_not_correct_is_refused(tmp_path: Path) -> None:
         described(folder)
 
 
-def test_a_mask_for_texts_is_refused(tmp_path: Path) -> None:
-    folder = make_stable_diffusion(tmp_path / "checkpoint")
-    edit_json(folder / "text_encoder" / "config.json", use_attention_mask=True)
-    with pytest.raises(CheckpointError, match="use_attention_mask is True"):
-        described(folder)
-
-
 @pytest.mark.parametrize(
     "pipeline",
     [

@@ -23,7 +23,7 @@ from trt_pipeline.errors import CheckpointError
 
 REFUSED: list[tuple[str, Role, dict[str, Any], str]] = [
     (TEXT, "unet", {"act_fn": "tanh"}, "act_fn is 'tanh'; only 'silu', 'swish', 'mish', 'gelu' or"),
-    (TEXT, "unet", {"addition_embed_type": "text"}, "addition_embed_type is 'text'; only None"),
+    (TEXT, "unet", {"addition_embed_type": "text"}, "addition_embed_type is 'text'; only None or"),
     (TEXT, "unet", {"attention_head_dim": None}, "attention_head_dim is None; only a whole number"),
     (TEXT, "unet", {"attention_head_dim": [2]}, "attention_head_dim has 1 values, expected 2: one"),
     (TEXT, "unet", {"attention_head_dim": 64}, "attention_head_dim is 64: diffusers takes it for"),

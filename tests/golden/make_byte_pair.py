@@ -41,6 +41,8 @@ CLIP_TEXTS = (
     "in the " * 60 + "end",
     "北京市" * 40,
     "a" * 3 + " " + "th" * 5 + " ththe" + " inininin",
+    "<cat-toy>, <CAT-TOY> and<cat-toy>_1<cat-toy>_2<cat-toy>_3",
+    "sks SKS <s><s> <S> x <s> y _1",
 )
 
 
@@ -87,6 +89,8 @@ def specs() -> Iterator[BytePairSpec]:
         added=FLAGS, padding_side="left", truncation_side="left", max_length=20, pad="!"
     )
     yield byte_pair(unk="!", max_length=12)
+    yield byte_pair(added=SEVERAL, vectors=VECTORS)
+    yield byte_pair(added=SEVERAL, vectors=VECTORS, truncation_side="left", max_length=9)
 
 
 FLAGS: dict[str, set[str]] = {
@@ -106,15 +110,29 @@ FLAGS: dict[str, set[str]] = {
 }
 
 
+VECTORS = {"<cat-toy>": 3, "SKS": 2, "<s>": 2}
+SEVERAL: dict[str, set[str]] = {
+    "<cat-toy>": {"normalized"},
+    "<cat-toy>_1": {"normalized"},
+    "<cat-toy>_2": {"normalized"},
+    "SKS": {"normalized"},
+    "SKS_1": {"normalized"},
+    "<s>": {"lstrip"},
+    "<s>_1": set(),
+}
+
+
 def byte_pair(
     folder: str = "clip/",
     unk: str = END,
     pad: str = END,
     added: dict[str, set[str]] | None = None,
     specials: set[str] | None = None,
+    vectors: dict[str, int] | None = None,
     **changes: Any,
 ) -> BytePairSpec:
     """CLIP's usual tokenizer. added, specials: flags of tokens."""
+    several = vectors or {}
     known = vocabulary()[0].splitlines()
     flags = {**(added or {}), START: specials or set(), END: specials or set()}
     tokens = [*known, *(content for content in flags if content not in known)]
@@ -129,7 +147,12 @@ def byte_pair(
         "pad_id": tokens.index(pad),
         "unk_id": tokens.index(unk),
         "added_tokens": tuple(
-            AddedToken(content, tokens.index(content), *(name in flags[content] for name in names))
+            AddedToken(
+                content,
+                tokens.index(content),
+                **{name: name in flags[content] for name in names},
+                vectors=several.get(content, 1),
+            )
             for content in sorted(flags, key=tokens.index)
         ),
     }

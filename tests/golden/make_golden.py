@@ -598,6 +598,7 @@ ALIKE = (
 FILE = ("files", "tokenizer/vocab.txt")
 TENSOR = ("graphs", "decoder", "fp16", "inputs", 0)
 KEY = ("engines", 0, "key")
+FLAGS = ("guides_above_1_only", "zeros_for_empty_prompt")
 CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     ((), None),
     (("format_version",), 1),
@@ -623,8 +624,11 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("model", "context_tokens"), "77"),
     (("model", "condition"), None),
     (("model", "condition"), "low_resolution"),
+    (("model", "condition"), "masked_image"),
+    (("model", "condition"), "image"),
     (("model", "condition"), "depth"),
     (("model", "condition"), 5),
+    *((("model", name), value) for name in FLAGS for value in (True, False, None, 1, "true")),
     (("defaults",), []),
     (("defaults", "num_inference_steps"), 0),
     (("defaults", "num_inference_steps"), 4.0),
@@ -710,6 +714,9 @@ CHANGES: tuple[tuple[tuple[str | int, ...], object], ...] = (
     (("tokenizer", "added_tokens", 4, "id"), 2**40),
     (("tokenizer", "added_tokens", 0, "lstrip"), None),
     (("tokenizer", "added_tokens", 0, "special"), True),
+    (("tokenizer", "added_tokens", 0, "vectors"), 0),
+    (("tokenizer", "added_tokens", 0, "vectors"), 1025),
+    (("tokenizer", "added_tokens", 0, "vectors"), 2),
     (("tokenizer", "kind"), "bpe"),
     (("tokenizer", "kind"), None),
     (("tokenizer", "files"), {}),

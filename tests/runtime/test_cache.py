@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from trt_pipeline.pipelines.cache import ArrayCache
 
 
-def make(value: float, made: list[float]) -> NDArray[np.float32]:
+def make(value: float, made: list[float]) -> dict[str, NDArray[np.float32]]:
     made.append(value)
-    return np.full(1, value, np.float32)
+    return {"latents": np.full(1, value, np.float32)}
 
 
 def test_an_array_is_made_once() -> None:
     made: list[float] = []
     cache = ArrayCache(max_bytes=8)
     for _ in range(2):
-        assert cache.get(b"a", lambda: make(1, made)) == 1
+        assert cache.get(b"a", lambda: make(1, made)) == {"latents": 1}
     assert made == [1]
 
 
@@ -37,6 +37,6 @@ def test_an_array_larger_than_the_cache_is_returned_but_not_held() -> None:
 
 
 def test_a_shared_array_cannot_be_changed() -> None:
-    array = ArrayCache(max_bytes=8).get(b"a", lambda: np.zeros(1, np.float32))
+    arrays = ArrayCache(max_bytes=8).get(b"a", lambda: make(1, []))
     with pytest.raises(ValueError, match="read-only"):
-        array[0] = 1
+        arrays["latents"][0] = 1

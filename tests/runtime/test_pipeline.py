@@ -23,7 +23,7 @@ from trt_pipeline import (
     trt_pipeline,
 )
 from trt_pipeline.bundle.manifest import Limits
-from trt_pipeline.pipelines.encoding import Encoder
+from trt_pipeline.pipelines.graphs import Graphs
 from trt_pipeline.sampling.samplers import SAMPLERS, ddim
 
 from .tiny_bundle import EMBEDDING, write_tiny_bundle, write_unconditional_bundle
@@ -168,17 +168,17 @@ def test_sizes_follow_height_and_width(pipe: Pipeline) -> None:
 
 
 def test_the_text_is_encoded_once(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[int] = []
-    run = Encoder._encode_text
+    runs: list[str] = []
+    run = Graphs.run
 
-    def counted(self: Encoder, input_ids: NDArray[np.int32]) -> NDArray[Any]:
-        encoded.append(len(input_ids))
-        return run(self, input_ids)
+    def counted(self: Graphs, name: str, **tensors: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        runs.append(name)
+        return run(self, name, **tensors)
 
-    monkeypatch.setattr(Encoder, "_encode_text", counted)
+    monkeypatch.setattr(Graphs, "run", counted)
     for _ in range(2):
         pipe(["red", "red", "blue"], **QUICK)
-    assert len(encoded) == 3  # red, blue and the empty text
+    assert runs.count("text_encoder") == 3  # red, blue and the empty text
 
 
 def test_threads_get_the_pictures_of_serial_calls(bundle: Bundle) -> None:

@@ -14,6 +14,8 @@ from trt_pipeline.pipelines.checks import check
 from trt_pipeline.sampling.samplers import SAMPLERS
 from trt_pipeline.settings import SETTINGS, Setting
 
+from .tiny_bundle import write_pair_bundle
+
 TOOL = Path(__file__).parents[2] / "runtime/cpp/tools/make_settings.py"
 IMAGE = Image.new("RGB", (64, 64))
 RED = Request("red", seed=0)
@@ -48,6 +50,9 @@ def test_the_table_has_these_rows() -> None:
         "mask_image": ("file", None, "picture"),
         "overlay": ("choice", "none", "call"),
         "strength": ("real", None, "call"),
+        "original_size": ("pair", None, "call"),
+        "crops_coords_top_left": ("pair", (0, 0), "call"),
+        "target_size": ("pair", None, "call"),
         "vae_tile_size": ("integer", None, "call"),
         "cache_interval": ("integer", 1, "call"),
     }
@@ -65,6 +70,9 @@ def test_the_table_has_these_bounds() -> None:
         "height": (1, 65536),
         "width": (1, 65536),
         "strength": (0, 1),
+        "original_size": (1, 65536),
+        "crops_coords_top_left": (0, 65536),
+        "target_size": (1, 65536),
         "vae_tile_size": (1, 65536),
         "cache_interval": (1, 1000),
     }
@@ -110,6 +118,10 @@ def test_every_row_has_help_and_an_option(row: Setting) -> None:
         ("image", 7, "^image must be a string, got int 7"),
         ("mask_image", b"a", "^mask_image must be a string, got bytes"),
         ("strength", -0.1, r"^strength must be a finite number from 0 to 1, got -0\.1"),
+        ("original_size", 64, "^original_size must be two integers from 1 to 65536, got 64"),
+        ("original_size", (64, 0), "^original_size must be an integer from 1 to 65536, got 0"),
+        ("target_size", (64.5, 64), "^target_size must be an integer from 1 .* got 64.5"),
+        ("crops_coords_top_left", (0, -1), "^crops_coords_top_left must be .* from 0 .* got -1"),
         ("vae_tile_size", 0, "^vae_tile_size must be an integer from 1 to 65536, got 0"),
         ("cache_interval", 1001, "^cache_interval must be an integer from 1 to 1000, got 1001"),
     ],
@@ -156,13 +168,17 @@ OTHERS: dict[str, Any] = {
     "width": 32,
     "overlay": "seamless",
     "strength": 0.5,
+    "original_size": (64, 32),
+    "crops_coords_top_left": (0, 8),
+    "target_size": (96, 64),
     "vae_tile_size": 64,
     "cache_interval": 3,
 }
 
 
 @pytest.mark.parametrize("name", [row.name for row in SETTINGS.values() if row.scope == "call"])
-def test_every_setting_of_a_call_reaches_it(bundle: Bundle, name: str) -> None:
+def test_every_setting_of_a_call_reaches_it(tmp_path: Path, name: str) -> None:
+    bundle = write_pair_bundle(tmp_path / "pair")
     mask = Image.new("L", (64, 64)) if name == "overlay" else None
     request = replace(RED, image=IMAGE, mask_image=mask)
     plain, changed = check(bundle, request), check(bundle, replace(request, **{name: OTHERS[name]}))

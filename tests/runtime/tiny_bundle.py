@@ -7,6 +7,7 @@ is even.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +166,56 @@ EMBEDDED_GUIDANCE = """
         time_embeds = Mul (column, weight)
     }"""
 
+PAIR = {
+    "text_encoder": """
+        text_encoder (
+            int32[batch, 77] input_ids, int32[batch, 77] input_ids_2
+        ) => (float[batch, 231] context_kv, float[batch, 3] text_embeds) {
+            words = Gather <axis = 0> (weight, input_ids)
+            context_kv = Flatten (words)
+            words_2 = Gather <axis = 0> (weight, input_ids_2)
+            tokens = Constant <value_ints = [1]> ()
+            text_embeds = ReduceMean <keepdims = 0> (words_2, tokens)
+        }""",
+    "time_embedding": """
+        time_embedding (
+            float[steps] timesteps, float[steps, 3] text_embeds, float[steps, 6] time_ids
+        ) => (float[steps, 2] time_embeds) {
+            axis = Constant <value_ints = [1]> ()
+            column = Unsqueeze (timesteps, axis)
+            text = ReduceMean <keepdims = 1> (text_embeds, axis)
+            hundred = Constant <value_float = 100.0> ()
+            text_column = Mul (text, hundred)
+            numbers = Constant <value_floats = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]> ()
+            numbered = Mul (time_ids, numbers)
+            sizes = ReduceSum <keepdims = 1> (numbered, axis)
+            sum = Sum (column, text_column, sizes)
+            time_embeds = Mul (sum, weight)
+        }""",
+}
+
+ADDITIONS = {
+    "tiny_decoder": GRAPHS["decoder"].replace("decoder (", "tiny_decoder ("),
+    "safety_checker": """
+        safety_checker (
+            uint8[batch, height, width, 3] image
+        ) => (int32[batch] has_nsfw_concept) {
+            floats = Cast <to = 1> (image)
+            axes = Constant <value_ints = [1, 2, 3]> ()
+            mean = ReduceMean <keepdims = 0> (floats, axes)
+            bright = Greater (mean, weight)
+            has_nsfw_concept = Cast <to = 6> (bright)
+        }""",
+}
+
 WEIGHTS = {
     "text_encoder": EMBEDDING,
     "time_embedding": np.full((1, 2), 0.001, np.float32),
     "denoiser": np.array(0.5, np.float32),
     "cached_denoiser": np.array(0.5, np.float32),
     "decoder": np.array(64, np.float32),
+    "tiny_decoder": np.array(32, np.float32),
+    "safety_checker": np.array(80, np.float32),
     "encoder": np.array(64, np.float32),
 }
 
@@ -217,12 +262,31 @@ def write_embedded_guidance_bundle(folder: Path) -> Bundle:
     return _write_text_to_image(folder, graphs, LIMITS)
 
 
-def _write_text_to_image(folder: Path, graphs: Mapping[str, str], limits: Limits) -> Bundle:
+def write_pair_bundle(folder: Path, **model: Any) -> Bundle:
+    """Likewise with a second text encoder: 100 times the mean of what the second tokenizer's ids
+    give is added to the time, and each of time_ids times its number from 1. The second tokenizer
+    pads with [MASK]."""
+    tokenizer_2 = replace(wordpiece(), pad_id=4)
+    return _write_text_to_image(folder, {**GRAPHS, **PAIR}, LIMITS, tokenizer_2, **model)
+
+
+def _write_text_to_image(
+    folder: Path,
+    graphs: Mapping[str, str],
+    limits: Limits,
+    tokenizer_2: TokenizerSpec | None = None,
+    **model: Any,
+) -> Bundle:
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    tokenizer = wordpiece()
-    model = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77)
-    return _write(folder, model, graphs, limits, tokenizer)
+    spec = ModelSpec("tiny", "ldm_text_to_image", 4, 8, context_tokens=77, **model)
+    return _write(folder, spec, graphs, limits, wordpiece(), tokenizer_2)
+
+
+def write_bundle_with_additions(folder: Path) -> Bundle:
+    """Likewise with a tiny decoder, whose pixels are 32 + 32 latents, and with a safety checker,
+    which finds pictures unsafe that are brighter than 80 on average."""
+    return _write_text_to_image(folder, {**GRAPHS, **ADDITIONS}, LIMITS)
 
 
 def write_unconditional_bundle(folder: Path) -> Bundle:
@@ -286,6 +350,7 @@ def _write(
     texts: Mapping[str, str],
     limits: Limits,
     tokenizer: TokenizerSpec | None,
+    tokenizer_2: TokenizerSpec | None = None,
 ) -> Bundle:
     (folder / "onnx").mkdir()
     graphs: dict[str, dict[GraphPrecision, GraphSpec]] = {
@@ -301,6 +366,7 @@ def _write(
         limits=limits,
         schedule=ScheduleSpec(PREDICTION_TYPES["epsilon"], 0, True, "leading", ALPHAS_CUMPROD),
         tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
         provenance={"source": "tests"},
         preview=PREVIEW,
         files={

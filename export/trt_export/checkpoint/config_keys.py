@@ -12,7 +12,7 @@ from typing import Any
 
 import diffusers
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig
-from transformers import CLIPTextConfig
+from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ OUTPUTS = Harmless("the pipeline reads the last hidden state, which is always th
 GENERATION = Harmless("text generation, which a text encoder does not do")
 CLASSIFICATION = Harmless("classification, which a text encoder does not do")
 UNREAD_BY_CLIP = Harmless("CLIPTextModel never reads it")
+UNREAD_BY_CHECKER = Harmless("the safety checker never reads it")
 UNREAD_BY_BERT = Harmless("LDMBertModel never reads it")
 
 DEFAULTED = Harmless("diffusers takes its defaults for the settings in it", ([],))
@@ -130,6 +131,22 @@ TRANSFORMERS: Keys = {
     ),
 }
 """Of every model of transformers: what PretrainedConfig of 4.57 and 5.23 writes."""
+CLIP: Keys = {
+    **TRANSFORMERS,
+    "attention_dropout": EVALUATION,
+    "chunk_size_feed_forward": UNREAD_BY_CLIP,
+    "dropout": EVALUATION,
+    "initializer_factor": TRAINING,
+    "initializer_range": TRAINING,
+    "model_type": Harmless("it names another class of text encoders", ("clip_text_model",)),
+    "pad_token_id": UNREAD_BY_CLIP,
+    "pruned_heads": Harmless("a CLIP text encoder has all its heads", ({}, None)),
+    "tie_encoder_decoder": Harmless("a CLIP text encoder has no decoder", (False,)),
+    "tie_word_embeddings": Harmless("a CLIP text encoder has no output layer"),
+    "use_attention_mask": Harmless("padding is attended to like text", (False, None)),
+    "use_cache": GENERATION,
+}
+"""Of both of CLIP's text encoders."""
 
 HARMLESS: Mapping[str, Keys] = {
     "UNet2DConditionModel": {**MODEL, "dropout": EVALUATION},
@@ -143,20 +160,44 @@ HARMLESS: Mapping[str, Keys] = {
         "shift_factor": UNREAD_BY_PIPELINE,
     },
     "VQModel": {**MODEL, "force_upcast": UNREAD_BY_PIPELINE, "sample_size": UNREAD_BY_PIPELINE},
-    "CLIPTextModel": {
+    "AutoencoderTiny": {
+        **MODEL,
+        "block_out_channels": Harmless("decoder_block_out_channels under an older name"),
+        "force_upcast": UNREAD_BY_PIPELINE,
+        "latent_magnitude": UNREAD_BY_PIPELINE,
+        "latent_shift": UNREAD_BY_PIPELINE,
+        "shift_factor": UNREAD_BY_PIPELINE,
+    },
+    "CLIPTextModel": {**CLIP, "projection_dim": UNREAD_BY_CLIP},
+    "CLIPTextModelWithProjection": CLIP,
+    "CLIPVisionModel": {
         **TRANSFORMERS,
         "attention_dropout": EVALUATION,
-        "chunk_size_feed_forward": UNREAD_BY_CLIP,
         "dropout": EVALUATION,
+        "chunk_size_feed_forward": UNREAD_BY_CHECKER,
         "initializer_factor": TRAINING,
         "initializer_range": TRAINING,
-        "model_type": Harmless("it names another class of text encoders", ("clip_text_model",)),
-        "pad_token_id": UNREAD_BY_CLIP,
-        "projection_dim": UNREAD_BY_CLIP,
-        "pruned_heads": Harmless("CLIPTextModel has all its heads", ({}, None)),
-        "tie_encoder_decoder": Harmless("CLIPTextModel has no decoder", (False,)),
-        "tie_word_embeddings": Harmless("CLIPTextModel has no output layer"),
+        "model_type": Harmless("it names another class of networks", ("clip_vision_model",)),
+        "pad_token_id": UNREAD_BY_CHECKER,
+        "projection_dim": UNREAD_BY_CHECKER,
+        "pruned_heads": Harmless("CLIPVisionModel has all its heads", ({}, None)),
+        "tie_encoder_decoder": Harmless("CLIPVisionModel has no decoder", (False,)),
+        "tie_word_embeddings": UNREAD_BY_CHECKER,
         "use_cache": GENERATION,
+    },
+    "StableDiffusionSafetyChecker": {
+        **TRANSFORMERS,
+        "chunk_size_feed_forward": UNREAD_BY_CHECKER,
+        "pruned_heads": Harmless("CLIP has all its heads", ({}, None)),
+        "tie_encoder_decoder": Harmless("CLIP has no decoder", (False,)),
+        "tie_word_embeddings": UNREAD_BY_CHECKER,
+        "use_cache": GENERATION,
+        "initializer_factor": TRAINING,
+        "logit_scale": UNREAD_BY_CHECKER,
+        "logit_scale_init_value": UNREAD_BY_CHECKER,
+        "model_type": Harmless("it names another class of networks", ("clip",)),
+        "text_config": UNREAD_BY_CHECKER,
+        "text_config_dict": UNREAD_BY_CHECKER,
     },
     "LDMBertModel": {
         **TRANSFORMERS,
@@ -179,16 +220,27 @@ HARMLESS: Mapping[str, Keys] = {
 }
 """Class → keys that change no picture, among them settings of the class that nothing reads."""
 CONFIG_CLASSES: Mapping[str, Any] = {
+    "CLIPVisionModel": CLIPVisionConfig,
+    "StableDiffusionSafetyChecker": CLIPConfig,
     "CLIPTextModel": CLIPTextConfig,
+    "CLIPTextModelWithProjection": CLIPTextConfig,
     "LDMBertModel": LDMBertConfig,
 }
 """Model of transformers → the class of its configuration."""
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "StableDiffusionSafetyChecker": {
+        "vision_config": "CLIPVisionModel",
+        "vision_config_dict": "CLIPVisionModel",
+    }
+}
+"""Class → its settings that are a network's configuration → the class of that network. transformers
+lets the second overwrite what the first says."""
 
 
 def known_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a class reads of its configuration; ValueError for a key that may change pictures
     unseen."""
-    is_scheduler = name not in HARMLESS
+    is_scheduler, sections = name not in HARMLESS, SECTIONS.get(name, {})
     harmless, settings = (SCHEDULER if is_scheduler else HARMLESS[name]), settings_of(name)
     for key, value in config.items():
         if key in harmless:
@@ -201,6 +253,8 @@ def known_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{diffusers.__version__} and may change pictures. Remove it if it does not, or "
                 "upgrade diffusers"
             )
+    for key in sections.keys() & config.keys():
+        known_settings(sections[key], config[key] or {})
     return {key: value for key, value in config.items() if key in settings}
 
 
@@ -209,7 +263,7 @@ def settings_of(name: str) -> frozenset[str]:
     if name not in CONFIG_CLASSES:
         return _parameters(getattr(diffusers, name))
     config = CONFIG_CLASSES[name]
-    return _parameters(config) | config.attribute_map.keys()
+    return _parameters(config) | config.attribute_map.keys() | SECTIONS.get(name, {}).keys()
 
 
 def _parameters(kind: Any) -> frozenset[str]:

@@ -10,6 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, adapter_files
+from trt_export.checkpoint.adapters.textual_inversions import (
+    TOKENIZER_OF,
+    Inversion,
+    read_inversions,
+)
 from trt_export.checkpoint.model_index import INDEX, folder_of
 from trt_export.checkpoint.text_files import read_object
 from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
@@ -33,6 +39,10 @@ class Checkpoint:
     family: Family
     variant: str | None = field(default=None, kw_only=True)
     """Of its weight files, such as fp16; None for the plain ones."""
+    loras: tuple[LoraFile, ...] = field(default=(), kw_only=True)
+    """To be fused into its weights, in this order."""
+    embeddings: tuple[EmbeddingFile, ...] = field(default=(), kw_only=True)
+    """To become tokens of its text encoders."""
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
@@ -45,7 +55,7 @@ class Checkpoint:
         return str(entry[-1] if isinstance(entry, list) and entry else entry)
 
     def folder_of(self, role: Role) -> str:
-        """Where a part lies."""
+        """The name of a part's folder."""
         return folder_of(self.family.parts[role], self.index)
 
     @cached_property
@@ -78,21 +88,46 @@ class Checkpoint:
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
-        """Every file that an export reads, under the name that provenance has for it."""
+        """Every file of its own that an export reads, under the name that provenance has for it."""
         weights = [file for part in self.weights.values() for file in part.files]
         tokenizers = [file for files in self.tokenizer_files.values() for file in files.values()]
         parts = [*self.configs.values(), *weights, *tokenizers]
         found = [self.path / INDEX, *parts]
         return {path.relative_to(self.path).as_posix(): path for path in found}
 
+    @cached_property
+    def read_files(self) -> Mapping[str, Path]:
+        """The same, and those of what is added to it."""
+        return {**self.files, **adapter_files(self.loras, self.embeddings)}
+
     def config(self, role: Role) -> dict[str, Any]:
         """A part's configuration; CheckpointError if it is not a JSON object."""
         return read_object(self.configs[role])
+
+    def setting(self, name: str, default: Any) -> Any:
+        """A setting of the pipeline, as model_index.json has it."""
+        return self.index.get(name, default)
 
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """A part's weights, under diffusers' names, from the content of a weight file."""
         del role
         return state
+
+    @cached_property
+    def inversions(self) -> list[Inversion]:
+        """What its embeddings hold; CheckpointError for those of other text encoders."""
+        encoders = [role for role in TOKENIZER_OF if role in self.family.parts]
+        return read_inversions(self.embeddings, encoders)
+
+    @property
+    def new_tokens(self) -> list[str]:
+        """The tokens of its embeddings, in their order."""
+        return [token for one in self.inversions for token in one.tokens]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how it was read."""
+        return ()
 
     @property
     def card(self) -> Path:
@@ -108,8 +143,10 @@ class Checkpoint:
             with card.open(encoding="utf-8", errors="replace") as stream:
                 text = stream.read(MAX_CARD_HEADER)
         header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        found = re.search(r"^license:\s*(\S+)", header[1], re.MULTILINE) if header else None
-        return found[1] if found else "unknown"
+        lines = re.findall(r"^(license\w*):\s*(\S+)", header[1], re.MULTILINE) if header else []
+        entries: dict[str, str] = dict(lines)
+        named = entries.get("license", "unknown")
+        return entries.get("license_name", named) if named == "other" else named
 
 
 def check_files(checkpoint: Checkpoint) -> None:

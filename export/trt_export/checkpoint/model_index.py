@@ -56,6 +56,9 @@ def check_index(path: Path, family: Family) -> None:
     """CheckpointError for a part that is missing or not the one expected, and for an entry that
     the family does not have."""
     index = read_object(path / INDEX)
+    for name, reason in family.refused.items():
+        if index.get(name):
+            raise CheckpointError(f"{path / INDEX}: {name} is {index[name]!r:.80}: {reason}.")
     for part in family.parts.values():
         _check_part(path, part, index)
     for name, entry in index.items():
@@ -91,6 +94,7 @@ def _check_known(path: Path, family: Family, name: str, entry: Any) -> None:
         is_part
         or name in family.unread
         or name in HARMLESS
+        or name in family.refused
         or name.startswith("_")
         or _is_null(entry)
     ):

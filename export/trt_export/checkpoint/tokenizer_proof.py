@@ -39,7 +39,7 @@ def check_ids(bundle: Path, spec: TokenizerSpec, theirs: Any) -> None:
         warnings.simplefilter("ignore", PromptTruncatedWarning)
         ours = Tokenizer(bundle, spec).encode(texts)
     settings = {"padding": "max_length", "max_length": spec.max_length, "truncation": True}
-    expected = np.asarray(theirs(texts, **settings).input_ids)
+    expected = np.asarray(theirs(_converted(texts, spec, theirs), **settings).input_ids)
     for text, found, wanted in zip(texts, ours, expected, strict=True):
         if not np.array_equal(found, wanted):
             at = int(np.flatnonzero(found != wanted)[0])
@@ -47,6 +47,15 @@ def check_ids(bundle: Path, spec: TokenizerSpec, theirs: Any) -> None:
                 f"the exported tokenizer differs from transformers': token {at} of {text!r:.80} is "
                 f"{found[at]}, expected {wanted[at]}. Please report it."
             )
+
+
+def _converted(texts: list[str], spec: TokenizerSpec, theirs: Any) -> list[str]:
+    """The texts as diffusers' Stable Diffusion hands them to its tokenizer."""
+    if spec.kind != "byte_pair":
+        return texts
+    from diffusers.loaders import TextualInversionLoaderMixin
+
+    return TextualInversionLoaderMixin().maybe_convert_prompt(texts, theirs)
 
 
 def _texts_of(word: str, added: Sequence[str], max_length: int) -> Iterator[str]:

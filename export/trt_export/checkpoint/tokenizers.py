@@ -6,7 +6,9 @@ The runtimes have the tokenizer of the tokenizers package that transformers made
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count, permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +25,8 @@ from trt_export.checkpoint.tokenizer_sections import (
 from trt_export.families import Role
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.tokenizer_specs import (
+    MAX_TOKEN_ID,
+    AddedToken,
     BytePairSpec,
     TokenizerKind,
     TokenizerSpec,
@@ -42,6 +46,8 @@ READERS: Mapping[TokenizerKind, str] = {
     "byte_pair": "CLIPTokenizerFast",
 }
 """Classes of transformers."""
+CLIP_TOKENS = 77
+"""How many CLIP reads of a prompt; ids do not depend on it."""
 HOLE = "[no token has id {}]"
 """Stands in a vocabulary for an id without a token; words are split at its blanks."""
 
@@ -87,7 +93,15 @@ def describe_tokenizer(
                     f"{folder / name} is another vocabulary than {names[0]}, and transformers may "
                     "take either. Take one of them out."
                 )
-    return read_tokenizer(kind, files, max_length, vocab_size, role)
+    return read_tokenizer(kind, files, max_length, vocab_size, role, checkpoint.new_tokens)
+
+
+@lru_cache(maxsize=8)
+def new_ids(checkpoint: Checkpoint, role: Role) -> Mapping[str, int]:
+    """The ids that the tokens of a checkpoint's embeddings get in a tokenizer."""
+    described = describe_tokenizer(checkpoint, role, CLIP_TOKENS, MAX_TOKEN_ID + 1)
+    added = described.spec.added_tokens if described else ()
+    return {token.content: token.id for token in added if token.content in checkpoint.new_tokens}
 
 
 def read_tokenizer(
@@ -96,10 +110,11 @@ def read_tokenizer(
     max_length: int,
     vocab_size: int,
     place: str = "tokenizer",
+    added: Sequence[str] = (),
 ) -> DescribedTokenizer:
     """The tokenizer that transformers reads from these files, by its names of them.
 
-    place: folder of the bundle for its files.
+    place: folder of the bundle for its files. added: tokens that join its own.
     """
     source = next(files[name] for name in ("tokenizer.json", *VOCABULARIES[kind]) if name in files)
     with TemporaryDirectory() as temporary:
@@ -111,6 +126,9 @@ def read_tokenizer(
             theirs = _load(kind, folder)
             described = _describe(kind, theirs, source, max_length, vocab_size, place)
             _check_sections(kind, texts, theirs, source)
+            if added:
+                _add_tokens(theirs, added, source)
+                described = _describe(kind, theirs, source, max_length, vocab_size, place)
         described.write(folder)
         with blaming(source, folder):
             _prove(folder, described.spec, theirs, source)
@@ -121,6 +139,18 @@ def _load(kind: TokenizerKind, folder: Path) -> Any:
     import transformers
 
     return getattr(transformers, READERS[kind]).from_pretrained(folder, local_files_only=True)
+
+
+def _add_tokens(theirs: Any, added: Sequence[str], source: Path) -> None:
+    """As diffusers adds textual inversions; CheckpointError for tokens that are there already."""
+    known = theirs.get_vocab()
+    for token in added:
+        if token in known:
+            raise CheckpointError(
+                f"{source} has the token {token!r:.80} already. Give another one to the "
+                "--embedding: FILE:TOKEN."
+            )
+    theirs.add_tokens([*added])
 
 
 def _check_sections(
@@ -237,10 +267,29 @@ def _byte_pair(
         **common,
         files={"vocab": vocabulary, "merges": merges},
         unk_id=_unk_id(ids, parts.model.unk_token),
-        added_tokens=tuple(one.as_added_token() for one in parts.added_tokens),
+        added_tokens=_with_vectors([one.as_added_token() for one in parts.added_tokens]),
     )
     contents = {vocabulary: _vocabulary(ids), merges: _merges(parts.model.merges)}
     return DescribedTokenizer(spec, contents)
+
+
+def _with_vectors(tokens: Sequence[AddedToken]) -> tuple[AddedToken, ...]:
+    """The same, which know how many vectors they have: diffusers' Stable Diffusion takes <x>_1,
+    <x>_2 and so on for more of <x>."""
+    contents = {token.content for token in tokens}
+
+    def vectors(token: str) -> int:
+        return next(n for n in count(1) if f"{token}_{n}" not in contents)
+
+    found = [replace(token, vectors=vectors(token.content)) for token in tokens]
+    several = [token.content for token in found if token.vectors > 1]
+    for one, other in permutations(several, 2):
+        if one in other:
+            raise ValueError(
+                f"the token {other!r:.80} holds {one!r:.80}, and both have several vectors, which "
+                "diffusers replaces in no fixed order. Take other tokens"
+            )
+    return tuple(found)
 
 
 def _frame(ids: list[int]) -> list[int]:

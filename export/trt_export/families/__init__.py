@@ -17,7 +17,9 @@ Role: TypeAlias = Literal[
     "text_encoder_2",
     "unet",
     "vae",
+    "tiny_decoder",
     "safety_checker",
+    "feature_extractor",
     "scheduler",
     "tokenizer",
     "tokenizer_2",
@@ -98,6 +100,8 @@ class Family:
     """Further names that it may have there: the same parts, called in other ways."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Other parts that model_index.json may name → why pictures do not depend on them."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Settings in model_index.json with which a checkpoint cannot be exported, if true → why."""
     single_file: SingleFile | None = None
     """None for a family of folders in diffusers' layout."""
     parts: Mapping[Role, Part]
@@ -117,6 +121,8 @@ class Family:
     """Which checkpoints have other defaults."""
     guides_above_1_only: bool = False
     """Whether the reference guides for a guidance scale above 1 only, as Stable Diffusion's do."""
+    zeros_for_empty_prompt: bool = False
+    """Whether the reference reads force_zeros_for_empty_prompt, which is true by default."""
     reference: str | None
     """Name of the pipeline in diffusers whose pictures the bundle's are; None where it has none,
     and only graphs can be compared."""
@@ -126,6 +132,8 @@ class Family:
     """The least sample_size that the reference takes from a UNet of diffusers before 0.9."""
     scales_latents: bool = True
     """Whether the reference divides latents by the VAE's scaling_factor before it decodes them."""
+    normalizes_latents: bool = False
+    """Whether the reference reads the VAE's latents_mean and latents_std."""
     scales_input: bool = False
     """Whether the reference scales what the UNet reads, and nothing else, as schedulers ask that
     count in sigmas."""
@@ -135,9 +143,9 @@ class Family:
         """The graphs of a bundle, in their order."""
         has = {
             "text_encoder": "text_encoder" in self.parts,
-            "tiny_decoder": False,
+            "tiny_decoder": "tiny_decoder" in self.parts,
             "encoder": self.image_to_image,
-            "safety_checker": False,
+            "safety_checker": "safety_checker" in self.parts,
         }
         return tuple(graph for graph in GRAPHS if has.get(graph, True))
 
@@ -174,6 +182,25 @@ TRANSFORMERS_WEIGHTS = (
 )
 """Weight files of transformers' classes, which prefer one file."""
 SCHEDULER = Part("scheduler", classes=(), config="scheduler_config.json")
+TINY_DECODER = Part("tiny_decoder", classes=("AutoencoderTiny",), weights=DIFFUSERS_WEIGHTS)
+"""A second decoder, from a folder of its own."""
+SAFETY_CHECKER: Mapping[Role, Part] = {
+    "safety_checker": Part(
+        "safety_checker",
+        classes=("StableDiffusionSafetyChecker",),
+        weights=TRANSFORMERS_WEIGHTS,
+        library="stable_diffusion",
+    ),
+    "feature_extractor": Part(
+        "feature_extractor",
+        classes=("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorPil"),
+        config="preprocessor_config.json",
+        library="transformers",
+    ),
+}
+"""What looks at finished pictures, and how it is given them; only on request."""
+ON_REQUEST: tuple[Role, ...] = ("tiny_decoder", *SAFETY_CHECKER)
+"""Parts that the reference draws without."""
 BERT_TOKENIZER = Part(
     "tokenizer",
     classes=("BertTokenizer", "BertTokenizerFast"),
@@ -203,6 +230,8 @@ CLIP_TOKENIZER = Part(
     library="transformers",
 )
 """transformers 4 writes all but the first, transformers 5 the first and the last."""
+CLIP_TOKENIZER_2 = replace(CLIP_TOKENIZER, folder="tokenizer_2")
+"""Of a second text encoder."""
 
 
 def families() -> dict[str, Family]:

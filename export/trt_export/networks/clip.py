@@ -47,10 +47,20 @@ class CLIPText:
         self.module = module
         self.tokens: int = module.config.max_position_embeddings
         self.width: int = module.config.hidden_size
-        self.vocab_size: int = module.config.vocab_size
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens it knows, which those of textual inversions join."""
+        return self.module.config.vocab_size
 
     @staticmethod
     def build(config: dict[str, Any]) -> nn.Module:
+        """ValueError for a setting that cannot be exported."""
+        CLIPText.check(config)
+        return CLIPTextModel(CLIPTextConfig(**config))
+
+    @staticmethod
+    def check(config: dict[str, Any]) -> None:
         """ValueError for a setting that cannot be exported."""
         settings = check_settings(CLIPTextConfig, config, SETTINGS)
         if settings["hidden_size"] % settings["num_attention_heads"]:
@@ -58,7 +68,6 @@ class CLIPText:
                 f"hidden_size is {settings['hidden_size']}, which num_attention_heads, "
                 f"{settings['num_attention_heads']}, does not divide"
             )
-        return CLIPTextModel(CLIPTextConfig(**config))
 
     def context(self, input_ids: Tensor) -> Tensor:
         """What transformers' own forward makes of a text: [B, tokens, width]."""
@@ -77,13 +86,15 @@ def text_transformer(module: Any) -> Any:
 def fill_positions(module: nn.Module) -> None:
     """Give CLIP's embeddings the numbers of their positions, which no file has: a module that was
     made on the meta device never computed them."""
+    part: Any
     for part in module.modules():
         if isinstance(getattr(part, "position_ids", None), Tensor):
             part.position_ids = torch.arange(part.position_embedding.num_embeddings)[None]
 
 
 class TraceableCLIP(nn.Module):
-    """input_ids int32 [B, tokens] → context [B, tokens, width]."""
+    """input_ids int32 [B, tokens] → context [B, tokens, width]; a token sees itself and those
+    before it."""
 
     mask: Tensor
 
@@ -105,21 +116,27 @@ class TraceableCLIP(nn.Module):
         positions = embeddings.position_embedding.weight[: input_ids.shape[1]]
         states = [embeddings.token_embedding(input_ids).float() + positions.float()]
         for layer in self.transformer.encoder.layers:
-            mixed = self._attention(layer.self_attn, layer.layer_norm1(states[-1]))
+            mixed = attend(layer.self_attn, layer.layer_norm1(states[-1]), self.mask)
             hidden_states = states[-1] + mixed.float()
             states.append(hidden_states + layer.mlp(layer.layer_norm2(hidden_states)).float())
         return states
 
-    def _attention(self, attention: Any, hidden_states: Tensor) -> Tensor:
-        """Causal: a token sees itself and those before it."""
-        batch, tokens, width = hidden_states.shape
 
-        def heads(project: nn.Module) -> Tensor:
-            split = project(hidden_states).view(batch, tokens, -1, attention.head_dim)
-            return split.transpose(1, 2)
+def attend(attention: Any, hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
+    """A layer's attention [B, tokens, width].
 
-        query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
-        scores = (query * attention.scale) @ key.transpose(-1, -2)
-        weights = torch.softmax(scores.float() + self.mask[:tokens, :tokens], dim=-1)
-        mixed = (weights.to(value.dtype) @ value).transpose(1, 2)
-        return attention.out_proj(mixed.reshape(batch, tokens, width))
+    mask: what is added to the scores [tokens, tokens].
+    """
+    batch, tokens, width = hidden_states.shape
+
+    def heads(project: nn.Module) -> Tensor:
+        split = project(hidden_states).view(batch, tokens, -1, attention.head_dim)
+        return split.transpose(1, 2)
+
+    query, key, value = map(heads, (attention.q_proj, attention.k_proj, attention.v_proj))
+    # In float32, as float16 would round the scale of heads whose width is no power of four.
+    scaled = (query.float() * attention.scale).to(query.dtype)
+    scores = (scaled @ key.transpose(-1, -2)).float()
+    scores = scores if mask is None else scores + mask[:tokens, :tokens]
+    mixed = (torch.softmax(scores, dim=-1).to(value.dtype) @ value).transpose(1, 2)
+    return attention.out_proj(mixed.reshape(batch, tokens, width))

@@ -217,7 +217,9 @@ def slice_time(unet: Any) -> None:
     for block in resnet_blocks(unet):
         block.time_emb_proj = _SlicedTime(next(places))
         block.skip_time_act = True
-    del unet.time_proj, unet.time_embedding
+    for name in ("time_proj", "time_embedding", "add_time_proj", "add_embedding"):
+        if hasattr(unet, name):
+            delattr(unet, name)
 
 
 def _places(sizes: Iterable[int]) -> Iterator[slice]:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from trt_export.checkpoint.adapters.textual_inversions import notes_of_tokens
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.schedule import load_schedule
 from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.defaults import defaults_of, notes_of_defaults
 from trt_export.networks.dry_run import check_shapes
+from trt_export.networks.loras import check_loras
 from trt_export.networks.unet_settings import MIN_SIZE
 from trt_export.networks.weights import Networks, empty_networks
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
@@ -32,6 +34,8 @@ class Description:
     defaults: Defaults
     schedule: ScheduleSpec
     tokenizer: DescribedTokenizer | None
+    tokenizer_2: DescribedTokenizer | None
+    """Of a second text encoder."""
     min_latents: int
     """Smallest height and width of latents."""
     notes: tuple[str, ...] = ()
@@ -43,20 +47,30 @@ def describe(checkpoint: Checkpoint) -> Description:
     """What the configurations say; CheckpointError for what cannot be exported, or for parts that
     do not fit each other."""
     networks = empty_networks(checkpoint)
+    check_loras(checkpoint.loras, networks.modules)
     _check_channels(checkpoint, networks)
+    _check_tiny_decoder(checkpoint, networks)
     _check_context(checkpoint, networks)
+    _check_pair(checkpoint, networks)
+    _check_latents(checkpoint)
     _check_guidance(checkpoint, networks)
     _check_scheduler(checkpoint)
     schedule, sampler = load_schedule(checkpoint)
     defaults = defaults_of(checkpoint, networks, schedule, sampler)
-    vocab_size = networks.text_encoder.vocab_size if networks.text_encoder else 0
+    vocab_size = networks.text.vocab_size if networks.text else 0
     description = Description(
         model=_model(checkpoint, networks),
         defaults=defaults,
         schedule=schedule,
         tokenizer=describe_tokenizer(checkpoint, "tokenizer", networks.tokens, vocab_size),
+        tokenizer_2=describe_tokenizer(checkpoint, "tokenizer_2", networks.tokens, vocab_size),
         min_latents=max(MIN_SIZE, networks.unet.min_size),
-        notes=(*_notes(checkpoint), *notes_of_defaults(checkpoint, defaults)),
+        notes=(
+            *checkpoint.notes,
+            *notes_of_tokens(checkpoint.inversions),
+            *_notes(checkpoint),
+            *notes_of_defaults(checkpoint, defaults),
+        ),
     )
     check_shapes(checkpoint, networks)
     return description
@@ -71,6 +85,7 @@ def _model(checkpoint: Checkpoint, networks: Networks) -> ModelSpec:
         context_tokens=networks.tokens,
         condition=checkpoint.family.condition,
         guides_above_1_only=checkpoint.family.guides_above_1_only,
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(checkpoint),
     )
 
 
@@ -86,9 +101,24 @@ def _check_channels(checkpoint: Checkpoint, networks: Networks) -> None:
         )
 
 
+def _check_tiny_decoder(checkpoint: Checkpoint, networks: Networks) -> None:
+    """CheckpointError for a decoder of other latents."""
+    tiny, vae = networks.tiny_decoder, networks.vae
+    if tiny is None:
+        return
+    found = (tiny.latent_channels, tiny.pixels_per_latent)
+    expected = (vae.latent_channels, vae.pixels_per_latent)
+    if found != expected:
+        raise CheckpointError(
+            f"{checkpoint.configs['tiny_decoder']} decodes latents of {found[0]} channels to "
+            f"{found[1]} pixels each, but the checkpoint's have {expected[0]} channels and "
+            f"{expected[1]} pixels."
+        )
+
+
 def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
     read = sorted(networks.unet.context_widths)
-    given = [networks.text_encoder.width] if networks.text_encoder else []
+    given = [networks.text.width] if networks.text else []
     if read != given:
         listed = [" and ".join(map(str, widths)) or "none" for widths in (read, given)]
         raise CheckpointError(
@@ -96,6 +126,44 @@ def _check_context(checkpoint: Checkpoint, networks: Networks) -> None:
             f"gives width {listed[1]}. cross_attention_dim is "
             f"{networks.unet.config.get('cross_attention_dim')!r:.80}."
         )
+
+
+def _check_pair(checkpoint: Checkpoint, networks: Networks) -> None:
+    """CheckpointError for two text encoders that do not fit each other, or a UNet that reads
+    another pooled text than they give."""
+    second, read = networks.text_encoder_2, networks.unet.pooled_width
+    given = second.pooled_width if second else 0
+    if read != given:
+        raise CheckpointError(
+            f"{checkpoint.configs['unet']}: with its addition_embed_type, "
+            "projection_class_embeddings_input_dim and addition_time_embed_dim, it reads a pooled "
+            f"text of width {read}, but the text encoders give {given}."
+        )
+    if second and second.tokens != networks.tokens:
+        raise CheckpointError(
+            f"{checkpoint.configs['text_encoder_2']}: max_position_embeddings is {second.tokens}, "
+            f"but {networks.tokens} in {checkpoint.configs['text_encoder']}."
+        )
+
+
+def _check_latents(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a VAE whose latents the reference normalises by channel."""
+    config, names = checkpoint.config("vae"), ("latents_mean", "latents_std")
+    if checkpoint.family.normalizes_latents and all(config.get(name) for name in names):
+        raise CheckpointError(
+            f"{checkpoint.configs['vae']}: latents_mean and latents_std are set, which diffusers' "
+            f"{checkpoint.family.reference} reads; only models without them can be exported."
+        )
+
+
+def _zeros_for_empty_prompt(checkpoint: Checkpoint) -> bool:
+    stated = checkpoint.setting("force_zeros_for_empty_prompt", True)
+    if not isinstance(stated, bool):
+        raise CheckpointError(
+            f"{checkpoint.path}: force_zeros_for_empty_prompt is {stated!r:.80}, expected true or "
+            "false."
+        )
+    return stated and checkpoint.family.zeros_for_empty_prompt
 
 
 def _check_guidance(checkpoint: Checkpoint, networks: Networks) -> None:

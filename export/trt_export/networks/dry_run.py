@@ -1,6 +1,6 @@
 """Networks run without numbers, on the meta device: what cannot run is found before an export."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -10,13 +10,19 @@ from torch import Tensor
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.families import Role
 from trt_export.networks.graphs import checked_sizes, modules, signatures
-from trt_export.networks.reference import text_context, unet_answers, vae_answers
-from trt_export.networks.signatures import OUTPUTS
+from trt_export.networks.reference import added_answers, text_answers, unet_answers, vae_answers
+from trt_export.networks.signatures import graph_outputs
 from trt_export.networks.weights import Networks
 from trt_pipeline.bundle.manifest import TensorSpec
 from trt_pipeline.errors import CheckpointError
 
-PARTS: Mapping[str, Role] = {"text_encoder": "text_encoder", "decoder": "vae", "encoder": "vae"}
+PARTS: Mapping[str, Role] = {
+    "text_encoder": "text_encoder",
+    "decoder": "vae",
+    "tiny_decoder": "tiny_decoder",
+    "encoder": "vae",
+    "safety_checker": "safety_checker",
+}
 """Graph → the part that it is made of, which is the UNet for all others."""
 
 Tensors: TypeAlias = Mapping[str, Tensor]
@@ -42,20 +48,23 @@ def _empty(spec: TensorSpec, sizes: Mapping[str, int]) -> Tensor:
 
 def _check(checkpoint: Checkpoint, networks: Networks, inputs: Mapping[str, Tensors]) -> None:
     family, configs = checkpoint.family, checkpoint.configs
-    context = None
+    text: Tensors = {}
     if "text_encoder" in family.parts:
         with _refused(f"{configs['text_encoder']}: diffusers cannot run it"):
-            context = text_context(networks, inputs)
+            text = text_answers(networks, inputs)
     with _refused(f"{configs['unet']}: diffusers cannot run it"):
-        expected = unet_answers(networks, inputs, context)
+        expected = unet_answers(networks, inputs, text)
     with _refused(f"{configs['vae']}: diffusers cannot run it"):
         expected |= vae_answers(networks, inputs)
+    for graph in networks.added:
+        with _refused(f"{configs[PARTS[graph]]}: diffusers cannot run it"):
+            expected |= added_answers(networks, {graph: inputs[graph]})
     graphs = modules(networks, family)
     for name in family.graphs:
         where = f"{configs[PARTS.get(name, 'unet')]}: {name} cannot be exported"
         with _refused(where):
             outputs = next(graphs)[1](**inputs[name])
-        _compare(where, name, outputs, expected[name])
+        _compare(where, graph_outputs(name, inputs[name]), outputs, expected[name])
 
 
 @contextmanager
@@ -68,9 +77,9 @@ def _refused(where: str) -> Iterator[None]:
         raise CheckpointError(f"{where} ({reason}).") from error
 
 
-def _compare(where: str, name: str, outputs: Any, expected: Tensors) -> None:
+def _compare(where: str, names: Sequence[str], outputs: Any, expected: Tensors) -> None:
     found = outputs if isinstance(outputs, tuple) else (outputs,)
-    for output, tensor in zip(OUTPUTS[name], found, strict=True):
+    for output, tensor in zip(names, found, strict=True):
         if tensor.shape != expected[output].shape:
             raise CheckpointError(
                 f"{where} ({output} is {tuple(tensor.shape)}, but diffusers has "

@@ -10,16 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from trt_export.networks.graph_weights import layers_of, unet_graphs
 from trt_export.networks.precision import LARGEST_HALF, is_norm
-from trt_export.networks.unets import cross_attentions
 from trt_export.networks.weights import Networks
+from trt_pipeline.bundle.manifest import FIRST_STAGE
 from trt_pipeline.errors import CheckpointError
 
 MARGIN = 4
 """How many times larger the numbers of pictures that were not tried may be."""
 PRODUCTS = (torch.bmm, torch.baddbmm, torch.matmul, Tensor.matmul)
-TIME = ("time_proj", "time_embedding", "time_emb_proj")
-"""In the names of a UNet's layers that are in the graph time_embedding."""
 
 Largest = dict[str, float]
 """Graph → the largest magnitude of its numbers; infinite where one was not a number."""
@@ -54,7 +53,7 @@ def beyond_half(largest: Mapping[str, float], path: Path) -> dict[str, str]:
     """
     wide = {}
     for graph, magnitude in largest.items():
-        if graph in ("decoder", "encoder") and magnitude > LARGEST_HALF / MARGIN:
+        if graph in FIRST_STAGE and magnitude > LARGEST_HALF / MARGIN:
             wide[graph] = (
                 f"its numbers reach {magnitude:.3g}, and float16 ends at {LARGEST_HALF:.0f}"
             )
@@ -119,21 +118,16 @@ def _note(largest: Largest, graph: str, tensor: Any) -> None:
 
 def _layers(networks: Networks) -> Iterator[tuple[str, str, nn.Module]]:
     """Each layer's graph, the graph of the matrix products after it, and the layer."""
-    if networks.text_encoder:
-        for _, layer in _leaves(networks.text_encoder.module):
+    for encoder in filter(None, (networks.text_encoder, networks.text_encoder_2)):
+        for _, layer in layers_of(encoder.module):
             yield "text_encoder", "text_encoder", layer
-    unet = networks.unet.module
-    context = [p for a in cross_attentions(unet) for p in (a.to_k, a.to_v)]
-    for name, layer in _leaves(unet):
-        of_time = any(part in TIME for part in name.split("."))
-        graph = "text_encoder" if layer in context else "time_embedding" if of_time else "denoiser"
-        yield graph, "denoiser", layer
+    graphs = unet_graphs(networks.unet.module)
+    for name, layer in layers_of(networks.unet.module):
+        yield graphs[name], "denoiser", layer
+    for graph, part in networks.added.items():
+        for _, layer in layers_of(part.module):
+            yield graph, graph, layer
     for graph, names in networks.vae.graphs.items():
-        for name, layer in _leaves(networks.vae.module):
+        for name, layer in layers_of(networks.vae.module):
             if name.split(".")[0] in names:
                 yield graph, graph, layer
-
-
-def _leaves(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    found = module.named_modules()
-    return ((name, one) for name, one in found if next(one.children(), None) is None)

@@ -38,6 +38,7 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
         time_embeds=unet.time_width,
         features=unet.feature_channels,
         embeds_guidance=unet.guidance_width is not None,
+        text_embeds=unet.pooled_width,
         masks_images=family.condition == "masked_image",
     )
     inputs = graph_inputs(widths, precision)
@@ -47,14 +48,18 @@ def signatures(networks: Networks, family: Family, precision: Precision) -> Sign
 def modules(networks: Networks, family: Family) -> Iterator[tuple[str, nn.Module]]:
     """Every graph's name and module; takes the networks apart."""
     if "text_encoder" in family.graphs:
-        yield "text_encoder", ContextEncoder(networks.text_encoder.traceable(), networks.unet)
+        yield "text_encoder", ContextEncoder(networks.text.traceable(), networks.unet)
     yield "time_embedding", TimeEmbedding(networks.unet)
     denoiser = Denoiser(networks.unet, networks.tokens, networks.condition_factor)
     yield "denoiser", denoiser
     yield "cached_denoiser", CachedDenoiser(denoiser)
     yield "decoder", networks.vae.decoder()
+    if "tiny_decoder" in family.graphs:
+        yield "tiny_decoder", networks.tiny_decoder.decoder()
     if "encoder" in family.graphs:
         yield "encoder", networks.vae.encoder()
+    if "safety_checker" in family.graphs:
+        yield "safety_checker", networks.safety_checker.traceable()
 
 
 def traced_inputs(
@@ -99,4 +104,4 @@ def _latents(height: int, width: int) -> Mapping[str, int]:
 
 
 def _tokens(networks: Networks) -> int:
-    return networks.text_encoder.vocab_size if networks.text_encoder else 0
+    return networks.text.vocab_size if networks.text else 0

@@ -7,7 +7,10 @@ from torch import nn
 
 from trt_export.networks.autoencoders import KLAutoencoder, VQAutoencoder
 from trt_export.networks.clip import CLIPText
+from trt_export.networks.clip_pair import CLIPTextWithProjection
 from trt_export.networks.ldm_bert import LDMBert
+from trt_export.networks.safety_checker import SafetyChecker
+from trt_export.networks.tiny_autoencoders import TinyAutoencoder
 from trt_export.networks.unets import ConditionalUNet, UnconditionalUNet
 
 
@@ -28,7 +31,10 @@ Kind: TypeAlias = type[KnownPart]
 KNOWN_PARTS: Mapping[str, Kind] = {
     "AutoencoderKL": KLAutoencoder,
     "CLIPTextModel": CLIPText,
+    "CLIPTextModelWithProjection": CLIPTextWithProjection,
+    "AutoencoderTiny": TinyAutoencoder,
     "LDMBertModel": LDMBert,
+    "StableDiffusionSafetyChecker": SafetyChecker,
     "UNet2DConditionModel": ConditionalUNet,
     "UNet2DModel": UnconditionalUNet,
     "VQModel": VQAutoencoder,

@@ -80,6 +80,7 @@ def _weight_beyond_half(module: nn.Module) -> str | None:
         for prefix, part in module.named_modules()
         if not is_norm(part)
         for name, parameter in part.named_parameters(recurse=False)
+        if not parameter.is_meta  # it has no numbers where a graph does not need it
     )
     return next((name for name, weight in stored if not weight.half().isfinite().all()), None)
 

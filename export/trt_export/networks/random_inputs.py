@@ -20,6 +20,8 @@ def random_inputs(
             return torch.arange(*shape, dtype=torch.int32) % sizes["batch"]
         if spec.name == "timesteps":
             return torch.randint(1000, shape, generator=generator).float()
+        if spec.name == "time_ids":
+            return torch.randint(2048, shape, generator=generator).float()
         if spec.name == "guidance_scale":
             return 1 + 9 * torch.rand(shape, generator=generator)
         if spec.dtype == "int32":

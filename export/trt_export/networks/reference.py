@@ -23,26 +23,34 @@ def reference_outputs(networks: Networks, inputs: Mapping[str, Tensors]) -> dict
     The networks must be as loaded: denoisers.Denoiser takes the UNet apart.
     """
     with torch.inference_mode():
-        context = text_context(networks, inputs)
-        return unet_answers(networks, inputs, context) | vae_answers(networks, inputs)
+        text = text_answers(networks, inputs)
+        answers = unet_answers(networks, inputs, text) | vae_answers(networks, inputs)
+        return answers | added_answers(networks, inputs)
 
 
-def text_context(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensor | None:
-    """What the text encoder makes of the texts [rows, tokens, width]; None without one."""
+def text_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> Tensors:
+    """What becomes of the texts: context [rows, tokens, width], and text_embeds of a pair of
+    encoders; nothing without an encoder."""
     if "text_encoder" not in inputs:
-        return None
-    context: Tensor = networks.text_encoder.context(inputs["text_encoder"]["input_ids"])
-    return context
+        return {}
+    input_ids = inputs["text_encoder"]["input_ids"]
+    if networks.text_encoder_2 is None:
+        return {"context": networks.text_encoder.context(input_ids)}
+    pair: Tensors = networks.text.answers(input_ids, inputs["text_encoder"]["input_ids_2"])
+    return pair
 
 
 def unet_answers(
-    networks: Networks, inputs: Mapping[str, Tensors], context: Tensor | None
+    networks: Networks, inputs: Mapping[str, Tensors], text: Tensors
 ) -> dict[str, Tensors]:
-    """The expected outputs of the graphs that have layers of the UNet."""
-    time, answers = inputs["time_embedding"], {}
+    """The expected outputs of the graphs that have layers of the UNet. text: what text_answers
+    gave."""
+    answers: dict[str, Tensors] = {}
+    context = text.get("context")
     if context is not None:
-        answers["text_encoder"] = {"context_kv": _context_kv(networks, context)}
-    embeds = time_embeds_of(networks.unet, time["timesteps"], time.get("guidance_scale"))
+        others = {name: tensor for name, tensor in text.items() if name != "context"}
+        answers["text_encoder"] = {"context_kv": _context_kv(networks, context), **others}
+    embeds = time_embeds_of(networks.unet, inputs["time_embedding"])
     answers["time_embedding"] = {"time_embeds": embeds}
     return answers | _steps(networks, inputs, context)
 
@@ -53,6 +61,18 @@ def vae_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, 
     answers["decoder"] = {"image": networks.vae.decode(inputs["decoder"]["latents"])}
     if "encoder" in inputs:
         answers["encoder"] = networks.vae.encoder_outputs(**inputs["encoder"])
+    return answers
+
+
+def added_answers(networks: Networks, inputs: Mapping[str, Tensors]) -> dict[str, Tensors]:
+    """The expected outputs of the graphs that a bundle has on request."""
+    answers: dict[str, Tensors] = {}
+    if "tiny_decoder" in inputs:
+        latents = inputs["tiny_decoder"]["latents"]
+        answers["tiny_decoder"] = {"image": networks.tiny_decoder.decode(latents)}
+    if "safety_checker" in inputs:
+        image = inputs["safety_checker"]["image"]
+        answers["safety_checker"] = networks.safety_checker.answers(image)
     return answers
 
 
@@ -78,15 +98,10 @@ def _predict(
     networks: Networks, inputs: Mapping[str, Tensors], context: Tensor | None, step: Tensors
 ) -> Tensor:
     """The noise that the UNet predicts for a step's latents, mixed by its guidance."""
-    time, given = inputs["time_embedding"], [step["latents"][step["rows"].long()]]
+    given = [step["latents"][step["rows"].long()]]
     if "condition" in step:
         given.append(step["condition"] / networks.condition_factor)
-    output = networks.unet.predict(
-        torch.cat(given, dim=1),
-        time["timesteps"],
-        context,
-        time.get("guidance_scale"),
-    )
+    output = networks.unet.predict(torch.cat(given, dim=1), inputs["time_embedding"], context)
     return torch.einsum("bm,mchw->bchw", step["guidance"], output)
 
 

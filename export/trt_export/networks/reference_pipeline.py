@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.families import Role
+from trt_export.families import ON_REQUEST, Role
 from trt_export.networks.weights import Networks
 from trt_pipeline.bundle.manifest import Condition
 from trt_pipeline.errors import CheckpointError
@@ -33,6 +33,8 @@ FILE = "pictures.safetensors"
 PROMPT = "A red CIRCLE above 2 small, blue squares; über-große Katzen, 猫!"
 STEPS = 3
 GUIDANCE_SCALE = 3.0
+SIZES = {"original_size": (96, 72), "crops_coords_top_left": (8, 16), "target_size": (80, 64)}
+"""For Stable Diffusion XL: six numbers that differ."""
 LEAST_LATENTS, MOST_LATENTS = 4, 12
 """Along a side, where sizes can be chosen. Width and height differ, so that exchanged axes are
 seen."""
@@ -96,10 +98,11 @@ def _draw(pipeline: Any, checkpoint: Checkpoint, networks: Networks) -> Drawing:
     settings = _known(
         pipeline,
         {
-            "prompt": PROMPT,
+            "prompt": " ".join([PROMPT, *(one.token for one in checkpoint.inversions)]),
             "num_inference_steps": min(STEPS, pipeline.scheduler.config.num_train_timesteps),
             "guidance_scale": GUIDANCE_SCALE,
             "strength": 1.0,
+            **SIZES,
         },
     )
     height, width = _size(networks)
@@ -162,8 +165,17 @@ def _pipeline(name: str, checkpoint: Checkpoint, networks: Networks) -> Any:
         own[role] = _tokenizer(checkpoint, role, networks.tokens)
     for role in checkpoint.weights:
         own[role] = getattr(networks, role).module
-    parts = {part.folder: own[role] for role, part in checkpoint.family.parts.items()}
+    parts = {
+        part.folder: own[role]
+        for role, part in checkpoint.family.parts.items()
+        if role not in ON_REQUEST
+    }
     expected = inspect.signature(kind.__init__).parameters
+    settings = {
+        "force_zeros_for_empty_prompt": checkpoint.setting("force_zeros_for_empty_prompt", True),
+        "add_watermarker": False,
+    }
+    parts |= {name: value for name, value in settings.items() if name in expected}
     required = [one for one in expected.values() if one.default is one.empty and one.name != "self"]
     pipeline = kind(**{one.name: None for one in required} | parts)
     pipeline.set_progress_bar_config(disable=True)
@@ -179,7 +191,9 @@ def _tokenizer(checkpoint: Checkpoint, role: Role, tokens: int) -> Any:
     """The tokenizer as transformers reads it, for texts of so many tokens."""
     kind = getattr(transformers, checkpoint.class_of(role))
     with _tokenizer_folder(checkpoint, role) as folder:
-        return kind.from_pretrained(folder, local_files_only=True, model_max_length=tokens)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, model_max_length=tokens)
+    tokenizer.add_tokens(checkpoint.new_tokens)
+    return tokenizer
 
 
 @contextmanager

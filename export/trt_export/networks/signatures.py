@@ -1,18 +1,24 @@
 """Inputs and outputs of the graphs, as docs/reference/bundle-format.md specifies them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from trt_pipeline.bundle.manifest import DType, Precision, TensorSpec
 
-OUTPUTS = {
+_OUTPUTS = {
     "text_encoder": ("context_kv",),
     "time_embedding": ("time_embeds",),
     "denoiser": ("next_latents", "next_history", "features"),
     "cached_denoiser": ("next_latents", "next_history"),
     "decoder": ("image",),
+    "tiny_decoder": ("image",),
     "encoder": ("latents_mean", "latents_std"),
+    "safety_checker": ("has_nsfw_concept", "concept_scores"),
 }
 COEFFICIENTS = 8
+TIME_IDS = 6
+"""Numbers in a row of time_ids: original height and width, the crop's top and left, and the
+target's height and width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,13 @@ class Widths:
     embeds_guidance: bool
     masks_images: bool
     """Whether the encoder leaves a part of a picture out."""
+    text_embeds: int = 0
+    """Numbers in a row: of a pair of text encoders."""
+
+
+def graph_outputs(graph: str, inputs: Collection[str]) -> tuple[str, ...]:
+    """Outputs of a graph in their order."""
+    return (*_OUTPUTS[graph], *(("text_embeds",) if "input_ids_2" in inputs else ()))
 
 
 def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[TensorSpec, ...]]:
@@ -42,6 +55,11 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
     context = TensorSpec("context_kv", arithmetic, ("rows", widths.context))
     condition = TensorSpec("condition", "float32", ("rows", widths.condition_channels, *size))
     guidance_scale = TensorSpec("guidance_scale", "float32", ("steps",))
+    added = (
+        TensorSpec("text_embeds", "float32", ("steps", widths.text_embeds)),
+        TensorSpec("time_ids", "float32", ("steps", TIME_IDS)),
+    )
+    input_ids = ("input_ids", "input_ids_2") if widths.text_embeds else ("input_ids",)
     step = (
         latents,
         TensorSpec("history", "float32", (3, *latents.shape)),
@@ -54,19 +72,21 @@ def graph_inputs(widths: Widths, precision: Precision) -> dict[str, tuple[Tensor
         TensorSpec("noise", "float32", latents.shape),
     )
     pixels = ("batch", "height", "width")
-    mask = TensorSpec("mask", "uint8", pixels)
+    image, mask = TensorSpec("image", "uint8", (*pixels, 3)), TensorSpec("mask", "uint8", pixels)
     features = TensorSpec("features", arithmetic, ("rows", widths.features, *size))
     return {
-        "text_encoder": (TensorSpec("input_ids", "int32", ("batch", widths.tokens)),),
+        "text_encoder": tuple(
+            TensorSpec(name, "int32", ("batch", widths.tokens)) for name in input_ids
+        ),
         "time_embedding": (
             TensorSpec("timesteps", "float32", ("steps",)),
             *((guidance_scale,) if widths.embeds_guidance else ()),
+            *(added if widths.text_embeds else ()),
         ),
         "denoiser": step,
         "cached_denoiser": (*step, features),
         "decoder": (latents,),
-        "encoder": (
-            TensorSpec("image", "uint8", (*pixels, 3)),
-            *((mask,) if widths.masks_images else ()),
-        ),
+        "tiny_decoder": (latents,),
+        "encoder": (image, *((mask,) if widths.masks_images else ())),
+        "safety_checker": (image,),
     }

@@ -76,8 +76,8 @@ CONDITIONAL: Rules = {
     "num_attention_heads": only(None),
     "dual_cross_attention": only(False),
     "use_linear_projection": FLAG,
-    "addition_embed_type": only(None),
-    "addition_time_embed_dim": HARMLESS,
+    "addition_embed_type": only(None, "text_time"),
+    "addition_time_embed_dim": optional(CHANNELS),
     "upcast_attention": optional(FLAG),
     "resnet_skip_time_act": FLAG,
     "resnet_out_scale_factor": POSITIVE,
@@ -86,7 +86,7 @@ CONDITIONAL: Rules = {
     "time_cond_proj_dim": optional(whole(4, 2**16)),
     "conv_in_kernel": odd(15),
     "conv_out_kernel": odd(15),
-    "projection_class_embeddings_input_dim": HARMLESS,
+    "projection_class_embeddings_input_dim": optional(CHANNELS),
     "attention_type": only("default"),
     "class_embeddings_concat": only(False),
     "mid_block_only_cross_attention": optional(FLAG),
@@ -134,6 +134,7 @@ def check_conditional(config: Mapping[str, Any]) -> None:
                 f"the number of heads, and a level has {channels} channels only"
             )
     _check_transformers(settings)
+    _check_addition(settings)
 
 
 def check_unconditional(config: Mapping[str, Any]) -> None:
@@ -174,6 +175,15 @@ def _attends(settings: Mapping[str, Any], level: int, kind: str) -> bool:
     if level == last and (kind in middle or (settings.get("add_attention", False) and middle)):
         return True
     return any(kind in block for block in blocks)
+
+
+def _check_addition(settings: Mapping[str, Any]) -> None:
+    """ValueError for a text and sizes that join the time embedding, but have no width."""
+    for name in ("addition_time_embed_dim", "projection_class_embeddings_input_dim"):
+        if settings["addition_embed_type"] is not None and settings[name] is None:
+            raise ValueError(
+                f"{name} is None, but addition_embed_type is text_time, which needs it"
+            )
 
 
 def _check_transformers(settings: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_blocks import CrossAttnUpBlock2D, UpBlock2D
 from torch import Tensor, nn
 
+from trt_export.networks.signatures import TIME_IDS
 from trt_export.networks.unet_settings import check_conditional, check_unconditional
 
 
@@ -45,6 +46,14 @@ class UNet:
         return self.config.get("time_cond_proj_dim")
 
     @property
+    def pooled_width(self) -> int:
+        """Channels of the text that joins the time embedding; 0 without it."""
+        if self.config.get("addition_embed_type") is None:
+            return 0
+        sizes = TIME_IDS * self.config["addition_time_embed_dim"]
+        return int(self.config["projection_class_embeddings_input_dim"] - sizes)
+
+    @property
     def time_width(self) -> int:
         """Numbers in a row of time_embeds."""
         return sum(block.time_emb_proj.out_features for block in resnet_blocks(self.module))
@@ -58,17 +67,18 @@ class UNet:
     def predict(
         self,
         sample: Tensor,
-        timesteps: Tensor,
+        time: Mapping[str, Tensor],
         context: Tensor | None,
-        guidance_scale: Tensor | None,
     ) -> Tensor:
-        """What diffusers' own forward makes of M rows."""
-        given: dict[str, Tensor] = {}
+        """What diffusers' own forward makes of M rows. time: the inputs of time_embedding."""
+        given: dict[str, Any] = {}
         if context is not None:
             given["encoder_hidden_states"] = context
-        if guidance_scale is not None:
-            given["timestep_cond"] = self.guidance_embedding(guidance_scale)
-        return self.module(sample, timesteps, **given).sample
+        if "guidance_scale" in time:
+            given["timestep_cond"] = self.guidance_embedding(time["guidance_scale"])
+        if "time_ids" in time:
+            given["added_cond_kwargs"] = {name: time[name] for name in ("text_embeds", "time_ids")}
+        return self.module(sample, time["timesteps"], **given).sample
 
     def guidance_embedding(self, guidance_scale: Tensor) -> Tensor:
         """The sinusoid of guidance scales [N], as diffusers' latent consistency pipeline has it."""
@@ -150,11 +160,17 @@ def resnet_blocks(unet: nn.Module) -> list[ResnetBlock2D]:
     return [m for m in unet.modules() if isinstance(m, ResnetBlock2D)]
 
 
-def time_embeds_of(unet: UNet, timesteps: Tensor, guidance_scale: Tensor | None) -> Tensor:
-    """Every ResNet block's projection of the timesteps [N], side by side, by diffusers' layers."""
+def time_embeds_of(unet: UNet, time: Mapping[str, Tensor]) -> Tensor:
+    """Every ResNet block's projection of the timesteps [N], side by side, by diffusers' layers.
+
+    time: the inputs of time_embedding.
+    """
     module = unet.module
-    condition = None if guidance_scale is None else unet.guidance_embedding(guidance_scale)
-    embedding = module.time_embedding(module.time_proj(timesteps), condition)
+    scale = time.get("guidance_scale")
+    condition = None if scale is None else unet.guidance_embedding(scale)
+    embedding = module.time_embedding(module.time_proj(time["timesteps"]), condition)
+    if "time_ids" in time:
+        embedding = embedding + module.get_aug_embed(embedding, None, time)
     activation = getattr(module, "time_embed_act", None)
     embedding = embedding if activation is None else activation(embedding)
     return torch.cat(

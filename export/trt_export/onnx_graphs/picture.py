@@ -5,6 +5,7 @@ such as a scaling factor. The picture has them all in it, with tokenizer, sample
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,11 @@ def check_picture(bundle: Path, reference: str, expected: Drawing) -> Parity:
 def _draw(
     pipeline: Pipeline, expected: Drawing, seed: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    images, size = expected.images, {"height": shape[0], "width": shape[1]}
+    arguments: dict[str, Any] = {**expected.settings, **expected.images}
+    if [*expected.images] != ["image"]:  # which has its own size
+        arguments |= {"height": shape[0], "width": shape[1]}
     drawn = pipeline(
-        **expected.settings,
-        **images,
-        **({} if [*images] == ["image"] else size),  # an image alone has its own size
+        **arguments,
         generator=TorchGenerator(seed),
         output_type="np",
         progress_bar=False,

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from trt_export.networks.signatures import OUTPUTS
+from trt_export.networks.signatures import graph_outputs
 from trt_export.onnx_graphs.retype import retype, retype_nodes
 from trt_export.onnx_graphs.translations import translation_table
 from trt_pipeline.bundle.decoding import decode
@@ -42,7 +42,7 @@ def trace(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[spec.name for spec in inputs],
-                output_names=list(OUTPUTS[name]),
+                output_names=list(graph_outputs(name, example)),
                 dynamic_shapes=dynamic,
                 custom_translation_table=translation_table(),
                 verbose=False,

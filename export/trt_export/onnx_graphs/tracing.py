@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.networks.float16_range import beyond_half, check_finite, watched
 from trt_export.networks.graphs import (
-    Signatures,
     checked_inputs,
     modules,
     signatures,
@@ -39,17 +37,13 @@ class Reference:
 
 @dataclass
 class Tracing:
-    """A checkpoint's networks on their way to graphs, loaded when first used. First reference(), on
-    the networks as loaded; then trace(), which takes them apart."""
+    """A checkpoint's networks on their way to graphs. All are in memory for reference(), and then
+    only what the graph is made of that is traced."""
 
     checkpoint: Checkpoint
     precision: Precision
     wide: Mapping[str, str] = field(default_factory=dict)
     """Graph of the VAE that stays float32 in a float16 bundle → why; reference() finds them."""
-
-    @cached_property
-    def networks(self) -> Networks:
-        return load_networks(self.checkpoint, self.precision, self.wide)
 
     def reference(self) -> Reference:
         """Answers of the networks as they will be stored.
@@ -57,22 +51,25 @@ class Tracing:
         CheckpointError for numbers that are not finite, or beyond float16 where a bundle needs it.
         """
         path = self.checkpoint.path
-        with watched(self.networks) as largest:
-            reference = Reference(self._answers(), draw(self.checkpoint, self.networks))
+        networks = self._load()
+        with watched(networks) as largest:
+            reference = self._reference_of(networks)
         check_finite(largest, path)
         if self.precision == "fp32":
             return reference
-        known = self.networks.wide
+        known = networks.wide
         self.wide = {**beyond_half(largest, path), **known}
         if self.wide.keys() == known.keys():
             return reference
-        self.release()  # it was answered with rounded weights
-        return Reference(self._answers(), draw(self.checkpoint, self.networks))
+        del networks  # it answered with rounded weights, and there may be no room for two
+        return self._reference_of(self._load())
 
-    def _answers(self) -> dict[str, tuple[Tensors, Tensors]]:
-        family = self.checkpoint.family
-        inputs = checked_inputs(self.networks, signatures(self.networks, family, "fp32"))
-        outputs = reference_outputs(self.networks, inputs)
+    def _reference_of(self, networks: Networks) -> Reference:
+        return Reference(self._answers(networks), draw(self.checkpoint, networks))
+
+    def _answers(self, networks: Networks) -> dict[str, tuple[Tensors, Tensors]]:
+        inputs = checked_inputs(networks, signatures(networks, self.checkpoint.family, "fp32"))
+        outputs = reference_outputs(networks, inputs)
         flowing = {name: t for answers in outputs.values() for name, t in answers.items()}
         for step in ("denoiser", "cached_denoiser"):
             inputs[step] = {name: flowing.get(name, t) for name, t in inputs[step].items()}
@@ -80,31 +77,19 @@ class Tracing:
 
     def preview(self) -> list[list[float]]:
         """The linear map from latents to colours that fits smooth random pictures best."""
-        vae = self.networks.vae
+        vae = self._load("encoder").vae
         return fit_preview(vae.encode, vae.pixels_per_latent)
 
     def trace(self, name: str, bundle: Path) -> None:
         """Write one graph's ONNX files into a bundle."""
-        specs = self._signatures[name]
-        example = traced_inputs(self.networks, name, specs)
-        to_onnx.save(name, to_onnx.trace(name, self._graphs[name], specs, example), bundle)
+        networks, family = self._load(name), self.checkpoint.family
+        specs = signatures(networks, family, self.precision)[name]
+        example = traced_inputs(networks, name, specs)
+        module = dict(modules(networks, family))[name]
+        if self.precision == "fp16" and name not in networks.wide:
+            store_half(module)
+        to_onnx.save(name, to_onnx.trace(name, module, specs, example), bundle)
 
-    def release(self) -> None:
-        """Give the memory of networks and graphs back."""
-        for loaded in ("networks", "_graphs"):
-            self.__dict__.pop(loaded, None)
-
-    @cached_property
-    def _graphs(self) -> dict[str, nn.Module]:
-        """The graphs' modules; takes the networks apart."""
-        _ = self._signatures  # their widths are read off the layers that the graphs remove
-        found = dict(modules(self.networks, self.checkpoint.family))
-        if self.precision == "fp16":
-            for name, module in found.items():
-                if name not in self.networks.wide:
-                    store_half(module)
-        return found
-
-    @cached_property
-    def _signatures(self) -> Signatures:
-        return signatures(self.networks, self.checkpoint.family, self.precision)
+    def _load(self, graph: str | None = None) -> Networks:
+        """The networks, or what one graph needs of them."""
+        return load_networks(self.checkpoint, self.precision, self.wide, graph)

@@ -41,8 +41,8 @@ CLI::Option* option(CLI::App& app, std::string name, const std::string& help, Ta
   return app.add_option_function<std::string>("--" + name, take, help);
 }
 
-void text(CLI::App& app, Arguments& arguments, const std::string& name, std::string& target,
-          const std::string& help) {
+void text(CLI::App& app, Arguments& arguments, const std::string& name,
+          std::optional<std::string>& target, const std::string& help) {
   if (name == "prompt") {
     app.add_option("PROMPT", arguments.prompts, help + " None for a model without prompts.")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -51,18 +51,31 @@ void text(CLI::App& app, Arguments& arguments, const std::string& name, std::str
   option(app, name, help, [&target](const std::string& given) { target = given; });
 }
 
-void interval(CLI::App& app, std::string name, std::array<double, 2>& target, double low,
+// Declares the option of a setting of two values.
+template <class Take>
+void two(CLI::App& app, std::string name, const std::string& help, const char* values, Take take) {
+  std::ranges::replace(name, '_', '-');
+  app.add_option_function<std::vector<std::string>>("--" + name, take, help)
+      ->expected(2)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->type_name(values);
+}
+
+void interval(CLI::App& app, const std::string& name, std::array<double, 2>& target, double low,
               double high, const std::string& help) {
-  std::string flag = name;
-  std::ranges::replace(flag, '_', '-');
   const auto take = [&target, name, low, high](const std::vector<std::string>& ends) {
     target = {real(name, ends.at(0), low, high), real(name, ends.at(1), low, high)};
     internal::check_interval(name, target[0], target[1], low, high);
   };
-  app.add_option_function<std::vector<std::string>>("--" + flag, take, help)
-      ->expected(2)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->type_name("START STOP");
+  two(app, name, help, "START STOP", take);
+}
+
+void pair(CLI::App& app, const std::string& name, std::array<std::int32_t, 2>& target,
+          std::int32_t low, std::int32_t high, const std::string& help) {
+  const auto take = [&target, name, low, high](const std::vector<std::string>& values) {
+    target = {integer(name, values.at(0), low, high), integer(name, values.at(1), low, high)};
+  };
+  two(app, name, help, "INTEGER INTEGER", take);
 }
 
 void choice(CLI::App& app, std::string name, std::string& target, const std::string& choices,
@@ -98,6 +111,8 @@ void declare_settings(CLI::App& app, Arguments& arguments) {
   })->type_name("NUMBER");
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   interval(app, #name, settings.name, low, high, help);
+#define TRT_PIPELINE_PAIR(name, low, high, first, second, help) \
+  pair(app, #name, settings.name, low, high, help);
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
   choice(app, #name, settings.name, choices, help);
 #define TRT_PIPELINE_FILE(name, help) file(app, arguments, #name, help);
@@ -118,6 +133,9 @@ void declare(CLI::App& app, Arguments& arguments) {
            arguments.options.threads = integer<std::int32_t>("threads", given, 1, 1024);
          })
       ->type_name("INTEGER");
+  option(app, "safety-checker",
+         "bundle: the bundle's makes pictures black that must not be shown. None by default.",
+         [&arguments](const std::string& given) { arguments.options.safety_checker = given; });
   option(app, "count", "Pictures for each prompt; 1 by default.",
          [&arguments](const std::string& given) {
            arguments.settings.num_images_per_prompt =

@@ -30,12 +30,15 @@ ordered_json settings_json(const Settings& given, const PictureFacts& facts,
                            const trt_pipeline_info& info) {
   const Settings settings = completed(given, facts, info);
   ordered_json json;
-#define TRT_PIPELINE_TEXT(name, ...) json[#name] = settings.name;
+#define TRT_PIPELINE_TEXT(name, ...) \
+  json[#name] = null_or(settings.name.has_value(), settings.name.value_or(""));
 #define TRT_PIPELINE_SEED(name, ...) json[#name] = facts.name;
 #define TRT_PIPELINE_INTEGER(name, ...) json[#name] = null_or(settings.name != 0, settings.name);
 #define TRT_PIPELINE_REAL(name, ...) \
   json[#name] = null_or(!std::isnan(settings.name), settings.name);
 #define TRT_PIPELINE_INTERVAL(name, ...) json[#name] = settings.name;
+#define TRT_PIPELINE_PAIR(name, low, ...) \
+  json[#name] = null_or(low == 0 || settings.name[0] || settings.name[1], settings.name);
 #define TRT_PIPELINE_CHOICE(name, ...) json[#name] = null_or(!settings.name.empty(), settings.name);
 #define TRT_PIPELINE_FILE(name, ...) \
   json[#name] = null_or(facts.name.has_value(), facts.name.value_or(""));

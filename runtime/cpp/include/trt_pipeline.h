@@ -118,13 +118,17 @@ typedef struct trt_pipeline_options {
    * the bundle. NULL takes unsigned bundles. They need TRT_PIPELINE_VERIFY_FULL. */
   const char* const* trusted_keys;
   size_t trusted_key_count;
+  /** "bundle": the bundle's safety checker makes pictures black that must not be shown. NULL is
+   *  none. */
+  const char* safety_checker;
 } trt_pipeline_options;
 
 /** One text, as characters or as token ids. This struct never grows. */
 typedef struct trt_pipeline_text {
   /** NULL if input_ids are given. */
   const char* text;
-  /** Ids of the whole row, start and end included; padding is added on the bundle's side. */
+  /** Ids of the whole row, start and end included; padding is added on the bundle's side. Not for
+   *  models with two tokenizers. */
   const int32_t* input_ids;
   size_t input_id_count;
   /** Of this text's prediction in a mixture; the weights of a prompt sum to 1. */
@@ -150,10 +154,15 @@ typedef struct trt_pipeline_step {
   size_t latent_channels;
   size_t latent_height;
   size_t latent_width;
-  /** What the latents will become, RGB [B, h, w, 3] by a linear map; NULL if the bundle has none.
-   */
-  const uint8_t* preview;
 } trt_pipeline_step;
+
+/** What a step's latents will become. This struct never grows. */
+typedef struct trt_pipeline_preview {
+  /** RGB, [B, height, width, 3] in C order; valid until the callback returns. */
+  const uint8_t* pixels;
+  size_t height;
+  size_t width;
+} trt_pipeline_preview;
 
 /** What to generate. Each setting of the table in trt_pipeline_settings.inc is a field at the end.
  *  NULL, 0 and NAN leave a setting to the bundle, or mean none at all. */
@@ -166,12 +175,16 @@ typedef struct trt_pipeline_settings {
   size_t prompt_count;
   /** Pictures of the first prompt come first, then of the second. 1 to 10000. */
   int32_t num_images_per_prompt;
-  /** One a picture, instead of negative_prompt; their weights are not read. */
+  /** One a picture, instead of negative_prompt; their weights are not read. One with neither text
+   *  nor input_ids is not given, which differs from the empty text for Stable Diffusion XL. */
   const trt_pipeline_text* negative_prompts;
   size_t negative_prompt_count;
   /** One a picture, instead of guidance_scale. */
   const double* guidance_scales;
   size_t guidance_scale_count;
+  /** One a picture, instead of image_guidance_scale. */
+  const double* image_guidance_scales;
+  size_t image_guidance_scale_count;
 
   trt_pipeline_noise noise;
   /** None draws random seeds, which the pictures name. NOISE_SEED: one seed s gives the pictures
@@ -184,9 +197,10 @@ typedef struct trt_pipeline_settings {
   /** Numbers in `latents`, B·C·h·w. */
   size_t latents_count;
 
-  /** What to begin with instead of noise: RGB [image_count, image_height, image_width, 3] in C
-   *  order, one for all pictures or one a picture; NULL begins with noise. Nothing is resized:
-   *  the pictures get the image's size, and height and width must be 0 or the same.
+  /** What to begin with instead of noise, or to change: RGB [image_count, image_height,
+   *  image_width, 3] in C order, one for all pictures, one a prompt or one a picture; NULL begins
+   *  with noise. Nothing is resized: the pictures get the image's size, and height and width must
+   *  be 0 or the same.
    *  For a super-resolution model, what to enlarge by vae_scale_factor: its sides are multiples of
    *  32, and height and width 0. */
   const uint8_t* image;
@@ -194,7 +208,7 @@ typedef struct trt_pipeline_settings {
   int32_t image_height;
   int32_t image_width;
   /** [mask_image_count, image_height, image_width]: where it is 128 or more the image is painted
-   *  again, elsewhere its pixels stay exactly; one for all pictures or one a picture. */
+   *  again, elsewhere its latents stay, or with `overlay` its pixels; as many as of image. */
   const uint8_t* mask_image;
   size_t mask_image_count;
 
@@ -212,6 +226,7 @@ typedef struct trt_pipeline_settings {
 #define TRT_PIPELINE_INTEGER(name, ...) int32_t name;
 #define TRT_PIPELINE_REAL(name, ...) double name;
 #define TRT_PIPELINE_INTERVAL(name, ...) double name[2];
+#define TRT_PIPELINE_PAIR(name, ...) int32_t name[2];
 #define TRT_PIPELINE_CHOICE(name, ...) const char* name;
 #include "trt_pipeline_settings.inc"
 } trt_pipeline_settings;
@@ -232,6 +247,8 @@ typedef struct trt_pipeline_pictures {
   size_t latent_width;
   /** [B], the seed that makes each picture again; NULL with TRT_PIPELINE_NOISE_TORCH. */
   const uint64_t* seeds;
+  /** [B], 1 for each picture that the safety checker made black; NULL without one. */
+  const uint8_t* nsfw_content_detected;
 } trt_pipeline_pictures;
 
 /** What a pipeline runs, where, and why there; owned by the pipeline. May grow. */
@@ -296,7 +313,8 @@ TRT_PIPELINE_API trt_pipeline_status trt_pipeline_create(const char* bundle,
 TRT_PIPELINE_API const trt_pipeline_info* trt_pipeline_get_info(
     const trt_pipeline_handle* pipeline);
 
-/** Write the max_length token ids of a text to input_ids, which has room for `count` of them. */
+/** Write the max_length token ids of a text to input_ids, which has room for `count` of them. They
+ *  are the first tokenizer's, where a model has two. */
 TRT_PIPELINE_API trt_pipeline_status trt_pipeline_tokenize(const trt_pipeline_handle* pipeline,
                                                            const char* text, int32_t* input_ids,
                                                            size_t count);
@@ -310,6 +328,12 @@ trt_pipeline_check_settings(trt_pipeline_handle* pipeline, const trt_pipeline_se
 TRT_PIPELINE_API trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
                                                            const trt_pipeline_settings* settings,
                                                            trt_pipeline_pictures** pictures);
+
+/** Make a preview of a step, within its callback and on its thread: pictures of full size by the
+ *  bundle's tiny decoder, or else of a pixel a latent by its linear map. TRT_PIPELINE_BUNDLE_ERROR
+ *  for a bundle without either. */
+TRT_PIPELINE_API trt_pipeline_status trt_pipeline_step_preview(const trt_pipeline_step* step,
+                                                               trt_pipeline_preview* preview);
 
 /** Free what generate returned; NULL is allowed. */
 TRT_PIPELINE_API void trt_pipeline_pictures_free(trt_pipeline_pictures* pictures);

@@ -43,6 +43,13 @@ inline void check(trt_pipeline_status status) {
   if (status != TRT_PIPELINE_OK) throw Error(status, trt_pipeline_error_message());
 }
 
+// Of a step, within its callback; the pixels are valid until it returns.
+inline trt_pipeline_preview preview_of(const trt_pipeline_step& step) {
+  trt_pipeline_preview preview{};
+  check(trt_pipeline_step_preview(&step, &preview));
+  return preview;
+}
+
 struct Options {
   // Empty is the best that the library was built with.
   std::string backend = {};
@@ -53,6 +60,8 @@ struct Options {
   std::function<void(trt_pipeline_log_level, const char* message)> log = {};
   // PEM files with public Ed25519 keys, or their text: one of them must have signed the bundle.
   std::optional<std::vector<std::string>> trusted_keys = {};
+  // "bundle": the bundle's makes pictures black that must not be shown. Empty is none.
+  std::string safety_checker = {};
 };
 
 // Empty for NULL.
@@ -60,16 +69,19 @@ inline std::string text_or_empty(const char* text) {
   return text ? text : "";
 }
 
-// Names, meanings and defaults are those of trt_pipeline_settings. An empty text, 0 and NAN leave a
-// setting of the table to the bundle, or mean none at all.
+// Names, meanings and defaults are those of trt_pipeline_settings. No text, an empty choice, 0 and
+// NAN leave a setting of the table to the bundle, or mean none at all.
 struct Settings {
   std::int32_t num_images_per_prompt = 1;
   // One a picture, instead of guidance_scale.
   std::vector<double> guidance_scales = {};
+  // One a picture, instead of image_guidance_scale.
+  std::vector<double> image_guidance_scales = {};
   trt_pipeline_noise noise = TRT_PIPELINE_NOISE_SEED;
   std::vector<std::uint64_t> seeds = {};
   std::vector<float> latents = {};
-  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, or to enlarge.
+  // RGB [1 or B, image_height, image_width, 3], what to begin with instead of noise, to change or
+  // to enlarge.
   std::vector<std::uint8_t> image = {};
   std::int32_t image_height = 0;
   std::int32_t image_width = 0;
@@ -78,14 +90,16 @@ struct Settings {
   trt_pipeline_output output = TRT_PIPELINE_OUTPUT_PIXELS;
   // Returns false to cancel. An exception cancels as well, and leaves generate.
   std::function<bool(std::size_t step, std::size_t steps)> progress = {};
-  // Hears of each finished step, with its preview; as progress otherwise.
+  // Hears of each finished step, and may ask for its preview; as progress otherwise.
   std::function<bool(const trt_pipeline_step&)> callback_on_step_end = {};
 
-#define TRT_PIPELINE_TEXT(name, fallback, help) std::string name = fallback;
+#define TRT_PIPELINE_TEXT(name, ...) std::optional<std::string> name = {};
 #define TRT_PIPELINE_INTEGER(name, low, high, fallback, help) std::int32_t name = fallback;
 #define TRT_PIPELINE_REAL(name, low, high, fallback, help) double name = fallback;
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   std::array<double, 2> name{start, stop};
+#define TRT_PIPELINE_PAIR(name, low, high, first, second, help) \
+  std::array<std::int32_t, 2> name{first, second};
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
   std::string name = text_or_empty(fallback);
 #include "trt_pipeline_settings.inc"
@@ -132,6 +146,10 @@ class Pictures {
   std::span<const std::uint64_t> seeds() const {
     return {owned_->seeds, owned_->seeds ? size() : 0};
   }
+  // 1 for each picture that the safety checker made black; empty without one.
+  std::span<const std::uint8_t> nsfw_content_detected() const {
+    return {owned_->nsfw_content_detected, owned_->nsfw_content_detected ? size() : 0};
+  }
   const trt_pipeline_pictures& get() const { return *owned_; }
 
  private:
@@ -149,6 +167,7 @@ class Pipeline {
     trt_pipeline_options raw;
     trt_pipeline_options_default(&raw);
     raw.backend = options_->backend.empty() ? nullptr : options_->backend.c_str();
+    if (!options_->safety_checker.empty()) raw.safety_checker = options_->safety_checker.c_str();
     raw.verify = options_->verify;
     raw.threads = options_->threads;
     if (options_->log) raw.log = &Pipeline::forward_log;
@@ -248,17 +267,19 @@ class Pipeline {
     raw.num_images_per_prompt = settings.num_images_per_prompt;
     raw.guidance_scales = settings.guidance_scales.data();
     raw.guidance_scale_count = settings.guidance_scales.size();
+    raw.image_guidance_scales = settings.image_guidance_scales.data();
+    raw.image_guidance_scale_count = settings.image_guidance_scales.size();
     raw.noise = settings.noise;
     raw.seeds = settings.seeds.data();
     raw.seed_count = settings.seeds.size();
     raw.latents = settings.latents.empty() ? nullptr : settings.latents.data();
     raw.latents_count = settings.latents.size();
     raw.output = settings.output;
-#define TRT_PIPELINE_TEXT(name, ...) \
-  raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
+#define TRT_PIPELINE_TEXT(name, ...) raw.name = settings.name ? settings.name->c_str() : nullptr;
 #define TRT_PIPELINE_INTEGER(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_REAL(name, ...) raw.name = settings.name;
 #define TRT_PIPELINE_INTERVAL(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);
+#define TRT_PIPELINE_PAIR(name, ...) std::copy_n(settings.name.begin(), 2, raw.name);
 #define TRT_PIPELINE_CHOICE(name, ...) \
   raw.name = settings.name.empty() ? nullptr : settings.name.c_str();
 #include "trt_pipeline_settings.inc"

@@ -56,6 +56,11 @@ void check_version(const fs::path& folder, const Json& manifest) {
       format_version, ". Export its checkpoint again: export-all MODEL --out ", folder.string()));
 }
 
+// Graphs that may be float32 in a float16 bundle, for numbers beyond float16's.
+bool is_first_stage(const std::string& graph) {
+  return graph == "decoder" || graph == "tiny_decoder" || graph == "encoder";
+}
+
 void check_references(const Bundle& bundle) {
   for (const auto* tokenizer : {&bundle.manifest.tokenizer, &bundle.manifest.tokenizer_2}) {
     if (!*tokenizer) continue;
@@ -74,7 +79,7 @@ void check_references(const Bundle& bundle) {
 
 const GraphSpec& Bundle::graph(const std::string& name, const std::string& wanted) const {
   const auto found = manifest.graphs.find(name);
-  const bool is_wide = manifest.precision == "fp16" && (name == "decoder" || name == "encoder") &&
+  const bool is_wide = manifest.precision == "fp16" && is_first_stage(name) &&
                        found != manifest.graphs.end() && !found->second.contains("fp16");
   const std::string precision = is_wide && wanted == "fp16" ? "fp32" : wanted;
   if (found != manifest.graphs.end() && found->second.contains(precision)) {

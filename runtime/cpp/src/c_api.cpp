@@ -6,6 +6,7 @@
 #include <string>
 
 #include "arguments.hpp"
+#include "callbacks.hpp"
 #include "errors.hpp"
 #include "pipeline.hpp"
 #include "settings.hpp"
@@ -97,10 +98,15 @@ struct OwnedPictures : trt_pipeline_pictures {
     if (decoded) pixels = this->made.result.as<std::uint8_t>().data();
     if (!decoded) latents = this->made.result.as<float>().data();
     if (!this->made.seeds.empty()) seeds = this->made.seeds.data();
+    if (!this->made.unsafe.empty()) nsfw_content_detected = this->made.unsafe.data();
   }
 
   Pictures made;
 };
+
+std::string text_or_empty(const char* text) {
+  return text ? text : "";
+}
 
 Log log_of(const trt_pipeline_options& options) {
   if (!options.log) return [](trt_pipeline_log_level, const std::string&) {};
@@ -128,7 +134,8 @@ std::optional<TrustedKeys> trusted_keys_of(const trt_pipeline_options& options) 
 struct trt_pipeline_handle {
   trt_pipeline_handle(const char* folder, const trt_pipeline_options& options)
       : pipeline(load_bundle(folder, options.verify, trusted_keys_of(options)),
-                 options.backend ? options.backend : "", options.threads, log_of(options)),
+                 text_or_empty(options.backend), options.threads,
+                 text_or_empty(options.safety_checker), log_of(options)),
         bundle(pipeline.bundle().path.string()),
         arithmetic(pipeline.backend().arithmetic()),
         backend(pipeline.backend().name()),
@@ -238,6 +245,16 @@ trt_pipeline_status trt_pipeline_generate(trt_pipeline_handle* pipeline,
     const bool decoded = asked.output == TRT_PIPELINE_OUTPUT_PIXELS;
     *pictures = new OwnedPictures(pipeline->pipeline.generate(asked),
                                   pipeline->info.vae_scale_factor, decoded);
+  });
+}
+
+trt_pipeline_status trt_pipeline_step_preview(const trt_pipeline_step* step,
+                                              trt_pipeline_preview* preview) {
+  return guarded([&] {
+    require(step, "step");
+    require(preview, "preview");
+    const Tensor& made = static_cast<const ToldStep*>(step)->previewed();
+    *preview = {made.as<std::uint8_t>().data(), made.shape[1], made.shape[2]};
   });
 }
 

@@ -5,26 +5,26 @@
 #include <memory>
 #include <mutex>
 
-#include "tensor.hpp"
+#include "graph_outputs.hpp"
 
 namespace trt_pipeline::internal {
 
-// Tensors by key, at most max_bytes of them; safe to share between threads.
+// Graphs' outputs by key, at most max_bytes of them; safe to share between threads.
 template <class Key>
-class TensorCache {
+class OutputCache {
  public:
-  explicit TensorCache(std::size_t max_bytes) : max_bytes_(max_bytes) {}
+  explicit OutputCache(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
-  // The tensor of this key, made now unless it is held.
+  // The outputs of this key, made now unless they are held.
   template <class Make>
-  std::shared_ptr<const Tensor> get(const Key& key, Make make) {
+  SharedOutputs get(const Key& key, Make make) {
     if (auto held = find(key)) return held;
-    const std::shared_ptr<const Tensor> made = make();
+    const SharedOutputs made = make();
     const std::lock_guard lock(mutex_);
     entries_.push_front({key, made});
-    bytes_ += made->bytes.size();
+    bytes_ += bytes_of(*made);
     while (bytes_ > max_bytes_) {
-      bytes_ -= entries_.back().tensor->bytes.size();
+      bytes_ -= bytes_of(*entries_.back().outputs);
       entries_.pop_back();
     }
     return made;
@@ -33,15 +33,21 @@ class TensorCache {
  private:
   struct Entry {
     Key key;
-    std::shared_ptr<const Tensor> tensor;
+    SharedOutputs outputs;
   };
 
-  std::shared_ptr<const Tensor> find(const Key& key) {
+  static std::size_t bytes_of(const Tensors& outputs) {
+    std::size_t bytes = 0;
+    for (const auto& [name, tensor] : outputs) bytes += tensor.bytes.size();
+    return bytes;
+  }
+
+  SharedOutputs find(const Key& key) {
     const std::lock_guard lock(mutex_);
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
       if (entry->key != key) continue;
       entries_.splice(entries_.begin(), entries_, entry);
-      return entries_.front().tensor;
+      return entries_.front().outputs;
     }
     return nullptr;
   }

@@ -16,21 +16,11 @@ OnStep on_step_of(const trt_pipeline_settings& settings) {
   };
 }
 
-OnStepEnd on_step_end_of(const trt_pipeline_settings& settings, const PreviewMap& map) {
+OnStepEnd on_step_end_of(const trt_pipeline_settings& settings, const Preview& preview) {
   if (!settings.callback_on_step_end) return {};
   return [call = settings.callback_on_step_end, user_data = settings.callback_user_data,
-          &map](const Step& step) {
-    const Tensor preview = map.empty() ? Tensor() : preview_pixels(step.latents, map);
-    const Shape& shape = step.latents.shape;
-    const trt_pipeline_step told{step.index,
-                                 step.steps,
-                                 step.timestep,
-                                 step.latents.as<float>().data(),
-                                 shape[0],
-                                 shape[1],
-                                 shape[2],
-                                 shape[3],
-                                 map.empty() ? nullptr : preview.as<std::uint8_t>().data()};
+          preview](const Step& step) {
+    const ToldStep told(step, preview);
     if (call(user_data, &told)) {
       throw CancelledError(
           concat("cancelled after step ", step.index + 1, " of ", step.steps, "."));
@@ -41,8 +31,25 @@ OnStepEnd on_step_end_of(const trt_pipeline_settings& settings, const PreviewMap
 
 }  // namespace
 
-Listeners listeners_of(const trt_pipeline_settings& settings, const PreviewMap& map) {
-  return {on_step_of(settings), on_step_end_of(settings, map)};
+ToldStep::ToldStep(const Step& step, const Preview& preview)
+    : trt_pipeline_step{step.index,
+                        step.steps,
+                        step.timestep,
+                        step.latents.as<float>().data(),
+                        step.latents.shape[0],
+                        step.latents.shape[1],
+                        step.latents.shape[2],
+                        step.latents.shape[3]},
+      source_(step.latents),
+      preview_(preview) {}
+
+const Tensor& ToldStep::previewed() const {
+  if (made_.bytes.empty()) made_ = preview_(source_);
+  return made_;
+}
+
+Listeners listeners_of(const trt_pipeline_settings& settings, const Preview& preview) {
+  return {on_step_of(settings), on_step_end_of(settings, preview)};
 }
 
 }  // namespace trt_pipeline::internal

@@ -23,18 +23,22 @@ const std::map<std::string, KnownNames>& known_graphs() {
     Names cached = step;
     cached.insert("features");
     return std::map<std::string, KnownNames>{
-        {"text_encoder", {{"input_ids"}, {"context_kv"}}},
-        {"time_embedding", {{"timesteps", "guidance_scale"}, {"time_embeds"}}},
+        {"text_encoder", {{"input_ids", "input_ids_2"}, {"context_kv", "text_embeds"}}},
+        {"time_embedding",
+         {{"timesteps", "guidance_scale", "text_embeds", "time_ids"}, {"time_embeds"}}},
         {"denoiser", {step, {"next_latents", "next_history", "features"}}},
         {"cached_denoiser", {cached, {"next_latents", "next_history"}}},
         {"decoder", {{"latents"}, {"image"}}},
-        {"encoder", {{"image"}, {"latents_mean", "latents_std"}}}};
+        {"tiny_decoder", {{"latents"}, {"image"}}},
+        {"encoder", {{"image", "mask"}, {"latents_mean", "latents_std"}}},
+        {"safety_checker", {{"image"}, {"has_nsfw_concept"}}}};
   }();
   return known;
 }
 
 // Inputs that a family may lack.
-const Names optional_inputs = {"context_kv", "condition", "guidance_scale"};
+const Names optional_inputs = {"context_kv", "condition",   "guidance_scale", "input_ids_2",
+                               "mask",       "text_embeds", "time_ids"};
 
 bool holds(const Bundle& bundle, const std::string& graph) {
   return bundle.manifest.graphs.contains(graph);
@@ -49,6 +53,15 @@ Names inputs_of(const Bundle& bundle, const std::string& graph) {
     for (const TensorSpec& input : spec.inputs) names.insert(input.name);
   }
   return names;
+}
+
+bool gives(const Bundle& bundle, const std::string& graph, const std::string& output) {
+  const auto found = bundle.manifest.graphs.find(graph);
+  if (found == bundle.manifest.graphs.end()) return false;
+  return std::ranges::all_of(found->second, [&](const auto& form) {
+    return std::ranges::any_of(form.second.outputs,
+                               [&](const TensorSpec& one) { return one.name == output; });
+  });
 }
 
 // BundleError unless a graph's inputs or outputs are known, there, and named once each.
@@ -67,8 +80,8 @@ void check_tensors(const Bundle& bundle, const std::string& graph, const std::st
   }
   for (const std::string& name : known) {
     if (names.contains(name) || optional.contains(name)) continue;
-    throw BundleError(concat(place, graph, " lacks the ", kind, " ", name,
-                             ". Export the checkpoint again."));
+    throw BundleError(
+        concat(place, graph, " lacks the ", kind, " ", name, ". Export the checkpoint again."));
   }
   if (twice) {
     throw BundleError(
@@ -79,7 +92,8 @@ void check_tensors(const Bundle& bundle, const std::string& graph, const std::st
 // BundleError for a graph, or a graph's input or output, that this library does not know or that
 // is missing.
 void check_names(const Bundle& bundle) {
-  const Names optional_outputs = holds(bundle, "cached_denoiser") ? Names{} : Names{"features"};
+  Names optional_outputs = {"text_embeds"};
+  if (!holds(bundle, "cached_denoiser")) optional_outputs.insert("features");
   for (const auto& [graph, forms] : bundle.manifest.graphs) {
     const auto known = known_graphs().find(graph);
     if (known == known_graphs().end()) {
@@ -88,10 +102,18 @@ void check_names(const Bundle& bundle) {
     }
     for (const auto& [precision, spec] : forms) {
       check_tensors(bundle, graph, "input", spec.inputs, known->second.inputs, optional_inputs);
-      check_tensors(bundle, graph, "output", spec.outputs, known->second.outputs,
-                    optional_outputs);
+      check_tensors(bundle, graph, "output", spec.outputs, known->second.outputs, optional_outputs);
     }
   }
+}
+
+// What a model with two text encoders lacks, of which the pooled text is the second's.
+std::string missing_of_pair(const Bundle& bundle) {
+  const Names times = inputs_of(bundle, "time_embedding");
+  const bool embeds = times.contains("text_embeds");
+  if (encodes_texts_twice(bundle) && !bundle.manifest.tokenizer_2) return "tokenizer_2";
+  if (embeds != times.contains("time_ids")) return embeds ? "time_ids" : "text_embeds";
+  return !embeds || gives(bundle, "text_encoder", "text_embeds") ? "" : "text_embeds";
 }
 
 // The name of a part that is missing; empty if none is.
@@ -101,8 +123,13 @@ std::string missing_part(const Bundle& bundle) {
   }
   if (takes_prompts(bundle) && !holds(bundle, "text_encoder")) return "text_encoder";
   if (takes_prompts(bundle) && !bundle.manifest.tokenizer) return "tokenizer";
+  const std::string missing = missing_of_pair(bundle);
+  if (!missing.empty()) return missing;
   const bool sees_condition = inputs_of(bundle, "denoiser").contains("condition");
-  return sees_condition == !bundle.manifest.model.condition.empty() ? "" : "condition";
+  if (sees_condition == bundle.manifest.model.condition.empty()) return "condition";
+  const bool sees_encoded = changes_images(bundle) || sees_masks(bundle);
+  if (sees_encoded && !holds(bundle, "encoder")) return "encoder";
+  return encodes_masked(bundle) == sees_masks(bundle) ? "" : "mask";
 }
 
 }  // namespace
@@ -115,12 +142,36 @@ bool embeds_guidance(const Bundle& bundle) {
   return inputs_of(bundle, "time_embedding").contains("guidance_scale");
 }
 
+bool encodes_texts_twice(const Bundle& bundle) {
+  return inputs_of(bundle, "text_encoder").contains("input_ids_2");
+}
+
+bool embeds_texts(const Bundle& bundle) {
+  return inputs_of(bundle, "time_embedding").contains("text_embeds");
+}
+
+bool embeds_sizes(const Bundle& bundle) {
+  return inputs_of(bundle, "time_embedding").contains("time_ids");
+}
+
 bool enlarges(const Bundle& bundle) {
   return bundle.manifest.model.condition == "low_resolution";
 }
 
+bool sees_masks(const Bundle& bundle) {
+  return bundle.manifest.model.condition == "masked_image";
+}
+
+bool changes_images(const Bundle& bundle) {
+  return bundle.manifest.model.condition == "image";
+}
+
+bool encodes_masked(const Bundle& bundle) {
+  return inputs_of(bundle, "encoder").contains("mask");
+}
+
 bool begins_with_pictures(const Bundle& bundle) {
-  return holds(bundle, "encoder") && !enlarges(bundle);
+  return holds(bundle, "encoder") && !enlarges(bundle) && !changes_images(bundle);
 }
 
 void check_graphs(const Bundle& bundle) {

@@ -26,22 +26,35 @@ class Conditioning {
 
   Conditioning(const Bundle& bundle, Backend& backend);
 
-  // Of a plan, in parts that the bundle allows.
-  Conditions conditions(const Plan& plan, const OnPart& on_part);
+  // Of a plan, in parts that the bundle allows. condition: [B, Cc, h, w], if the denoiser sees one.
+  Conditions conditions(const Plan& plan, const std::optional<Tensor>& condition,
+                        const OnPart& on_part);
 
  private:
+  // What joins the timesteps, where the model embeds it.
+  struct TimeKey {
+    std::vector<float> timesteps;
+    double scale;  // of guidance
+    TextIds text;
+    TimeIds time_ids;
+
+    bool operator==(const TimeKey&) const = default;
+  };
+
   bool changes(const Plan& plan, std::size_t sample) const;
-  std::shared_ptr<const Part> part(const Plan& plan, std::size_t start, std::size_t count,
-                                   bool guided, const OnPart& on_part);
+  std::shared_ptr<const Part> part(const Plan& plan, const std::optional<Tensor>& condition,
+                                   std::size_t start, std::size_t count, bool guided,
+                                   const OnPart& on_part);
   Guidance guidance(const Plan& plan, std::size_t start, std::size_t count, bool guided) const;
-  Tensor context_kv(const std::vector<InputIds>& texts);
-  SharedTensor time_embeds(const std::vector<float>& timesteps, double scale);
+  SharedOutputs encoded(const TextIds& text);
+  SharedTensor time_embeds(const TimeKey& key);
 
   const Bundle& bundle_;
-  const bool embeds_guidance_;
+  const GraphSpec* const text_spec_;  // null without prompts
+  const bool embeds_guidance_, embeds_texts_, embeds_sizes_;
   const std::unique_ptr<Graph> text_encoder_, time_embedding_;  // the first may be null
-  TensorCache<InputIds> contexts_;
-  TensorCache<std::pair<std::vector<float>, double>> times_;
+  OutputCache<TextIds> texts_;
+  OutputCache<TimeKey> times_;
 };
 
 }  // namespace trt_pipeline::internal

@@ -159,7 +159,9 @@ Tensor denoise(const Denoisers& denoisers, Tensor latents, const std::vector<con
       rows[i].enter(*(*parts[step])[i], step);
       state.advance(denoisers, rows[i], table, step);
     }
-    if (known) known->restore(state.latents, table.alphas_cumprod[step + 1]);
+    // Clean after the last step, as diffusers has it, whatever noise the table leaves.
+    const float alpha = step + 1 == steps ? 1 : table.alphas_cumprod[step + 1];
+    if (known) known->restore(state.latents, alpha);
     if (listeners.after) listeners.after({step, steps, table.timesteps[step], state.latents});
   }
   listeners.before(steps, steps);

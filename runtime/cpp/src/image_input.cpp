@@ -24,22 +24,33 @@ void check_entries(const char* name, std::size_t entries, std::size_t pictures,
                                  "; give one for all, or one a picture."));
 }
 
+// What a model does with a picture that it must have.
+const char* use_of(const std::string& condition) {
+  if (condition == "low_resolution") return "enlarges pictures";
+  return condition == "image" ? "changes one as the prompt says" : "paints a part of image again";
+}
+
 std::size_t area_of(const trt_pipeline_settings& settings) {
   return static_cast<std::size_t>(settings.image_height) *
          static_cast<std::size_t>(settings.image_width);
 }
 
-// Those of one picture among `entries` equal ones, of which each stands for as many pictures.
-const std::uint8_t* entry_of(const std::uint8_t* all, std::size_t entries, std::size_t bytes,
-                             std::size_t picture, std::size_t pictures) {
-  return all + picture * entries / pictures * bytes;
-}
-
 }  // namespace
 
-void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bool enlarged) {
+void check_image(const trt_pipeline_settings& settings, std::size_t pictures,
+                 const std::string& condition) {
+  const bool enlarged = condition == "low_resolution";
+  if (!settings.image && !condition.empty()) {
+    throw InvalidInputError(concat("image is missing; this model ", use_of(condition), "."));
+  }
+  if (!settings.mask_image && condition == "masked_image") {
+    throw InvalidInputError(concat("mask_image is missing; this model ", use_of(condition), "."));
+  }
+  const bool is_plain = !settings.overlay || std::string_view(settings.overlay) == "none";
+  if (!settings.mask_image && !is_plain) {
+    throw InvalidInputError("overlay is given without mask_image.");
+  }
   if (!settings.image) {
-    if (enlarged) throw InvalidInputError("image is missing; this model enlarges pictures.");
     if (settings.mask_image) throw InvalidInputError("mask_image is given without image.");
     if (!std::isnan(settings.strength)) {
       throw InvalidInputError("strength is given without image.");
@@ -61,7 +72,6 @@ void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bo
 }
 
 std::size_t first_step(const trt_pipeline_settings& settings) {
-  if (!settings.image) return 0;
   const double usual = settings.mask_image ? 1.0 : default_strength;
   const double strength = std::isnan(settings.strength) ? usual : settings.strength;
   const std::int64_t steps = settings.num_inference_steps;
@@ -69,42 +79,37 @@ std::size_t first_step(const trt_pipeline_settings& settings) {
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);
   if (left < 1) {
     throw InvalidInputError(concat("strength ", strength, " of ", counted(steps, "step"),
-                                   " leaves none; use at least ",
-                                   1 / static_cast<double>(steps), "."));
+                                   " leaves none; use at least ", 1 / static_cast<double>(steps),
+                                   "."));
   }
   return static_cast<std::size_t>(steps - left);
 }
 
-ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictures) {
-  const std::size_t area = area_of(settings), bytes = area * channels;
+ImageInput image_input(const trt_pipeline_settings& settings) {
   ImageInput image{{DType::uint8,
-                    {pictures, static_cast<std::size_t>(settings.image_height),
+                    {settings.image_count, static_cast<std::size_t>(settings.image_height),
                      static_cast<std::size_t>(settings.image_width), channels}},
                    {}};
-  auto pixels = image.pixels.as<std::uint8_t>().begin();
-  for (std::size_t i = 0; i < pictures; ++i) {
-    pixels = std::copy_n(entry_of(settings.image, settings.image_count, bytes, i, pictures), bytes,
-                         pixels);
-    if (!settings.mask_image) continue;
-    const auto* mask = entry_of(settings.mask_image, settings.mask_image_count, area, i, pictures);
-    std::transform(mask, mask + area, std::back_inserter(image.repainted),
-                   [](std::uint8_t level) { return level >= mask_threshold; });
-  }
+  const auto pixels = image.pixels.as<std::uint8_t>();
+  std::copy_n(settings.image, pixels.size(), pixels.begin());
+  if (!settings.mask_image) return image;
+  const auto* mask = settings.mask_image;
+  std::transform(mask, mask + settings.mask_image_count * area_of(settings),
+                 std::back_inserter(image.repainted),
+                 [](std::uint8_t level) { return level >= mask_threshold; });
   return image;
 }
 
-Tensor low_resolution(const trt_pipeline_settings& settings, std::size_t pictures) {
+Tensor low_resolution(const trt_pipeline_settings& settings) {
   const std::size_t area = area_of(settings), bytes = area * channels;
   Tensor tensor(DType::float32,
-                {pictures, channels, static_cast<std::size_t>(settings.image_height),
+                {settings.image_count, channels, static_cast<std::size_t>(settings.image_height),
                  static_cast<std::size_t>(settings.image_width)});
   const auto numbers = tensor.as<float>();
-  for (std::size_t i = 0; i < pictures; ++i) {
-    const auto* picture = entry_of(settings.image, settings.image_count, bytes, i, pictures);
-    for (std::size_t at = 0; at < bytes; ++at) {
-      const std::size_t plane = i * channels + at % channels;
-      numbers[plane * area + at / channels] = 2 * (static_cast<float>(picture[at]) / 255.0f) - 1;
-    }
+  for (std::size_t at = 0; at < numbers.size(); ++at) {
+    const std::size_t plane = at / bytes * channels + at % channels;
+    const float level = static_cast<float>(settings.image[at]) / 255.0f;
+    numbers[plane * area + at % bytes / channels] = 2 * level - 1;
   }
   return tensor;
 }

@@ -10,18 +10,19 @@ namespace trt_pipeline::internal {
 
 // InvalidInputError unless the given pictures and masks have a size and are one for all, one a
 // prompt or one a picture, and nothing is given without an image.
-// enlarged: whether the model enlarges the pictures, whose sides must then be multiples of 32, to
-// which diffusers would resize them.
-void check_image(const trt_pipeline_settings& settings, std::size_t pictures, bool enlarged);
+// condition: of the model, which may need them. The sides of a picture to enlarge must be multiples
+// of 32, to which diffusers would resize them.
+void check_image(const trt_pipeline_settings& settings, std::size_t pictures,
+                 const std::string& condition);
 
-// How many of the steps the image makes superfluous, as diffusers counts them; 0 without one.
+// How many of the steps the image makes superfluous, as diffusers counts them.
 // InvalidInputError for a strength that leaves no step.
 std::size_t first_step(const trt_pipeline_settings& settings);
 
-// One of the given pictures for each of the call's.
-ImageInput image_input(const trt_pipeline_settings& settings, std::size_t pictures);
+// The given pictures and masks.
+ImageInput image_input(const trt_pipeline_settings& settings);
 
-// float32 [B, 3, h, w] in -1..1: the picture that each of the call's enlarges.
-Tensor low_resolution(const trt_pipeline_settings& settings, std::size_t pictures);
+// float32 [K, 3, h, w] in -1..1: the pictures to enlarge.
+Tensor low_resolution(const trt_pipeline_settings& settings);
 
 }  // namespace trt_pipeline::internal

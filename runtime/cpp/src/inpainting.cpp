@@ -121,10 +121,11 @@ void merge(std::uint8_t* painted, const std::uint8_t* given, const std::uint8_t*
 void KnownLatents::restore(Tensor& current, float alpha) const {
   const auto clean = latents.as<float>(), start = noise.as<float>();
   const auto numbers = current.as<float>();
+  const auto again = repainted.as<std::uint8_t>();
   const std::size_t channels = latents.shape[1], area = latents.shape[2] * latents.shape[3];
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const std::size_t sample = i / (channels * area);
-    if (kept[sample * area + i % area]) numbers[i] = mixed(clean[i], start[i], alpha);
+    if (!again[sample * area + i % area]) numbers[i] = mixed(clean[i], start[i], alpha);
   }
 }
 
@@ -135,25 +136,31 @@ Tensor noised(const Tensor& latents, const Tensor& noise, float alpha) {
   return made;
 }
 
-std::vector<std::uint8_t> kept_latents(const ImageInput& image, std::size_t factor) {
-  const Shape& shape = image.pixels.shape;
-  const std::size_t width = shape[2] / factor;
-  std::vector<std::uint8_t> kept(shape[0] * (shape[1] / factor) * width, 1);
+Tensor repainted_latents(const ImageInput& image, std::size_t factor, bool any) {
+  const std::size_t width = image.pixels.shape[2];
+  Tensor latents(DType::uint8,
+                 {image.masks(), image.pixels.shape[1] / factor, image.pixels.shape[2] / factor});
+  const auto again = latents.as<std::uint8_t>();
   for (std::size_t i = 0; i < image.repainted.size(); ++i) {
-    const std::size_t row = i / shape[2], column = i % shape[2];
-    if (image.repainted[i]) kept[row / factor * width + column / factor] = 0;
+    const std::size_t row = i / width, column = i % width;  // rows of all masks, one after another
+    const bool counts = any || (row % factor == 0 && column % factor == 0);
+    if (counts && image.repainted[i]) {
+      again[row / factor * (width / factor) + column / factor] = 1;
+    }
   }
-  return kept;
+  return latents;
 }
 
 Tensor paste(const Tensor& painted, const ImageInput& given) {
   Tensor merged = painted;
-  const std::size_t pixels = painted.shape[1] * painted.shape[2];
+  const std::size_t pixels = given.area(), count = painted.shape[0];
   Field field(painted.shape[1], painted.shape[2]);
-  for (std::size_t sample = 0; sample < painted.shape[0]; ++sample) {
+  for (std::size_t sample = 0; sample < count; ++sample) {
+    const std::size_t image = entry_of(sample, given.images(), count);
+    const std::size_t mask = entry_of(sample, given.masks(), count);
     merge(merged.as<std::uint8_t>().data() + 3 * pixels * sample,
-          given.pixels.as<std::uint8_t>().data() + 3 * pixels * sample,
-          given.repainted.data() + pixels * sample, field);
+          given.pixels.as<std::uint8_t>().data() + 3 * pixels * image,
+          given.repainted.data() + pixels * mask, field);
   }
   return merged;
 }

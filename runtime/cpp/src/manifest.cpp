@@ -86,7 +86,15 @@ ModelSpec model_of(const Entry& entry) {
   if (object.has("context_tokens")) model.context_tokens = object["context_tokens"].integer();
   if (object.has("condition")) {
     const Entry condition = object["condition"];
-    if (!condition.is_null()) model.condition = condition.one_of({"low_resolution"});
+    if (!condition.is_null()) {
+      model.condition = condition.one_of({"low_resolution", "masked_image", "image"});
+    }
+  }
+  if (object.has("guides_above_1_only")) {
+    model.guides_above_1_only = object["guides_above_1_only"].boolean();
+  }
+  if (object.has("zeros_for_empty_prompt")) {
+    model.zeros_for_empty_prompt = object["zeros_for_empty_prompt"].boolean();
   }
   object.finish();
   check_size(object, "latent_channels", model.latent_channels);
@@ -200,7 +208,11 @@ AddedToken added_token_of(const Entry& entry) {
   AddedToken token{object["content"].string(),      object["id"].integer(),
                    object["single_word"].boolean(), object["lstrip"].boolean(),
                    object["rstrip"].boolean(),      object["normalized"].boolean()};
+  if (object.has("vectors")) token.vectors = object["vectors"].integer();
   object.finish();
+  if (token.vectors < 1 || token.vectors > static_cast<std::int64_t>(max_added_tokens)) {
+    object.refuse(concat("vectors is ", token.vectors, ", expected 1 to ", max_added_tokens));
+  }
   const auto characters =
       std::ranges::count_if(token.content, [](char c) { return (c & 0xc0) != 0x80; });
   if (characters < 1 || characters > max_token_characters) {
@@ -224,6 +236,13 @@ void check_added_tokens(const Object& object, const std::vector<AddedToken>& tok
     earlier = token.id;
     if (!contents.insert(token.content).second) {
       object.refuse(concat("added_tokens has ", brief(Json(token.content)), " twice"));
+    }
+  }
+  for (const AddedToken& token : tokens) {
+    for (std::int64_t number = 1; number < token.vectors; ++number) {
+      if (contents.contains(token.part(number))) continue;
+      object.refuse(concat("added_tokens lacks ", brief(Json(token.part(number))), ", but ",
+                           brief(Json(token.content)), " has ", token.vectors, " vectors"));
     }
   }
 }

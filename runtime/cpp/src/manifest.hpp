@@ -39,8 +39,12 @@ struct ModelSpec {
   std::int64_t vae_scale_factor;    // pixels per latent
   std::int64_t context_tokens = 0;  // in a row of context_kv; 0 without it
   // What the denoiser's `condition` is made of; empty without it. low_resolution: the picture to
-  // enlarge, RGB in -1..1, of the latents' height and width.
+  // enlarge, RGB in -1..1, of the latents' height and width. masked_image: a mask, 1 where it is
+  // painted again, then the latents of the picture without that part. image: the latents of the
+  // picture to change, zero in the row without guidance.
   std::string condition = {};
+  bool guides_above_1_only = false;     // a guidance scale of 1 or less means no guidance
+  bool zeros_for_empty_prompt = false;  // a negative prompt that is not given is a row of zeros
 };
 
 // What a call uses for settings that it leaves out; sizes in pixels.
@@ -88,6 +92,13 @@ struct AddedToken {
   bool single_word;     // found only where no letter, digit or mark touches it
   bool lstrip, rstrip;  // takes the white space before it, after it
   bool normalized;      // looked for in normalized text, in its own normalized form
+  // How many tokens a text that has it is read with: <x> of three is <x> <x>_1 <x>_2.
+  std::int64_t vectors = 1;
+
+  // The content of one of its tokens.
+  std::string part(std::int64_t number) const {
+    return number ? content + "_" + std::to_string(number) : content;
+  }
 };
 
 // What BERT does to a text before it splits words.

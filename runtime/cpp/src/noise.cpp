@@ -106,11 +106,11 @@ double TorchGenerator::uniform53() {
   return static_cast<double>((high << 32 | low) & ((std::uint64_t{1} << 53) - 1)) * 0x1p-53;
 }
 
-std::vector<float> PerSample::draw(std::size_t, std::size_t count) {
+std::vector<float> PerSample::draw(std::size_t samples, std::size_t count) {
   std::vector<float> normal;
-  normal.reserve(streams_.size() * count);
-  for (const auto& stream : streams_) {
-    const auto drawn = stream->draw(1, count);
+  normal.reserve(samples * count);
+  for (std::size_t i = 0; i < samples; ++i) {
+    const auto drawn = streams_.at(i)->draw(1, count);
     normal.insert(normal.end(), drawn.begin(), drawn.end());
   }
   return normal;

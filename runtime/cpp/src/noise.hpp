@@ -15,7 +15,7 @@ namespace trt_pipeline::internal {
 class NoiseStream {
  public:
   virtual ~NoiseStream() = default;
-  // The stream's next `count` standard normal numbers, for `samples` samples alike.
+  // The stream's next standard normal numbers, `count` for each of `samples` samples.
   virtual std::vector<float> draw(std::size_t samples, std::size_t count) = 0;
 };
 
@@ -63,7 +63,8 @@ class TorchGenerator : public NoiseStream {
   std::optional<double> spare_;
 };
 
-// One stream for each sample of a batch, so that no sample's noise depends on the others.
+// One stream for each sample of a batch, so that no sample's noise depends on the others. A draw
+// for fewer samples is of the first ones.
 class PerSample : public NoiseStream {
  public:
   explicit PerSample(std::vector<std::unique_ptr<NoiseStream>> streams)

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "arguments.hpp"
-#include "callbacks.hpp"
 #include "errors.hpp"
 #include "samplers/samplers.hpp"
 #include "settings.hpp"
@@ -20,6 +19,9 @@ void check_pointers(const trt_pipeline_settings& settings) {
   if (settings.seed_count) require(settings.seeds, "seeds");
   if (settings.latents_count) require(settings.latents, "latents");
   if (settings.guidance_scale_count) require(settings.guidance_scales, "guidance_scales");
+  if (settings.image_guidance_scale_count) {
+    require(settings.image_guidance_scales, "image_guidance_scales");
+  }
   if (settings.image_count) require(settings.image, "image");
   if (settings.mask_image_count) require(settings.mask_image, "mask_image");
 }
@@ -44,9 +46,23 @@ std::map<std::string, std::string> refused_by(const Bundle& bundle) {
     refuse({"negative_prompt", "guidance_interval"}, "this model has guidance built in");
   }
   if (enlarges(bundle)) {
-    refuse({"strength", "mask_image"}, "this model enlarges an image by its own factor");
+    refuse({"strength", "mask_image", "overlay"}, "this model enlarges an image by its own factor");
+  } else if (changes_images(bundle)) {
+    refuse({"strength", "mask_image", "overlay"}, "this model changes all of an image from noise");
   } else if (!begins_with_pictures(bundle)) {
-    refuse({"image", "strength", "mask_image"}, "this bundle has no encoder for pictures");
+    refuse({"image", "strength", "mask_image", "overlay"},
+           "this bundle has no encoder for pictures");
+  }
+  if (!changes_images(bundle)) {
+    refuse({"image_guidance_scale"}, "this model is not one that changes an image by a prompt");
+  }
+  if (!bundle.manifest.graphs.contains("tiny_decoder")) {
+    refuse({"decoder"},
+           "this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder");
+  }
+  if (!embeds_sizes(bundle)) {
+    refuse({"original_size", "crops_coords_top_left", "target_size"},
+           "this model knows nothing of sizes");
   }
   if (!bundle.manifest.graphs.contains("cached_denoiser")) {
     refuse({"cache_interval"}, "this bundle has no cached_denoiser. Export its checkpoint again");
@@ -60,6 +76,7 @@ std::string asked(const trt_pipeline_settings& settings, const std::string& name
   if (name == "negative_prompt" && settings.negative_prompt_count) return "given";
   if (name == "guidance_scale" && settings.guidance_scale_count) return "given";
   if (name == "guidance_scale" && settings.guidance_scale == 1) return "";
+  if (name == "image_guidance_scale" && settings.image_guidance_scale_count) return "given";
   return quoted(settings, name);
 }
 
@@ -72,19 +89,37 @@ void refuse_what_does_not_apply(const Bundle& bundle, const trt_pipeline_setting
   }
 }
 
-std::vector<double> scales_of(const Bundle& bundle, const trt_pipeline_settings& settings,
-                              std::size_t pictures) {
-  if (!takes_prompts(bundle)) return std::vector<double>(pictures, 1.0);
-  if (!settings.guidance_scale_count) {
-    return std::vector<double>(pictures, settings.guidance_scale);
-  }
-  check_one_a_picture("guidance_scales", settings.guidance_scale_count, pictures);
+// The values of a setting that may be one a picture; `shared` where they are not given.
+std::vector<double> one_a_picture(const char* name, double trt_pipeline_settings::* setting,
+                                  const double* given, std::size_t count, double shared,
+                                  std::size_t pictures) {
+  if (!count) return std::vector<double>(pictures, shared);
+  check_one_a_picture(concat(name, "s"), count, pictures);
   trt_pipeline_settings one = default_settings();
-  std::vector<double> scales;
+  std::vector<double> values;
   for (std::size_t i = 0; i < pictures; ++i) {
-    one.guidance_scale = checked_real("guidance_scale", settings.guidance_scales[i]);
+    one.*setting = checked_real(name, given[i]);
     check_settings(one);
-    scales.push_back(one.guidance_scale);
+    values.push_back(given[i]);
+  }
+  return values;
+}
+
+std::vector<GuidanceScales> scales_of(const Bundle& bundle, const trt_pipeline_settings& settings,
+                                      std::size_t pictures) {
+  std::vector<GuidanceScales> scales(pictures);
+  if (!takes_prompts(bundle)) return scales;
+  using Settings = trt_pipeline_settings;
+  const auto text =
+      one_a_picture("guidance_scale", &Settings::guidance_scale, settings.guidance_scales,
+                    settings.guidance_scale_count, settings.guidance_scale, pictures);
+  const auto image = one_a_picture(
+      "image_guidance_scale", &Settings::image_guidance_scale, settings.image_guidance_scales,
+      settings.image_guidance_scale_count, settings.image_guidance_scale, pictures);
+  const bool above_1_only = bundle.manifest.model.guides_above_1_only && !embeds_guidance(bundle);
+  for (std::size_t i = 0; i < pictures; ++i) {
+    const auto own = changes_images(bundle) ? std::optional(image[i]) : std::nullopt;
+    scales[i] = guiding(text[i], own, above_1_only);
   }
   return scales;
 }
@@ -144,9 +179,10 @@ Source noise_of(const trt_pipeline_settings& settings, std::size_t pictures) {
 }
 
 // The starting noise of the caller.
-std::optional<Tensor> latents_of(const trt_pipeline_settings& settings, const Shape& shape) {
+std::optional<Tensor> latents_of(const trt_pipeline_settings& settings, const Shape& shape,
+                                 bool from_noise) {
   if (!settings.latents) return std::nullopt;
-  if (settings.image) {
+  if (!from_noise) {
     throw InvalidInputError("latents and image both say what to begin with; give one.");
   }
   Tensor latents(DType::float32, shape);
@@ -158,6 +194,18 @@ std::optional<Tensor> latents_of(const trt_pipeline_settings& settings, const Sh
   std::copy_n(settings.latents, numbers.size(), numbers.begin());
   check_finite(latents);
   return latents;
+}
+
+// height, width: of the pictures in pixels, which take the place of sizes that are left out.
+TimeIds time_ids_of(const trt_pipeline_settings& settings, std::size_t height, std::size_t width) {
+  const auto or_own = [&](const std::int32_t* size) {
+    return size[0] ? std::array{static_cast<float>(size[0]), static_cast<float>(size[1])}
+                   : std::array{static_cast<float>(height), static_cast<float>(width)};
+  };
+  const auto original = or_own(settings.original_size), target = or_own(settings.target_size);
+  const auto* const crop = settings.crops_coords_top_left;
+  return {original[0], original[1], static_cast<float>(crop[0]), static_cast<float>(crop[1]),
+          target[0],   target[1]};
 }
 
 // The side of the decoder's tiles in latents; 0 decodes at once.
@@ -173,9 +221,10 @@ std::size_t tile_of(std::int32_t vae_tile_size, std::size_t factor) {
 
 }  // namespace
 
-Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipeline_settings& given,
+Plan checked(const Bundle& bundle, const Tokenizers& tokenizers, const trt_pipeline_settings& given,
              const Warn& warn) {
   const Manifest& manifest = bundle.manifest;
+  const bool enlarged = enlarges(bundle), prompted = !tokenizers.empty();
   check_pointers(given);
   check_enums(given);
   check_settings(given);
@@ -183,14 +232,18 @@ Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipelin
   const auto copies = static_cast<std::size_t>(
       checked_integer("num_images_per_prompt", given.num_images_per_prompt, 1, max_copies));
   Prompts prompts;
-  if (tokenizer) prompts = read_prompts(given, *tokenizer, warn);
-  const std::size_t images = enlarges(bundle) ? std::max<std::size_t>(given.image_count, 1) : 1;
-  const std::size_t count = tokenizer ? prompts.mixtures.size() : copies * images;
-  check_image(given, count, enlarges(bundle));
+  if (prompted) {
+    prompts = read_prompts(given, tokenizers, manifest.model.zeros_for_empty_prompt, warn);
+  }
+  const std::size_t images = enlarged ? std::max<std::size_t>(given.image_count, 1) : 1;
+  const std::size_t count = prompted ? prompts.mixtures.size() : copies * images;
+  check_image(given, count, manifest.model.condition);
 
   const trt_pipeline_settings settings = completed(given, manifest.defaults);
   const Shape shape = shape_of(bundle, settings, count);
-  const std::size_t start = enlarges(bundle) ? 0 : first_step(settings);
+  const auto factor = static_cast<std::size_t>(manifest.model.vae_scale_factor);
+  const bool begins = settings.image && begins_with_pictures(bundle);
+  const std::size_t start = begins ? first_step(settings) : 0;
   SamplerTable table =
       sampler_table(settings.sampler,
                     choose_schedule(manifest.schedule, settings.schedule,
@@ -200,10 +253,11 @@ Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipelin
                              table.timesteps.size());
   auto [noise, seeds] = noise_of(settings, count);
   std::optional<ImageInput> image;
-  std::optional<Tensor> condition;
-  if (enlarges(bundle)) condition = low_resolution(settings, count);
-  if (!enlarges(bundle) && settings.image) image = image_input(settings, count);
-  const bool from_noise = !image || (!image->repainted.empty() && start == 0);
+  std::optional<Tensor> enlarged_image;
+  if (enlarged) enlarged_image = low_resolution(settings);
+  if (!enlarged && settings.image) image = image_input(settings);
+  const bool masked = settings.mask_image != nullptr;
+  const bool from_noise = !begins || (masked && start == 0);
   return {.settings = settings,
           .shape = shape,
           .table = std::move(table),
@@ -213,12 +267,15 @@ Plan checked(const Bundle& bundle, const Tokenizer* tokenizer, const trt_pipelin
           .noise = std::move(noise),
           .seeds = std::move(seeds),
           .image = std::move(image),
+          .low_resolution = std::move(enlarged_image),
           .from_noise = from_noise,
-          .latents = latents_of(settings, shape),
-          .condition = std::move(condition),
-          .tile = tile_of(settings.vae_tile_size,
-                          static_cast<std::size_t>(manifest.model.vae_scale_factor)),
-          .listeners = listeners_of(settings, manifest.preview)};
+          .shares_draws =
+              settings.noise == TRT_PIPELINE_NOISE_TORCH && (masked || settings.seed_count == 1),
+          .seamless = masked && std::string_view(settings.overlay) == "seamless",
+          .latents = latents_of(settings, shape, from_noise),
+          .tile = tile_of(settings.vae_tile_size, factor),
+          .time_ids = time_ids_of(settings, shape[2] * factor, shape[3] * factor),
+          .tiny = std::string_view(settings.decoder) == "tiny"};
 }
 
 }  // namespace trt_pipeline::internal

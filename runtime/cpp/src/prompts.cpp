@@ -14,8 +14,9 @@ constexpr double max_weight = 1e6;  // either way
 // Reads one call's texts.
 class PromptReader {
  public:
-  PromptReader(const trt_pipeline_settings& settings, const Tokenizer& tokenizer, const Warn& warn)
-      : settings_(settings), tokenizer_(tokenizer), warn_(warn) {}
+  PromptReader(const trt_pipeline_settings& settings, const Tokenizers& tokenizers,
+               const Warn& warn)
+      : settings_(settings), tokenizers_(tokenizers), warn_(warn) {}
 
   std::vector<Mixture> mixtures() const {
     if (settings_.prompt && settings_.prompt_count) {
@@ -36,32 +37,55 @@ class PromptReader {
     return mixtures;
   }
 
-  std::vector<InputIds> negatives(std::size_t pictures) const {
+  std::vector<TextIds> negatives(std::size_t pictures, bool zeros) const {
     const std::size_t given = settings_.negative_prompt_count;
     if (!given) {
-      const char* text = settings_.negative_prompt ? settings_.negative_prompt : "";
-      return std::vector<InputIds>(pictures, tokenizer_.encode(text, "negative_prompt", warn_));
+      const char* text = settings_.negative_prompt;
+      return std::vector<TextIds>(pictures, text ? encoded(text, "negative_prompt") : none(zeros));
     }
     if (settings_.negative_prompt) {
       throw InvalidInputError("negative_prompt and negative_prompts are both given; give one.");
     }
     require(settings_.negative_prompts, "negative_prompts");
     check_one_a_picture("negative_prompts", given, pictures);
-    std::vector<InputIds> negatives;
+    std::vector<TextIds> negatives;
     for (std::size_t i = 0; i < given; ++i) {
-      negatives.push_back(ids(settings_.negative_prompts[i], concat("negative_prompt ", i)));
+      const trt_pipeline_text& text = settings_.negative_prompts[i];
+      const bool is_given = text.text || text.input_ids;
+      negatives.push_back(is_given ? ids(text, concat("negative_prompt ", i)) : none(zeros));
     }
     return negatives;
   }
 
  private:
-  InputIds ids(const trt_pipeline_text& text, const std::string& name) const {
+  // Of a negative prompt that is not given.
+  TextIds none(bool zeros) const { return zeros ? TextIds() : encoded("", "negative_prompt"); }
+
+  // Says once what both tokenizers say.
+  TextIds encoded(const char* text, const std::string& name) const {
+    std::string told;
+    const auto warn = [&](const std::string& message) {
+      if (message != told) warn_(message);
+      told = message;
+    };
+    TextIds ids;
+    for (const Tokenizer& one : tokenizers_) ids.push_back(one.encode(text, name, warn));
+    return ids;
+  }
+
+  TextIds ids(const trt_pipeline_text& text, const std::string& name) const {
     if (text.text && text.input_ids) {
       throw InvalidInputError(concat(name, " has a text and input_ids; give one."));
     }
-    if (text.input_ids) return tokenizer_.padded(text.input_ids, text.input_id_count, name);
-    if (!text.text) throw InvalidInputError(concat(name, " has neither a text nor input_ids."));
-    return tokenizer_.encode(text.text, name, warn_);
+    if (!text.text && !text.input_ids) {
+      throw InvalidInputError(concat(name, " has neither a text nor input_ids."));
+    }
+    if (text.text) return encoded(text.text, name);
+    if (tokenizers_.size() > 1) {
+      throw InvalidInputError(
+          concat(name, " has input_ids, but this model has two tokenizers; give a text."));
+    }
+    return {tokenizers_[0].padded(text.input_ids, text.input_id_count, name)};
   }
 
   Mixture mixture(const trt_pipeline_prompt& prompt, const std::string& name) const {
@@ -82,17 +106,17 @@ class PromptReader {
   }
 
   const trt_pipeline_settings& settings_;
-  const Tokenizer& tokenizer_;
+  const Tokenizers& tokenizers_;
   const Warn& warn_;
 };
 
 }  // namespace
 
-Prompts read_prompts(const trt_pipeline_settings& settings, const Tokenizer& tokenizer,
-                     const Warn& warn) {
-  const PromptReader reader(settings, tokenizer, warn);
+Prompts read_prompts(const trt_pipeline_settings& settings, const Tokenizers& tokenizers,
+                     bool zeros, const Warn& warn) {
+  const PromptReader reader(settings, tokenizers, warn);
   Prompts prompts{reader.mixtures(), {}};
-  prompts.negatives = reader.negatives(prompts.mixtures.size());
+  prompts.negatives = reader.negatives(prompts.mixtures.size(), zeros);
   return prompts;
 }
 

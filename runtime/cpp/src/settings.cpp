@@ -7,6 +7,11 @@
 namespace trt_pipeline::internal {
 namespace {
 
+// A pair of zeros means none where zero is no value.
+bool is_left_out(const std::int32_t* pair, std::int64_t low) {
+  return low > 0 && !pair[0] && !pair[1];
+}
+
 void check_integer(const char* name, std::int32_t value, std::int64_t low, std::int64_t high,
                    std::int32_t fallback) {
   const bool left_out = fallback == 0 && value == 0;
@@ -18,6 +23,11 @@ void check_real(const char* name, double value, double low, double high, double 
   if (!left_out) checked_real(name, value, low, high);
 }
 
+void check_pair(const char* name, const std::int32_t* pair, std::int64_t low, std::int64_t high) {
+  if (is_left_out(pair, low)) return;
+  for (const std::int32_t one : {pair[0], pair[1]}) checked_integer(name, one, low, high);
+}
+
 std::string quoted_text(const char* text, const char* plain) {
   const bool left_out = !text || (plain && std::string(text) == plain);
   return left_out ? "" : brief(Json(text));
@@ -27,9 +37,10 @@ std::string quoted_number(double value, double plain) {
   return std::isnan(value) || value == plain ? "" : concat(value);
 }
 
-std::string quoted_interval(const double* ends, const double* plain) {
-  const bool left_out = ends[0] == plain[0] && ends[1] == plain[1];
-  return left_out ? "" : concat("(", ends[0], ", ", ends[1], ")");
+template <class Number>
+std::string quoted_two(const Number* two, const Number* plain) {
+  const bool left_out = two[0] == plain[0] && two[1] == plain[1];
+  return left_out ? "" : concat("(", two[0], ", ", two[1], ")");
 }
 
 }  // namespace
@@ -43,6 +54,9 @@ trt_pipeline_settings default_settings() {
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   settings.name[0] = start;                                       \
   settings.name[1] = stop;
+#define TRT_PIPELINE_PAIR(name, low, high, first, second, help) \
+  settings.name[0] = first;                                     \
+  settings.name[1] = second;
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) settings.name = fallback;
 #include "trt_pipeline_settings.inc"
   return settings;
@@ -55,6 +69,8 @@ void check_settings(const trt_pipeline_settings& settings) {
   check_real(#name, settings.name, low, high, fallback);
 #define TRT_PIPELINE_INTERVAL(name, low, high, start, stop, help) \
   check_interval(#name, settings.name[0], settings.name[1], low, high);
+#define TRT_PIPELINE_PAIR(name, low, high, first, second, help) \
+  check_pair(#name, settings.name, low, high);
 #define TRT_PIPELINE_CHOICE(name, choices, fallback, help) \
   if (settings.name) check_choice(#name, settings.name, choices);
 #include "trt_pipeline_settings.inc"
@@ -69,7 +85,9 @@ std::string quoted(const trt_pipeline_settings& settings, const std::string& nam
 #define TRT_PIPELINE_REAL(setting, ...) \
   if (name == #setting) return quoted_number(settings.setting, plain.setting);
 #define TRT_PIPELINE_INTERVAL(setting, ...) \
-  if (name == #setting) return quoted_interval(settings.setting, plain.setting);
+  if (name == #setting) return quoted_two(settings.setting, plain.setting);
+#define TRT_PIPELINE_PAIR(setting, ...) \
+  if (name == #setting) return quoted_two(settings.setting, plain.setting);
 #define TRT_PIPELINE_CHOICE(setting, ...) \
   if (name == #setting) return quoted_text(settings.setting, plain.setting);
 #define TRT_PIPELINE_FILE(setting, help) \

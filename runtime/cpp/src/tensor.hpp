@@ -49,6 +49,12 @@ inline std::size_t count_of(const Shape& shape) {
   return std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
 }
 
+// Which of K entries belongs to a sample, where each stands for as many samples that follow each
+// other.
+inline std::size_t entry_of(std::size_t sample, std::size_t entries, std::size_t samples) {
+  return sample * entries / samples;
+}
+
 // A tensor that owns its bytes, in C order.
 struct Tensor {
   Tensor() = default;

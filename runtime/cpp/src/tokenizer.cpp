@@ -1,6 +1,8 @@
 #include "tokenizer.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "byte_pair.hpp"
 #include "errors.hpp"
@@ -41,6 +43,25 @@ std::string cut_warning(std::u32string_view cut, std::size_t max_length) {
   const std::string text =
       utf8(cut.substr(0, shown_characters)) + (cut.size() > shown_characters ? "…" : "");
   return concat("the model reads ", max_length, " tokens of a prompt; cut off: '", text, "'");
+}
+
+bool has_several(const AddedToken& token) {
+  return token.vectors > 1;
+}
+
+std::u32string all_parts(const AddedToken& token) {
+  std::string parts = token.content;
+  for (std::int64_t number = 1; number < token.vectors; ++number) parts += " " + token.part(number);
+  return *decode_utf8(parts);
+}
+
+std::u32string replaced(std::u32string_view text, const std::u32string& old,
+                        const std::u32string& with) {
+  std::u32string result;
+  for (std::size_t at; (at = text.find(old)) != text.npos; text.remove_prefix(at + old.size())) {
+    result.append(text.substr(0, at)).append(with);
+  }
+  return result.append(text);
 }
 
 }  // namespace
@@ -85,11 +106,12 @@ InputIds Tokenizer::encode(std::string_view text, const std::string& name, const
                                    max_characters, ". Shorten it."));
   }
   std::size_t wrong = 0;
-  const auto characters = decode_utf8(text, &wrong);
+  auto characters = decode_utf8(text, &wrong);
   if (!characters) {
     throw InvalidInputError(concat(name, " is not valid UTF-8 at byte ", wrong,
                                    ". Read the text with its true encoding."));
   }
+  characters = spelled_out(*std::move(characters));
   const bool keeps_end = spec_->truncation_side == "left";
   const std::size_t room = max_length() - 2;
   const auto found = tokens(*characters, keeps_end ? std::u32string::npos : room + 1);
@@ -129,6 +151,34 @@ InputIds Tokenizer::padded(const InputIds& ids) const {
   const std::size_t first = spec_->padding_side == "left" ? max_length() - ids.size() : 0;
   std::ranges::copy(ids, row.begin() + static_cast<std::ptrdiff_t>(first));
   return row;
+}
+
+// The text with all tokens of those that have several, as diffusers replaces them: where the
+// normalized text has such a token as it is written.
+std::u32string Tokenizer::spelled_out(std::u32string text) const {
+  if (std::ranges::none_of(spec_->added_tokens, has_several)) return text;
+  std::set<const AddedToken*> found;
+  const auto note = [&](const Characters& whole, const Piece& piece) {
+    const bool written = text_of(slice(whole, piece)) == decode_utf8(piece.token->content);
+    if (written) found.insert(piece.token);
+  };
+  const Characters given = characters_of(text);
+  for (const Piece& piece : as_given_.split(given)) {
+    if (piece.token) {
+      note(given, piece);
+      continue;
+    }
+    const Characters normal = model_->normalized(slice(given, piece));
+    for (const Piece& inner : in_normalized_.split(normal)) {
+      if (inner.token) note(normal, inner);
+    }
+  }
+  for (const AddedToken& token : spec_->added_tokens) {
+    if (has_several(token) && found.contains(&token)) {
+      text = replaced(text, *decode_utf8(token.content), all_parts(token));
+    }
+  }
+  return text;
 }
 
 // The first `limit` tokens, or a few more.

@@ -41,6 +41,7 @@ class Tokenizer {
  private:
   void add_tokens(const std::string& path);
   InputIds padded(const InputIds& ids) const;
+  std::u32string spelled_out(std::u32string text) const;
   std::vector<Token> tokens(const std::u32string& text, std::size_t limit) const;
   void split_normalized(const Characters& text, std::vector<Token>& found, std::size_t limit) const;
 

@@ -70,6 +70,31 @@ TEST_CASE("what a bundle can do follows from its graphs' inputs") {
   bundle.manifest.model.condition = "low_resolution";
   CHECK(enlarges(bundle));
   CHECK_FALSE(begins_with_pictures(bundle));
+  bundle.manifest.model.condition = "image";
+  CHECK(changes_images(bundle));
+  CHECK_FALSE(begins_with_pictures(bundle));
+  bundle.manifest.model.condition = "masked_image";
+  CHECK(sees_masks(bundle));
+  CHECK(begins_with_pictures(bundle));
+  CHECK_FALSE(encodes_masked(bundle));
+  bundle.manifest.graphs["time_embedding"] =
+      with({"timesteps", "text_embeds", "time_ids"}, {"time_embeds"});
+  CHECK(embeds_texts(bundle));
+  CHECK(embeds_sizes(bundle));
+}
+
+TEST_CASE("a bundle with two text encoders, a tiny decoder and a safety checker is known") {
+  CHECK(refused([](Manifest& m) {
+          m.graphs["denoiser"] = denoiser({"context_kv"});
+          m.graphs["text_encoder"] =
+              with({"input_ids", "input_ids_2"}, {"context_kv", "text_embeds"});
+          m.graphs["time_embedding"] =
+              with({"timesteps", "text_embeds", "time_ids"}, {"time_embeds"});
+          m.graphs["tiny_decoder"] = with({"latents"}, {"image"});
+          m.graphs["safety_checker"] = with({"image"}, {"has_nsfw_concept"});
+          m.tokenizer.emplace();
+          m.tokenizer_2.emplace();
+        }) == "");
 }
 
 TEST_CASE("a graph input or output that is not known is refused by name") {
@@ -92,6 +117,15 @@ TEST_CASE("a part that is missing is named") {
         }) == "somewhere lacks its tokenizer. Export the checkpoint again.");
   CHECK(refused([](Manifest& m) { m.model.condition = "low_resolution"; }) ==
         "somewhere lacks its condition. Export the checkpoint again.");
+  CHECK(refused([](Manifest& m) {
+          m.graphs["denoiser"] = denoiser({"condition"});
+          m.model.condition = "image";
+        }) == "somewhere lacks its encoder. Export the checkpoint again.");
+  CHECK(refused([](Manifest& m) {
+          m.graphs["denoiser"] = denoiser({"condition"});
+          m.graphs["encoder"] = with({"image"}, {"latents_mean", "latents_std"});
+          m.model.condition = "masked_image";
+        }) == "somewhere lacks its mask. Export the checkpoint again.");
 }
 
 TEST_CASE("an input or output that a graph lacks is named") {
@@ -101,9 +135,8 @@ TEST_CASE("an input or output that a graph lacks is named") {
         "somewhere: time_embedding lacks the input timesteps. Export the checkpoint again.");
   CHECK(refused([](Manifest& m) { m.graphs["text_encoder"] = with({"input_ids"}, {}); }) ==
         "somewhere: text_encoder lacks the output context_kv. Export the checkpoint again.");
-  CHECK(refused([](Manifest& m) {
-          m.graphs["cached_denoiser"] = denoiser({"features"});
-        }) == "somewhere: denoiser lacks the output features. Export the checkpoint again.");
+  CHECK(refused([](Manifest& m) { m.graphs["cached_denoiser"] = denoiser({"features"}); }) ==
+        "somewhere: denoiser lacks the output features. Export the checkpoint again.");
 }
 
 TEST_CASE("a graph that is not known, or that names a tensor twice, is refused") {

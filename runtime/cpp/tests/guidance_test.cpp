@@ -8,9 +8,22 @@ using namespace trt_pipeline::internal;
 
 namespace {
 
-// Any injective map will do, as guidance only hands the ids on.
-InputIds ids_of(const std::string& text) {
-  return {text.begin(), text.end()};
+// Any injective map will do, as guidance only hands the ids on. Null is no text at all.
+TextIds ids_of(const nlohmann::json& text) {
+  if (text.is_null()) return {};
+  const auto characters = text.get<std::string>();
+  return {InputIds(characters.begin(), characters.end())};
+}
+
+std::vector<GuidanceScales> scales_of(const nlohmann::json& expected) {
+  std::vector<GuidanceScales> scales;
+  for (std::size_t i = 0; i < expected["scales"].size(); ++i) {
+    const auto& image = expected["image_scales"][i];
+    scales.push_back(guiding(expected["scales"][i],
+                             image.is_null() ? std::nullopt : std::optional<double>(image),
+                             expected["guides_above_1_only"]));
+  }
+  return scales;
 }
 
 }  // namespace
@@ -23,11 +36,11 @@ TEST_CASE("guidance gives Python's rows, matrix and texts") {
       auto& texts = mixtures.emplace_back();
       for (const auto& pair : mixture) texts.push_back({ids_of(pair[0]), pair[1]});
     }
-    std::vector<InputIds> negatives, texts;
+    std::vector<TextIds> negatives, texts;
     for (const auto& text : expected["negatives"]) negatives.push_back(ids_of(text));
     for (const auto& text : expected["texts"]) texts.push_back(ids_of(text));
 
-    const Guidance guidance = guide(mixtures, negatives, expected["scales"]);
+    const Guidance guidance = guide(mixtures, negatives, scales_of(expected));
 
     std::vector<float> matrix;
     for (const auto& row : expected["matrix"]) {
@@ -38,6 +51,7 @@ TEST_CASE("guidance gives Python's rows, matrix and texts") {
     CHECK(std::vector<int>(rows.begin(), rows.end()) == expected["rows"].get<std::vector<int>>());
     CHECK(std::vector<float>(numbers.begin(), numbers.end()) == matrix);
     CHECK(guidance.texts == texts);
+    CHECK(guidance.sees_image == expected["sees_image"].get<std::vector<bool>>());
   }
 }
 

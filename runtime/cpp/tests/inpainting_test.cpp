@@ -22,6 +22,13 @@ ImageInput image_of(const nlohmann::json& expected) {
   return {tensor_of<std::uint8_t>(DType::uint8, shape, expected["given"]), expected["repainted"]};
 }
 
+// 1 where latents stay.
+std::vector<int> kept_of(const Tensor& repainted) {
+  std::vector<int> kept;
+  for (const std::uint8_t one : repainted.as<std::uint8_t>()) kept.push_back(!one);
+  return kept;
+}
+
 }  // namespace
 
 TEST_CASE("pasting gives Python's pictures, to 1 of 255") {
@@ -45,9 +52,12 @@ TEST_CASE("known latents are put back as in Python") {
     const auto floats = [&](const char* name) {
       return tensor_of<float>(DType::float32, shape, expected[name]);
     };
+    const ImageInput image = image_of(expected);
     const KnownLatents known{floats("clean"), floats("noise"),
-                             kept_latents(image_of(expected), expected["factor"])};
-    CHECK(known.kept == expected["kept"].get<std::vector<std::uint8_t>>());
+                             repainted_latents(image, expected["factor"], false)};
+    CHECK(kept_of(known.repainted) == expected["kept"].get<std::vector<int>>());
+    CHECK(kept_of(repainted_latents(image, expected["factor"], true)) ==
+          expected["untouched"].get<std::vector<int>>());
     Tensor latents = floats("latents");
     known.restore(latents, expected["alpha"]);
     for (std::size_t i = 0; i < latents.as<float>().size(); ++i) {

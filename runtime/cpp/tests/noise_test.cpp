@@ -27,6 +27,19 @@ double largest_difference(const nlohmann::json& draws, const nlohmann::json& cou
 
 }  // namespace
 
+TEST_CASE("a draw for fewer samples is of the first streams") {
+  const auto streams = [] {
+    std::vector<std::unique_ptr<NoiseStream>> made;
+    for (std::uint64_t seed : {3, 4}) made.push_back(std::make_unique<SeedNoise>(seed));
+    return PerSample(std::move(made));
+  };
+  PerSample first = streams(), both = streams();
+  const auto alone = first.draw(1, 6), all = both.draw(2, 6);
+  CHECK(alone == std::vector<float>(all.begin(), all.begin() + 6));
+  const auto then = first.draw(2, 6);  // the second stream has not begun yet
+  CHECK(std::equal(then.begin() + 6, then.end(), all.begin() + 6));
+}
+
 TEST_CASE("Philox gives NumPy's integers") {
   const auto noise = golden("noise.json");
   for (const auto& [seed, numbers] : noise["philox"].items()) {

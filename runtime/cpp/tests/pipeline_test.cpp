@@ -252,7 +252,10 @@ TEST_CASE("steps tell their latents and previews, and may change the latents") {
   settings.callback_on_step_end = [&](const trt_pipeline_step& step) {
     CHECK(step.steps == 4);
     CHECK(step.latent_height == 4);
-    CHECK(step.preview != nullptr);
+    const trt_pipeline_preview preview = preview_of(step);
+    CHECK(preview.pixels != nullptr);
+    CHECK(preview.height == 4);
+    CHECK(preview.width == 4);
     seen.push_back(step.index);
     return true;
   };

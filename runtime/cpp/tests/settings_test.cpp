@@ -52,6 +52,17 @@ TEST_CASE("an interval must not stop before it starts") {
         }) == "guidance_interval must not stop before it starts, got 0.75 to 0.5.");
 }
 
+TEST_CASE("each of a pair has the same bounds, and a pair of zeros means none where zero is none") {
+  CHECK(refusal([](auto& s) { s.target_size[0] = 64; }) ==
+        "target_size must be an integer from 1 to 65536, got 0.");
+  CHECK(refusal([](auto& s) { s.crops_coords_top_left[1] = -1; }) ==
+        "crops_coords_top_left must be an integer from 0 to 65536, got -1.");
+  trt_pipeline_settings settings = default_settings();
+  CHECK(quoted(settings, "original_size") == "");
+  settings.original_size[0] = settings.original_size[1] = 64;
+  CHECK(quoted(settings, "original_size") == "(64, 64)");
+}
+
 TEST_CASE("a choice is one of those that the table lists, and not a part of one") {
   CHECK(refusal([](auto& s) { s.schedule = "linear"; }) ==
         "schedule must be one of published, trained, got 'linear'.");

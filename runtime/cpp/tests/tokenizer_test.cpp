@@ -107,11 +107,11 @@ TEST_CASE("merges that the vocabulary does not allow are refused") {
   CHECK_THROWS_WITH_AS(clip_tokenizer("t h\nt h\n"),
                        "merges.txt has the merge \"t h\" twice. Export again.", BundleError);
   for (const char* merge : {"t", " t", "t ", "t  h", "t h e", ""}) {
-    CHECK_THROWS_WITH_AS(
-        clip_tokenizer(concat(merge, "\n")),
-        concat("merges.txt: the merge ", brief(Json(merge)),
-               " is not two tokens with a blank between them. Export again.").c_str(),
-        BundleError);
+    CHECK_THROWS_WITH_AS(clip_tokenizer(concat(merge, "\n")),
+                         concat("merges.txt: the merge ", brief(Json(merge)),
+                                " is not two tokens with a blank between them. Export again.")
+                             .c_str(),
+                         BundleError);
   }
   CHECK_THROWS_WITH_AS(clip_tokenizer("q x\n"),
                        "merges.txt: the merge \"q x\" needs the token \"qx\", which the "
@@ -181,8 +181,7 @@ TEST_CASE("a vocabulary is read as Python reads lines") {
   const Tokenizer tokenizer = own_tokenizer("[PAD]\r\n[UNK]\r[CLS]\n[SEP]\n[MASK]\nb\na", spec);
   CHECK(tokenizer.encode("a c", "prompt", ignore) == InputIds{2, 6, 1, 3});
   CHECK_THROWS_WITH_AS(own_tokenizer("a\nb\na", spec),
-                       "vocab.txt has the token \"a\" twice. Export again.",
-                       BundleError);
+                       "vocab.txt has the token \"a\" twice. Export again.", BundleError);
   CHECK_THROWS_AS(own_tokenizer("\xff", spec), BundleError);
 }
 

@@ -78,6 +78,11 @@ class Bundle:
         forms = self.graphs.get(graph, {})
         return {spec.name: spec for form in [*forms.values()][:1] for spec in form.inputs}
 
+    def outputs(self, graph: str) -> Mapping[str, TensorSpec]:
+        """A graph's outputs, likewise."""
+        forms = self.graphs.get(graph, {})
+        return {spec.name: spec for form in [*forms.values()][:1] for spec in form.outputs}
+
     def graph(self, name: str, precision: GraphPrecision) -> GraphSpec:
         """Look up one graph; BundleError if the bundle lacks it.
 

@@ -35,7 +35,7 @@ OUTPUTS: Mapping[str, set[str]] = {
     "decoder": {"image"},
     "tiny_decoder": {"image"},
     "encoder": {"latents_mean", "latents_std"},
-    "safety_checker": {"has_nsfw_concept"},
+    "safety_checker": {"has_nsfw_concept", "concept_scores"},
 }
 OPTIONAL_INPUTS = {
     "context_kv",
@@ -81,6 +81,11 @@ def begins_with_pictures(bundle: Bundle) -> bool:
     return "encoder" in bundle.graphs and bundle.model.condition in (None, "masked_image")
 
 
+def sees_sizes(bundle: Bundle) -> bool:
+    """Whether the pooled text and sizes join the time embedding, as in Stable Diffusion XL."""
+    return "time_ids" in bundle.inputs("time_embedding")
+
+
 def check_graphs(bundle: Bundle) -> None:
     """BundleError for a graph, or a graph's input or output, that this release does not know or
     that is missing."""
@@ -97,6 +102,7 @@ def check_graphs(bundle: Bundle) -> None:
     if takes_prompts(bundle):
         missing += [] if "text_encoder" in bundle.graphs else ["text_encoder"]
         missing += [] if bundle.tokenizer else ["tokenizer"]
+    missing += _missing_of_pair(bundle)
     if ("condition" in bundle.inputs("denoiser")) != (bundle.model.condition is not None):
         missing += ["condition"]
     if changes_images(bundle) or sees_masks(bundle):
@@ -105,6 +111,17 @@ def check_graphs(bundle: Bundle) -> None:
         missing += ["mask"]
     if missing:
         raise BundleError(f"{bundle.path} lacks its {missing[0]}. Export the checkpoint again.")
+
+
+def _missing_of_pair(bundle: Bundle) -> list[str]:
+    """What a model with two text encoders needs, of which the pooled text is the second's."""
+    texts, times = bundle.inputs("text_encoder"), bundle.inputs("time_embedding")
+    missing = ["tokenizer_2"] if "input_ids_2" in texts and not bundle.tokenizer_2 else []
+    if ("text_embeds" in times) != ("time_ids" in times):
+        missing += ["text_embeds" if "time_ids" in times else "time_ids"]
+    outputs = bundle.outputs("text_encoder")
+    missing += ["text_embeds"] if "text_embeds" in times and "text_embeds" not in outputs else []
+    return missing
 
 
 def _check_names(bundle: Bundle, graph: str, kind: str, names: list[str]) -> None:

@@ -32,9 +32,18 @@ class AddedToken:
     """Whether it takes the white space after it."""
     normalized: bool
     """Whether it is looked for in normalized text, in its own normalized form."""
+    vectors: int = 1
+    """How many tokens a text that has it is read with: <x> of three is <x> <x>_1 <x>_2."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The contents of all its tokens."""
+        return (self.content, *(f"{self.content}_{n}" for n in range(1, self.vectors)))
 
     def __post_init__(self) -> None:
-        """ValueError for a content that no token has."""
+        """ValueError for a content that no token has, or a number of vectors."""
+        if not 1 <= self.vectors <= MAX_ADDED_TOKENS:
+            raise ValueError(f"vectors is {self.vectors}, expected 1 to {MAX_ADDED_TOKENS}")
         if not 1 <= len(self.content) <= MAX_TOKEN_CHARACTERS:
             raise ValueError(
                 f"content has {len(self.content)} characters, expected 1 to {MAX_TOKEN_CHARACTERS}"
@@ -95,6 +104,14 @@ class CommonSpec:
         for content, count in Counter(token.content for token in added).items():
             if count > 1:
                 raise ValueError(f"added_tokens has {content!r:.80} twice")
+        contents = {token.content for token in added}
+        for token in added:
+            for part in token.parts:
+                if part not in contents:
+                    raise ValueError(
+                        f"added_tokens lacks {part!r:.80}, but {token.content!r:.80} has "
+                        f"{token.vectors} vectors"
+                    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,7 @@ def _summary(bundle: Bundle) -> Iterator[str]:
     model, limits, schedule, own = bundle.model, bundle.limits, bundle.schedule, bundle.defaults
     yield f"{model.name} ({model.family}), {_megabytes(bundle.files)} in {bundle.path}"
     yield f"weights    {bundle.precision}"
+    yield f"licence    {bundle.provenance.get('license', 'unknown')}"
     yield f"picture    {own.width} × {own.height} pixels"
     yield (
         f"defaults   {counted(own.num_inference_steps, 'step')} of {own.sampler}, "

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import click
 from PIL.Image import Image
@@ -55,7 +55,14 @@ EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
-KINDS: Mapping[Kind, Any] = {"integer": int, "real": float, "interval": (float, float), "text": str}
+KINDS: Mapping[Kind, Any] = {
+    "integer": int,
+    "real": float,
+    "interval": (float, float),
+    "pair": (int, int),
+    "text": str,
+}
+METAVARS: Mapping[Kind, str] = {"interval": "START STOP", "pair": "INTEGER INTEGER"}
 OPTIONS = [row for row in SETTINGS.values() if row.name != "prompt"]
 """Settings that are options; the prompt is an argument."""
 OVERRIDING = [row.name for row in OPTIONS if row.kind != "file" and row.name != "seed"]
@@ -69,7 +76,7 @@ def settings_options(command: Any) -> Any:
         command = click.option(
             row.option,
             type=click.Choice(row.choices) if row.choices else kind,
-            metavar="START STOP" if row.kind == "interval" else None,
+            metavar=METAVARS.get(row.kind),
             help=f"{row.help}{_default(row)}",
         )(command)
     return command
@@ -106,6 +113,11 @@ def _default(row: Setting) -> str:
 @click.option("--backend", help=f"One of: {', '.join(BACKENDS)}. The best available by default.")
 @click.option("--threads", type=int, help="For arithmetic on the CPU; all by default.")
 @click.option(
+    "--safety-checker",
+    type=click.Choice(["bundle"]),
+    help="Turn pictures black that the bundle's safety checker refuses.",
+)
+@click.option(
     "-o",
     "--output",
     type=OutputPath(path_type=Path),
@@ -139,6 +151,7 @@ def generate(
     bundle: Path,
     backend: str | None,
     threads: int | None,
+    safety_checker: Literal["bundle"] | None,
     no_progress: bool,
     as_json: bool,
     **options: Any,
@@ -163,7 +176,10 @@ def generate(
         first = f"loading {bundle}" if todo else _all_there(len(kept))
         bar = None if no_progress else stack.enter_context(console.progress(first))
         if todo:
-            pipe = stack.enter_context(trt_pipeline(bundle, backend=backend, threads=threads))
+            opened = trt_pipeline(
+                bundle, backend=backend, threads=threads, safety_checker=safety_checker
+            )
+            pipe = stack.enter_context(opened)
             for job, image in _pictures(pipe, todo, len(kept), bar):
                 delivery.add(job, image)
     delivery.finish()

@@ -14,6 +14,7 @@ from trt_pipeline.bundle.capabilities import (
     changes_images,
     embeds_guidance,
     enlarges,
+    sees_sizes,
     takes_prompts,
 )
 from trt_pipeline.errors import InvalidInputError
@@ -42,6 +43,7 @@ MAX_IMAGES = 10_000
 OF_PROMPTS = ("prompt", "negative_prompt", "guidance_scale", "guidance_interval")
 OF_GUIDANCE_ROWS = ("negative_prompt", "guidance_interval")
 OF_IMAGES = ("image", "strength", "mask_image", "overlay")
+OF_SIZES = ("original_size", "crops_coords_top_left", "target_size")
 PLAIN_TEXT: Mixture = [("", 1.0)]
 """What a picture of a model without prompts shows."""
 
@@ -87,6 +89,8 @@ class Call:
     """Whether denoising begins with nothing but noise."""
     tile: int | None
     """Side of the decoder's tiles in latents."""
+    decoder: str
+    """The graph that makes pixels."""
     output_type: OutputType
     callback: Callable[..., Any] | None
     cancel: CancelToken | None
@@ -109,8 +113,12 @@ def check(bundle: Bundle, request: Request) -> Call:
     opened = opened_images(request, count, copies)
     shape, settings = sized(bundle, settings, [image for image, mask in opened if mask is None])
     begins_with_image = bool(opened) and begins_with_pictures(bundle)
-    skipped = _skipped_steps(settings, request) if begins_with_image else 0
-    table = _table(bundle, settings, skipped)
+    strength = _strength(settings, request) if begins_with_image else 1.0
+    spreads = _spreads_steps(bundle, settings, request)
+    skipped = 0 if spreads else _skipped_steps(settings, strength)
+    if begins_with_image:
+        _check_starts(request, is_whole=request.mask_image is not None and skipped == 0)
+    table = _table(bundle, settings, skipped, strength if spreads else 1.0)
     draws, seeds = _noise(request, count)
     starts = _starts(request.latents, (count, *shape))
     images = image_pixels(bundle, opened, shape) or [(None, None)] * count
@@ -135,6 +143,7 @@ def check(bundle: Bundle, request: Request) -> Call:
         guided=guided_steps(settings.guidance_interval, len(table.timesteps)),
         from_noise=not begins_with_image or (request.mask_image is not None and skipped == 0),
         tile=_tile(settings.vae_tile_size, bundle.model.vae_scale_factor),
+        decoder="tiny_decoder" if settings.decoder == "tiny" else "decoder",
         output_type=request.output_type,
         callback=request.callback_on_step_end,
         cancel=request.cancel,
@@ -157,9 +166,15 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         refused |= dict.fromkeys(OF_IMAGES, "this bundle has no encoder for pictures")
     if not changes_images(bundle):
         refused["image_guidance_scale"] = "this model is not one that changes an image by a prompt"
+    if not sees_sizes(bundle):
+        refused |= dict.fromkeys(OF_SIZES, "this model knows nothing of sizes")
     if "cached_denoiser" not in bundle.graphs:
         refused["cache_interval"] = (
             "this bundle has no cached_denoiser. Export its checkpoint again"
+        )
+    if "tiny_decoder" not in bundle.graphs:
+        refused["decoder"] = (
+            "this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder"
         )
     for name, reason in refused.items():
         value = getattr(request, name)
@@ -171,7 +186,9 @@ def _is_left_out(name: str, value: object) -> bool:
     if name == "guidance_scale":
         return value is None or (isinstance(value, int | float) and value == 1)
     plain = SETTINGS[name].default
-    return value is None or (type(value) is type(plain) and value == plain)
+    if value is None or (isinstance(value, str) and not value):
+        return True
+    return type(value) is type(plain) and bool(value == plain)
 
 
 def _shared(request: Request) -> Settings:
@@ -206,23 +223,37 @@ def _mixtures(bundle: Bundle, request: Request, copies: int) -> list[Mixture]:
     return [mixture for mixture in mixtures for _ in range(copies)]
 
 
-def _skipped_steps(settings: Settings, request: Request) -> int:
+def _strength(settings: Settings, request: Request) -> float:
+    """The part of the steps that an image goes through."""
+    default = STRENGTH if request.mask_image is None else 1.0
+    return default if settings.strength is None else settings.strength
+
+
+def _spreads_steps(bundle: Bundle, settings: Settings, request: Request) -> bool:
+    """Whether all steps are taken within the part that the strength leaves: diffusers has a
+    pipeline of its own for images of latent consistency models, but not for masks."""
+    return embeds_guidance(bundle) and settings.sampler == "lcm" and request.mask_image is None
+
+
+def _skipped_steps(settings: Settings, strength: float) -> int:
     """How many of the first steps an image leaves out, as diffusers counts them."""
     steps = settings.num_inference_steps or 1
-    default = STRENGTH if request.mask_image is None else 1.0
-    strength = default if settings.strength is None else settings.strength
     left = min(int(steps * strength), steps)
     if left < 1:
         raise InvalidInputError(
             f"strength {strength:g} of {arguments.counted(steps, 'step')} leaves none; "
             f"use at least {1 / steps:g}."
         )
-    if request.latents is not None and (request.mask_image is None or left < steps):
-        raise InvalidInputError("latents and image both say what to begin with; give one.")
     return steps - left
 
 
-def _table(bundle: Bundle, settings: Settings, skipped: int) -> SamplerTable:
+def _check_starts(request: Request, *, is_whole: bool) -> None:
+    """InvalidInputError for latents beside an image, unless all of the steps follow noise."""
+    if request.latents is not None and not is_whole:
+        raise InvalidInputError("latents and image both say what to begin with; give one.")
+
+
+def _table(bundle: Bundle, settings: Settings, skipped: int, strength: float) -> SamplerTable:
     schedule = choose_schedule(bundle.schedule, settings.schedule, settings.timestep_spacing)
     return sampler_table(
         settings.sampler or bundle.defaults.sampler,
@@ -230,6 +261,7 @@ def _table(bundle: Bundle, settings: Settings, skipped: int) -> SamplerTable:
         settings.num_inference_steps or bundle.defaults.num_inference_steps,
         settings.eta or 0.0,
         start=skipped,
+        strength=strength,
     )
 
 

@@ -1,23 +1,25 @@
 """Encode: the second part of a call, which makes a sample of each picture that was asked for."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_pipeline.bundle.capabilities import embeds_guidance, sees_masks, takes_prompts
+from trt_pipeline.bundle.capabilities import (
+    embeds_guidance,
+    sees_masks,
+    sees_sizes,
+    takes_prompts,
+)
 from trt_pipeline.pipelines.cache import ArrayCache
 from trt_pipeline.pipelines.checks import Call, Picture
 from trt_pipeline.pipelines.graphs import Graphs
 from trt_pipeline.pipelines.starts import Start, starts
+from trt_pipeline.pipelines.texts import Encoded, Texts
 from trt_pipeline.sampling.guidance import GuidedRow, guide, guides, unguided
 from trt_pipeline.sampling.samples import Rows, Sample
-from trt_pipeline.text.tokenizer import Tokenizer
 
-TEXT_CACHE_BYTES = 256 * 2**20
-"""Keys and values of the prompts used last; 7.7 MB each for ldm-text2im-large-256 in float32."""
 TIME_CACHE_BYTES = 128 * 2**20
 """Time projections of the schedules used last; 4 MB for 50 steps of ldm-text2im-large-256."""
 
@@ -32,10 +34,7 @@ class Encoder:
     def __init__(self, graphs: Graphs) -> None:
         self._graphs = graphs
         self._bundle = graphs.bundle
-        self._tokenizer: Tokenizer | None = None
-        if self._bundle.tokenizer:
-            self._tokenizer = Tokenizer(self._bundle.path, self._bundle.tokenizer)
-        self._texts = ArrayCache(TEXT_CACHE_BYTES)
+        self._texts = Texts(graphs)
         self._times = ArrayCache(TIME_CACHE_BYTES)
 
     def samples(self, call: Call) -> list[Sample]:
@@ -67,7 +66,8 @@ class Encoder:
         count = min(len(rows), self._bundle.limits.batch[1])
         sizes = {"batch": count, "rows": sum(rows[:count])}
         sizes |= {"latent_height": call.shape[1], "latent_width": call.shape[2]}
-        decodes = call.output_type != "latent" and call.tile is None
+        at_once = call.output_type != "latent" and call.tile is None
+        decodes = at_once and call.decoder == "decoder"
         for name in ("denoiser", "decoder") if decodes else ("denoiser",):
             self._graphs.prepare(name, sizes)
 
@@ -109,41 +109,35 @@ class Encoder:
         condition: NDArray[np.float32] | None,
     ) -> Rows:
         tensors: dict[str, NDArray[Any]] = {}
+        texts: Sequence[Encoded] = [{}] * len(seen)
         if takes_prompts(self._bundle):
-            tensors["context_kv"] = self._context_kv([row.text or "" for row in seen])
+            texts = self._texts.encode([row.text for row in seen])
+            tensors["context_kv"] = np.stack([text["context_kv"] for text in texts])
         if condition is not None:
             nothing = np.zeros_like(condition)
             images = [condition if row.sees_image else nothing for row in seen]
             tensors["condition"] = np.stack(images)
-        times = self._time_embeds(call.table.timesteps, picture.scale)
-        shape = (len(times), len(seen), times.shape[1])
         return Rows(
             weights=np.array([row.weight for row in seen], np.float32),
             tensors=tensors,
-            time_embeds=np.broadcast_to(times[:, None], shape),
+            time_embeds=np.stack(
+                [self._time_embeds(call, picture, text) for text in texts], axis=1
+            ),
         )
 
-    def _context_kv(self, texts: Sequence[str]) -> NDArray[Any]:
-        """[R, K], encoded one by one so that a text's bits never depend on others."""
-        assert self._tokenizer
-        input_ids = self._tokenizer.encode(texts)
-        keyed = [(ids.tobytes(), partial(self._encode_text, ids)) for ids in input_ids]
-        return np.stack([self._texts.get(key, run) for key, run in keyed])
-
-    def _encode_text(self, input_ids: NDArray[np.int32]) -> NDArray[Any]:
-        outputs = self._graphs.run("text_encoder", input_ids=input_ids[None])
-        context_kv: NDArray[Any] = outputs["context_kv"][0]
-        return context_kv
-
-    def _time_embeds(self, timesteps: NDArray[np.float32], scale: float) -> NDArray[Any]:
-        """[N, E] of timesteps [N], and of the guidance scale where it is embedded."""
+    def _time_embeds(self, call: Call, picture: Picture, text: Encoded) -> NDArray[Any]:
+        """[N, E] of the timesteps [N], and of what joins them."""
+        timesteps = call.table.timesteps
         inputs: dict[str, NDArray[np.float32]] = {"timesteps": timesteps}
         if embeds_guidance(self._bundle):
-            inputs["guidance_scale"] = np.full_like(timesteps, scale)
+            inputs["guidance_scale"] = np.full_like(timesteps, picture.scale)
+        if sees_sizes(self._bundle):
+            inputs["text_embeds"] = np.repeat(text["text_embeds"][None], len(timesteps), axis=0)
+            inputs["time_ids"] = np.repeat(_time_ids(call)[None], len(timesteps), axis=0)
         key = b"".join(tensor.tobytes() for tensor in inputs.values())
-        return self._times.get(
-            key, lambda: self._graphs.run("time_embedding", **inputs)["time_embeds"]
-        )
+        return self._times.get(key, lambda: self._graphs.run("time_embedding", **inputs))[
+            "time_embeds"
+        ]
 
     def _sample(self, call: Call, picture: Picture, start: Start, rows: Sequence[Rows]) -> Sample:
         seamless = call.settings.overlay == "seamless"
@@ -156,6 +150,15 @@ class Encoder:
             cache_interval=call.settings.cache_interval,
             seed=picture.seed,
             tile=call.tile,
+            decoder=call.decoder,
             given=picture.image if seamless else None,
             repainted=picture.repainted,
         )
+
+
+def _time_ids(call: Call) -> NDArray[np.float32]:
+    """[6]: sizes that the model was trained with, arXiv:2307.01952, section 2.2."""
+    settings = call.settings
+    size = (settings.height, settings.width)
+    original, target = settings.original_size or size, settings.target_size or size
+    return np.array([*original, *settings.crops_coords_top_left, *target], np.float32)

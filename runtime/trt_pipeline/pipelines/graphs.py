@@ -1,6 +1,7 @@
 """Graphs: a bundle's graphs on a backend, as the parts of a call run them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,21 +71,34 @@ class Graphs:
         )
         return mean, std
 
-    def decode(self, latents: NDArray[np.float32], tile: int | None) -> NDArray[np.uint8]:
-        """Pixels [B, H, W, 3] of latents [B, C, h, w]. tile: side of tiles in latents."""
-        factor = self.bundle.model.vae_scale_factor
+    def decode(
+        self, latents: NDArray[np.float32], tile: int | None = None, name: str = "decoder"
+    ) -> NDArray[np.uint8]:
+        """Pixels [B, H, W, 3] of latents [B, C, h, w].
+
+        tile: side of tiles in latents. name: the graph, decoder or tiny_decoder.
+        """
+        graph = self.backend.graph(name) if name in ALWAYS else self.opened_later(name)
+        decode, factor = partial(self._decode, name, graph), self.bundle.model.vae_scale_factor
         parts = [latents[place] for place in self.split(len(latents))]
         if tile is None:
-            return np.concatenate([self._decode(part) for part in parts])
-        return np.concatenate([decode_in_tiles(self._decode, part, tile, factor) for part in parts])
+            return np.concatenate([decode(part) for part in parts])
+        return np.concatenate([decode_in_tiles(decode, part, tile, factor) for part in parts])
 
-    def _decode(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = self.run("decoder", latents=latents)["image"]
+    def is_unsafe(self, pixels: NDArray[np.uint8]) -> list[bool]:
+        """What the bundle's safety checker says of each picture [B, H, W, 3]."""
+        graph = self.opened_later("safety_checker")
+        parts = [pixels[place] for place in self.split(len(pixels))]
+        answers = [graph.run({"image": part})["has_nsfw_concept"] for part in parts]
+        return [bool(one) for answer in answers for one in answer]
+
+    def _decode(self, name: str, graph: Graph, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = graph.run({"latents": latents})["image"]
         factor = self.bundle.model.vae_scale_factor
         expected = (len(latents), latents.shape[2] * factor, latents.shape[3] * factor, 3)
         if pixels.shape != expected:
             raise BackendError(
-                f"decoder: image has shape {pixels.shape}, expected {expected}. "
+                f"{name}: image has shape {pixels.shape}, expected {expected}. "
                 "Export the checkpoint again."
             )
         return pixels

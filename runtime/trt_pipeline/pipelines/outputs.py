@@ -44,7 +44,12 @@ class Step:
     """A copy of the latents after the step, [B, C, h, w]."""
     preview_map: tuple[tuple[float, ...], ...]
     """The bundle's linear map from latents to colours."""
+    decode: Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None = None
+    """The bundle's tiny decoder, if it has one."""
 
     def preview(self) -> "list[Image]":
-        """Small pictures [h, w] of what the latents will become; BundleError without a map."""
+        """Pictures of what the latents will become: by the tiny decoder, or small ones [h, w];
+        BundleError without it and without a map."""
+        if self.decode:
+            return to_pil(self.decode(self.latents))
         return to_pil(preview_pixels(self.latents, self.preview_map))

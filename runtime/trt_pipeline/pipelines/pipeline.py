@@ -1,9 +1,10 @@
 """Pipeline: a bundle opened on a backend, ready to make pictures."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def trt_pipeline(
     backend: str | None = None,
     verify: Verify = "full",
     threads: int | None = None,
-    safety_checker: "SafetyChecker | None" = None,
+    safety_checker: "SafetyChecker | Literal['bundle'] | None" = None,
     trusted_keys: Sequence[TrustedKey] | None = None,
 ) -> "Pipeline":
     """Open a bundle of any kind, ready to make pictures.
@@ -63,7 +64,8 @@ def trt_pipeline(
     backend: a name of trt_pipeline.backends.BACKENDS; None is the first of them that can run here.
     verify: "full" compares size and sha256 of every file, "manifest" only sizes, "none" nothing.
     threads: for arithmetic on the CPU; None is every CPU that this process may use.
-    safety_checker: called with every call's finished Pillow images, says which must not be shown.
+    safety_checker: called with every call's finished Pillow images, says which must not be shown;
+    "bundle" is the checkpoint's own, of a bundle that was exported with it.
     trusted_keys: PEM files with public Ed25519 keys, or their bytes; a bundle that none of them
     signed is refused. None takes unsigned bundles.
     Raises BundleError, InvalidInputError, BackendError or one of their kinds.
@@ -92,13 +94,10 @@ class Pipeline(Closing):
         bundle: Bundle,
         backend: Backend,
         reason: str = "given",
-        safety_checker: "SafetyChecker | None" = None,
+        safety_checker: "SafetyChecker | Literal['bundle'] | None" = None,
     ) -> None:
         """Takes the backend over and closes it with the pipeline."""
-        if not (safety_checker is None or callable(safety_checker)):
-            raise InvalidInputError(
-                f"safety_checker must be a function, got {arguments.quoted(safety_checker)}."
-            )
+        _check_safety_checker(bundle, safety_checker)
         if bundle.defaults.sampler not in SAMPLERS:
             raise BundleError(
                 f"{bundle.path}: its sampler is {bundle.defaults.sampler!r:.80}, but this release "
@@ -137,7 +136,8 @@ class Pipeline(Closing):
         samples, times = self._encode(call), call.table.timesteps
         for index in self._steps(call, samples, call.progress_bar or False):
             latents = _latents(samples)
-            yield Step(index, len(times), times[index].item(), latents, self.bundle.preview)
+            time = times[index].item()
+            yield Step(index, len(times), time, latents, self.bundle.preview, self._tiny_decoder)
         yield self._decode(call, samples)
 
     @takes_arguments(Request)
@@ -170,7 +170,8 @@ class Pipeline(Closing):
     def finish(self, samples: Sequence[Sample]) -> PipelineOutput:
         """Pillow images of samples that are done, and their seeds. All have one size.
 
-        InvalidInputError if there are none, or one is not done, or they differ in size or tiles.
+        InvalidInputError if there are none, or one is not done, or they differ in size, tiles or
+        decoder.
         """
         _check_samples(samples)
         _check_done(samples)
@@ -230,6 +231,12 @@ class Pipeline(Closing):
             for _ in self._steps(call, samples, bar):
                 pass
 
+    @property
+    def _tiny_decoder(self) -> Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None:
+        if "tiny_decoder" not in self.bundle.graphs:
+            return None
+        return partial(self._graphs.decode, name="tiny_decoder")
+
     def _steps(self, call: Call, samples: Sequence[Sample], bar: ProgressBar) -> Iterator[int]:
         """The number of each step, from 0, once it is taken."""
         times = call.table.timesteps
@@ -274,10 +281,12 @@ class Pipeline(Closing):
 
     def _pixels(self, samples: Sequence[Sample]) -> NDArray[np.uint8]:
         """[B, H, W, 3], with what was given outside of a mask."""
-        tiles = {sample.tile for sample in samples}
-        if len(tiles) > 1:
-            raise InvalidInputError("samples that finish together must have one vae_tile_size.")
-        pixels = self._graphs.decode(_finite_latents(samples), tiles.pop())
+        ways = {(sample.tile, sample.decoder) for sample in samples}
+        if len(ways) > 1:
+            raise InvalidInputError(
+                "samples that finish together must have one vae_tile_size and one decoder."
+            )
+        pixels = self._graphs.decode(_finite_latents(samples), *ways.pop())
         for number, sample in enumerate(samples):
             if sample.given is not None and sample.repainted is not None:
                 pixels[number] = paste(pixels[number], sample.given, sample.repainted)
@@ -290,9 +299,26 @@ class Pipeline(Closing):
         pixels = self._pixels(samples)
         if self._safety_checker is None:
             return pixels, None
-        verdicts = _verdicts(self._safety_checker, to_pil(pixels))
+        if callable(self._safety_checker):
+            verdicts = _verdicts(self._safety_checker, to_pil(pixels))
+        else:
+            verdicts = tuple(self._graphs.is_unsafe(pixels))
         pixels[np.array(verdicts)] = 0
         return pixels, verdicts
+
+
+def _check_safety_checker(bundle: Bundle, safety_checker: object) -> None:
+    """InvalidInputError for what cannot check pictures."""
+    if safety_checker == "bundle" and "safety_checker" not in bundle.graphs:
+        raise InvalidInputError(
+            f'safety_checker is "bundle", but {bundle.path} has none. Export its checkpoint with '
+            "--safety-checker."
+        )
+    if not (safety_checker in (None, "bundle") or callable(safety_checker)):
+        raise InvalidInputError(
+            'safety_checker must be a function or "bundle", '
+            f"got {arguments.quoted(safety_checker)}."
+        )
 
 
 def _verdicts(safety_checker: SafetyChecker, images: "list[Image]") -> tuple[bool, ...]:

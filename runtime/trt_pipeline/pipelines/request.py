@@ -76,6 +76,10 @@ class Request:
     """Opaque, of the image's size: the image is painted again where it is white."""
     overlay: str = DEFAULT.overlay
     cache_interval: int = DEFAULT.cache_interval
+    original_size: tuple[int, int] | None = DEFAULT.original_size
+    crops_coords_top_left: tuple[int, int] = DEFAULT.crops_coords_top_left
+    target_size: tuple[int, int] | None = DEFAULT.target_size
+    decoder: str = DEFAULT.decoder
     vae_tile_size: int | None = DEFAULT.vae_tile_size
     callback_on_step_end: Callable[..., Any] | None = None
     """Called as (pipe, step, timestep, {"latents": [B, C, h, w]}) after each step; "latents" of the

@@ -113,7 +113,8 @@ def _first_noise(call: Call, picture: Picture) -> Float32s:
     """[C, h, w], the noise that denoising begins with: the given one, or drawn."""
     if picture.latents is not None:
         return picture.latents
-    return picture.noise.draw((1, *call.shape))[0]
+    drawn: Float32s = picture.noise.draw((1, *call.shape))[0]
+    return drawn
 
 
 def _start(

@@ -58,6 +58,8 @@ class Sample:
     """Of the noise; None if a generator gives it."""
     tile: int | None = None
     """Side of the decoder's tiles in latents; None decodes at once."""
+    decoder: str = "decoder"
+    """The graph that makes pixels of the latents."""
     given: NDArray[np.uint8] | None = None
     """[H, W, 3], the picture of which pixels stay as they are; None where none do."""
     repainted: NDArray[np.bool_] | None = None

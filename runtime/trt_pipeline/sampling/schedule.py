@@ -76,10 +76,13 @@ def timesteps_above_end(schedule: ScheduleSpec, num_inference_steps: int) -> NDA
     return _inside(schedule, steps, _spaced(schedule, total, points)[:steps])
 
 
-def distilled_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDArray[np.int64]:
+def distilled_timesteps(
+    schedule: ScheduleSpec, num_inference_steps: int, strength: float = 1.0
+) -> NDArray[np.int64]:
     """The visited ones [N], falling, of the 50 timesteps that a consistency model was trained for.
 
-    InvalidInputError for more than 50 steps, and for a schedule with fewer timesteps than that.
+    strength: the part of the 50, from the lowest, among which they are. InvalidInputError for more
+    steps than that, and for a schedule with fewer than 50 timesteps.
     """
     total = len(schedule.alphas_cumprod)
     if total < DISTILLED_STEPS:
@@ -88,8 +91,15 @@ def distilled_timesteps(schedule: ScheduleSpec, num_inference_steps: int) -> NDA
             f"at least {DISTILLED_STEPS}. Use another sampler."
         )
     steps = arguments.integer("num_inference_steps", num_inference_steps, 1, DISTILLED_STEPS)
-    skipped = np.floor(np.arange(steps) * (DISTILLED_STEPS / steps)).astype(np.int64)
-    timesteps: NDArray[np.int64] = (DISTILLED_STEPS - skipped) * (total // DISTILLED_STEPS) - 1
+    count = int(DISTILLED_STEPS * strength)
+    if steps > count:
+        raise InvalidInputError(
+            f"num_inference_steps is {steps}, but a strength of {strength:g} leaves {count} of the "
+            f"{DISTILLED_STEPS} timesteps that the model was distilled for. Use fewer steps, or a "
+            f"strength of at least {steps / DISTILLED_STEPS:g}."
+        )
+    skipped = np.floor(np.arange(steps) * (count / steps)).astype(np.int64)
+    timesteps: NDArray[np.int64] = (count - skipped) * (total // DISTILLED_STEPS) - 1
     return timesteps
 
 

@@ -38,6 +38,7 @@ class Tokenizer:
         self._engine = _engine(folder, spec)
         _add_tokens(self._engine, path, spec)
         self._check_ids(path)
+        self._several = [token for token in spec.added_tokens if token.vectors > 1]
 
     def encode(self, prompts: Sequence[str]) -> NDArray[np.int32]:
         """input_ids [B, max_length]: the start, the text, the end, and padding on its side.
@@ -54,6 +55,7 @@ class Tokenizer:
         return input_ids
 
     def _text_ids(self, prompt: str) -> list[int]:
+        prompt = self._spelled_out(prompt)
         encoding, room = self._engine.encode(prompt), self._spec.max_length - 2
         excess = len(encoding.ids) - room
         if excess <= 0:
@@ -64,6 +66,15 @@ class Tokenizer:
             return encoding.ids[excess:]
         _warn_cut(prompt[starts[room] :], self._spec.max_length)
         return encoding.ids[:room]
+
+    def _spelled_out(self, prompt: str) -> str:
+        """The text with all tokens of those that have several, as diffusers replaces them."""
+        if self._several:
+            found = {*self._engine.encode(prompt).tokens}  # as they stand in the normalized text
+            for token in self._several:
+                if token.content in found:
+                    prompt = prompt.replace(token.content, " ".join(token.parts))
+        return prompt
 
     def _check_ids(self, path: Path) -> None:
         for token in self._spec.added_tokens:

@@ -23,7 +23,10 @@ SamplerTable table(const ScheduleSpec& schedule, std::int64_t steps, std::size_t
     const double variance = posterior ? kept * beta : beta;
     const auto [p, q] = predicted_sample(schedule.prediction, alpha);
     const double b0 = std::sqrt(alpha_prev) * beta / (1 - alpha);
-    rows.push_back({p, q, std::sqrt(alpha / alpha_prev) * kept, {b0},
+    rows.push_back({p,
+                    q,
+                    std::sqrt(alpha / alpha_prev) * kept,
+                    {b0},
                     timesteps[i] > 0 ? std::sqrt(variance) : 0});
   }
   return {as_doubles(timesteps), levels, rows, noisy_steps};

@@ -53,9 +53,11 @@ void recall_first_output(std::vector<Row>& rows) {
 }  // namespace
 
 SamplerTable pndm(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  Timesteps timesteps = without_first(inference_timesteps(schedule, steps), start);
+  Timesteps all = inference_timesteps(schedule, steps);
   const std::int64_t stride = schedule.training_steps() / steps;
-  if (timesteps.size() > 1) timesteps.insert(timesteps.begin() + 1, timesteps[1]);
+  if (all.size() > 1) all.insert(all.begin() + 1, all[1]);
+  // As in diffusers: the row that a start leaves out is the repeated one.
+  const Timesteps timesteps = without_first(all, start);
   std::vector<Row> rows;
   Doubles levels;
   for (std::size_t i = 0; i < timesteps.size(); ++i) {

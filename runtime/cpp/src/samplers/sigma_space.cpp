@@ -108,19 +108,20 @@ SamplerTable euler_ancestral(const ScheduleSpec& schedule, std::int64_t steps, s
   return table(schedule, timesteps, sigmas, changes, timesteps.size());
 }
 
-// Linear multistep of order 4 on uneven steps.
+// Linear multistep of order 4 on uneven steps. As in diffusers, the first steps after a start have
+// the weights of all steps, of which those of outputs before the start come to nothing.
 SamplerTable lms(const ScheduleSpec& schedule, std::int64_t steps, std::size_t start) {
-  const Doubles timesteps = without_first(fractional_timesteps(schedule, steps), start);
+  const Doubles timesteps = fractional_timesteps(schedule, steps);
   const Doubles sigmas = sigmas_at(schedule, timesteps);
   std::vector<Change> changes;
-  for (std::size_t step = 0; step < timesteps.size(); ++step) {
+  for (std::size_t step = start; step < timesteps.size(); ++step) {
     Doubles known;
     for (std::size_t back = 0; back < std::min(lms_order, step + 1); ++back) {
       known.push_back(sigmas[step - back]);
     }
     changes.push_back({adams_bashforth(known, sigmas[step + 1]), 0});
   }
-  return table(schedule, timesteps, sigmas, changes);
+  return table(schedule, without_first(timesteps, start), without_first(sigmas, start), changes);
 }
 
 }  // namespace trt_pipeline::internal

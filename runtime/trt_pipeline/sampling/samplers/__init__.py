@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Sampler(Protocol):
-    """Makes a table; the first `start` of its steps are left out, as if the rest were all."""
+    """Makes a table; the first `start` of its steps are left out, as diffusers does it."""
 
     __name__: str
 
@@ -87,10 +87,12 @@ def sampler_table(
     eta: float = 0.0,
     *,
     start: int = 0,
+    strength: float = 1.0,
 ) -> SamplerTable:
     """The table of the sampler with that name; eta is for those in WITH_ETA alone.
 
     start: how many of the first steps to leave out, less than num_inference_steps.
+    strength: for lcm alone, the part of the timesteps over which all steps are spread.
 
     InvalidInputError for an unknown name, an eta that the sampler lacks, or steps that it refuses.
     """
@@ -98,6 +100,8 @@ def sampler_table(
         raise InvalidInputError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}.")
     if sampler in WITH_ETA:
         return WITH_ETA[sampler](schedule, num_inference_steps, eta, start=start)
+    if sampler == "lcm" and eta == 0:
+        return lcm(schedule, num_inference_steps, start=start, strength=strength)
     if eta != 0:
         raise InvalidInputError(
             f"eta must be 0 with sampler {sampler}, got {eta!r}; only {' and '.join(WITH_ETA)} "

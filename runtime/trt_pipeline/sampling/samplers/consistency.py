@@ -1,7 +1,8 @@
 """Samplers of consistency models, which jump to a sample in each step and add noise to go on.
 
-m0 is the predicted sample. Image-to-image leaves out the first of the same timesteps, as diffusers'
-plain pipelines do; LatentConsistencyModelImg2ImgPipeline spreads all its steps over fewer.
+m0 is the predicted sample. For image-to-image, a start leaves out the first of the same timesteps,
+as diffusers' plain pipelines do, and a strength spreads all steps over lower ones, as
+LatentConsistencyModelImg2ImgPipeline does.
 """
 
 import numpy as np
@@ -15,13 +16,15 @@ TIMESTEP_SCALING = 10.0
 SIGMA_DATA = 0.5
 
 
-def lcm(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
+def lcm(
+    schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0, strength: float = 1.0
+) -> SamplerTable:
     """Multistep sampling of latent consistency models, arXiv:2310.04378, with noise between steps.
 
     c_skip and c_out are those of arXiv:2303.01469, appendix C. InvalidInputError for steps that the
     models were not distilled for.
     """
-    timesteps = distilled_timesteps(schedule, num_inference_steps)[start:]
+    timesteps = distilled_timesteps(schedule, num_inference_steps, strength)[start:]
     levels = np.append(alphas_at(schedule, timesteps), 1.0)
     alpha, alpha_prev = levels[:-1], levels[1:]
     scaled = TIMESTEP_SCALING * timesteps

@@ -16,12 +16,13 @@ def pndm(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) ->
     """PLMS, arXiv:2202.09778, eq. 9 and 12, started without Runge-Kutta; m0 is the model's output.
 
     The first step is repeated with the mean of its outputs at both ends, so the table has a row
-    more than num_inference_steps if that is over 1. InvalidInputError for steps outside the
-    schedule.
+    more than num_inference_steps if that is over 1. As in diffusers, the row left out by a start is
+    the repeated one, so that the steps after the first two are a timestep ahead of the latents.
+    InvalidInputError for steps outside the schedule.
     """
-    timesteps = inference_timesteps(schedule, num_inference_steps)[start:]
+    timesteps = inference_timesteps(schedule, num_inference_steps)
     stride = len(schedule.alphas_cumprod) // num_inference_steps
-    timesteps = np.concatenate([timesteps[:2], timesteps[1:]])
+    timesteps = np.concatenate([timesteps[:2], timesteps[1:]])[start:]
     origin = timesteps.copy()
     origin[1:2] += stride
     alpha, alpha_prev = alphas_at(schedule, origin), alphas_at(schedule, origin - stride)

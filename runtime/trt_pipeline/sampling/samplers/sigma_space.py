@@ -60,16 +60,17 @@ def euler_ancestral(
 def lms(schedule: ScheduleSpec, num_inference_steps: int, *, start: int = 0) -> SamplerTable:
     """Linear multistep (Adams-Bashforth) of order 4 on uneven steps, as in k-diffusion.
 
-    InvalidInputError for steps outside the schedule.
+    As in diffusers, the first steps after a start have the weights of all steps, of which those of
+    outputs before the start come to nothing. InvalidInputError for steps outside the schedule.
     """
-    timesteps = fractional_timesteps(schedule, num_inference_steps)[start:]
+    timesteps = fractional_timesteps(schedule, num_inference_steps)
     sigmas = sigmas_at(schedule, timesteps)
     weights = np.zeros((len(timesteps), LMS_ORDER))
     for step in range(len(timesteps)):
         known = sigmas[max(0, step + 1 - LMS_ORDER) : step + 1][::-1]
         weights[step, : len(known)] = _adams_bashforth(known, sigmas[step + 1])
-    b0, b1, b2, b3 = weights.T
-    return _table(schedule, timesteps, sigmas, b0=b0, b1=b1, b2=b2, b3=b3)
+    b0, b1, b2, b3 = weights[start:].T
+    return _table(schedule, timesteps[start:], sigmas[start:], b0=b0, b1=b1, b2=b2, b3=b3)
 
 
 def _adams_bashforth(known: Float64s, then: float) -> Float64s:

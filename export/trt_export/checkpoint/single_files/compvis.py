@@ -9,14 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trt_export.checkpoint.compvis_config import LatentDiffusion, read_config
-from trt_export.checkpoint.compvis_weights import weights_of
 from trt_export.checkpoint.folder import Checkpoint, check_files
+from trt_export.checkpoint.single_files.compvis_config import LatentDiffusion, read_config
+from trt_export.checkpoint.single_files.renaming import renamer
+from trt_export.checkpoint.single_files.weights import (
+    averaged,
+    check_owners,
+    renamed,
+    weights_below,
+)
 from trt_export.checkpoint.weight_files import WeightFiles
 from trt_export.families import Role
 from trt_pipeline.errors import CheckpointError
 
-PUBLISHED = Path(__file__).with_name("published")
+PUBLISHED = Path(__file__).parents[1] / "published"
 PUBLISHED_CONFIG = PUBLISHED / "txt2img-1p4B-eval.yaml"
 PUBLISHED_VOCAB = PUBLISHED / "ldm_text2im_large_256" / "tokenizer" / "vocab.txt"
 
@@ -67,16 +73,26 @@ class CompVisCheckpoint(Checkpoint):
         """A part's configuration as diffusers would have it."""
         return self.original.as_diffusers(role)
 
+    def setting(self, name: str, default: Any) -> Any:
+        """The default: a single file has no settings of diffusers' pipelines."""
+        del name
+        return default
+
     def weights_of(self, role: Role, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """A network's weights, under diffusers' names."""
-        return weights_of(self.path, self.original, role, state)
+        sections = self.family.single_file.networks if self.family.single_file else {}
+        check_owners(self.path, [section.prefix for section in sections.values()], state)
+        weights = weights_below(sections[role].prefix, state)
+        if role == "unet" and self.original.use_ema:
+            weights = averaged(self.path, weights, state)
+        return renamed(weights, renamer(self.class_of(role), self.config(role)))
 
     @property
     def card(self) -> Path:
         return self.path.with_name("README.md")
 
 
-def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisCheckpoint:
+def open_compvis(path: Path, config: Path | None, vocab: Path | None) -> CompVisCheckpoint:
     """A checkpoint in CompVis' layout; CheckpointError if it cannot be exported.
 
     config: a YAML. vocab: a vocab.txt or a tokenizer.json. None takes what lies beside the file,
@@ -91,8 +107,8 @@ def open_file(path: Path, config: Path | None, vocab: Path | None) -> CompVisChe
 
 def describe_file(path: Path, config: Path, vocab: Path) -> CompVisCheckpoint:
     """A checkpoint of which only the YAML is read."""
-    original = read_config(config)
-    return CompVisCheckpoint(path, path.stem, original.family, config, vocab, original)
+    family, original = read_config(config)
+    return CompVisCheckpoint(path, path.stem, family, config, vocab, original)
 
 
 def _config_beside(path: Path) -> Path:

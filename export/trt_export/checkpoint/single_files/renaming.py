@@ -1,30 +1,12 @@
-"""The weights of a CompVis checkpoint under the names of diffusers' networks."""
+"""Names of weights in CompVis' and Stability's code → in diffusers' networks."""
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
-from trt_export.checkpoint.compvis_config import FirstStage, LatentDiffusion, Network, Text, UNet
-from trt_export.families import Role, Section
-from trt_pipeline.arguments import counted
-from trt_pipeline.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-State: TypeAlias = "Mapping[str, Tensor]"
 Rename: TypeAlias = Callable[[str], str]
 Table: TypeAlias = Mapping[str, str]
 """Beginning of a name → what stands there in diffusers."""
-
-AVERAGE = "model_ema."
-TRAINING = re.compile(
-    r"model_ema\..*|first_stage_model\.loss\..*|(alphas_cumprod|betas|cond_ids|logvar|lvlb_weights"
-    r"|scale_factor|alphas_cumprod_prev|posterior_(variance|log_variance_clipped|mean_coef[12])"
-    r"|(sqrt|sqrt_recip|sqrt_recipm1)_alphas_cumprod|(sqrt|log)_one_minus_alphas_cumprod)"
-)
-"""What LatentDiffusion keeps besides its networks: losses, moving averages, its schedule."""
 
 UNET: Table = {
     "time_embed.0.": "time_embedding.linear_1.",
@@ -33,6 +15,8 @@ UNET: Table = {
     "middle_block.0.": "mid_block.resnets.0.",
     "middle_block.1.": "mid_block.attentions.0.",
     "middle_block.2.": "mid_block.resnets.1.",
+    "label_emb.0.0.": "add_embedding.linear_1.",
+    "label_emb.0.2.": "add_embedding.linear_2.",
     "out.0.": "conv_norm_out.",
     "out.2.": "conv_out.",
 }
@@ -79,71 +63,24 @@ BERT_FEED_FORWARD: Table = {"0.": "final_layer_norm.", "1.net.0.0.": "fc1.", "1.
 BERT_LAYERS = (BERT_ATTENTION, BERT_FEED_FORWARD)
 
 
-def weights_of(path: Path, original: LatentDiffusion, role: Role, state: State) -> State:
-    """A network's weights; one whose name CompVis' code does not have keeps it.
+def renamer(kind: str, config: Mapping[str, Any]) -> Rename:
+    """What gives a network's weights their names in diffusers.
 
-    CheckpointError for weights that belong to none of the networks.
+    kind: diffusers' class of the network. ValueError for a configuration whose names are unknown.
     """
-    sections = original.family.single_file.networks if original.family.single_file else {}
-    _check_owners(path, sections, state)
-    prefix = sections[role].prefix
-    weights = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
-        if name.startswith(prefix) and not TRAINING.fullmatch(name)
-    }
-    if role == "unet" and original.use_ema and any(name.startswith(AVERAGE) for name in state):
-        weights = _averaged(path, weights, state)
-    network = original.networks[role]
-    return {
-        name: _as_linear(name, tensor)
-        for name, tensor in _renamed(weights, renamer(network)).items()
-    }
-
-
-def renamer(network: Network) -> Rename:
-    """What gives a network's weights their names in diffusers."""
-    match network:
-        case UNet(num_res_blocks=layers):
+    match kind:
+        case "UNet2DConditionModel":
+            layers = config.get("layers_per_block", 2)
+            if not isinstance(layers, int):
+                raise ValueError(f"layers_per_block is {layers!r:.80}, expected one number")
             return lambda name: unet_name(name, layers)
-        case FirstStage(ch_mult=levels):
-            return lambda name: vae_name(name, len(levels))
-        case Text():
+        case "AutoencoderKL":
+            levels = len(config["block_out_channels"])
+            return lambda name: vae_name(name, levels)
+        case "LDMBertModel":
             return bert_name
-
-
-def _check_owners(path: Path, sections: Mapping[Role, Section], state: State) -> None:
-    owners = tuple(section.prefix for section in sections.values())
-    unknown = sorted(
-        name for name in state if not name.startswith(owners) and not TRAINING.fullmatch(name)
-    )
-    if unknown:
-        raise CheckpointError(
-            f"{path} has {counted(len(unknown), 'weight')} (first: {unknown[0]}) outside of "
-            f"{', '.join(f'{owner}*' for owner in owners)}. Give the YAML that describes this "
-            "checkpoint with --config."
-        )
-
-
-def _averaged(path: Path, weights: State, state: State) -> "dict[str, Tensor]":
-    """The UNet's moving averages; CompVis' LitEma writes their names without dots."""
-    names = {name: f"{AVERAGE}diffusion_model{name.replace('.', '')}" for name in weights}
-    missing = sorted(average for average in names.values() if average not in state)
-    if missing:
-        raise CheckpointError(
-            f"{path}: {len(missing)} moving averages (first: {missing[0]}) are missing. "
-            "Set use_ema to false in its YAML to export the weights themselves."
-        )
-    return {name: state[average] for name, average in names.items()}
-
-
-def _renamed(weights: State, rename: Rename) -> "dict[str, Tensor]":
-    """Weights under their new names; one whose new name is taken keeps its old, unknown one."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        new = rename(name)
-        found[name if new in found else new] = tensor
-    return found
+        case _:
+            return lambda name: name
 
 
 def unet_name(name: str, layers: int) -> str:
@@ -192,9 +129,3 @@ def _begun(name: str, table: Table) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
-
-
-def _as_linear(name: str, tensor: "Tensor") -> "Tensor":
-    """diffusers computes the VAE's attention with matrices where CompVis has 1 × 1 convolutions."""
-    is_matrix = re.search(r"mid_block\.attentions\.0\.to_.*weight", name)
-    return tensor.flatten(1) if is_matrix else tensor
