@@ -122,7 +122,8 @@ def convert(checkpoint: Path, folder: Path) -> None:
     openvino = import_openvino()
     pipeline = DiffusionPipeline.from_pretrained(checkpoint)
     for name, module, example in networks(pipeline, torch.int64, torch.tensor([1])):
-        model = openvino.convert_model(module, example_input=example)
+        with torch.no_grad():  # or the trace keeps what every layer gave
+            model = openvino.convert_model(module, example_input=example)
         path = folder / name / "openvino_model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
     tokenizer = openvino_tokenizers.convert_tokenizer(pipeline.tokenizer, with_detokenizer=False)
