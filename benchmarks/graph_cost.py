@@ -14,6 +14,11 @@ from trt_pipeline.bundle.manifest import TensorSpec
 
 def step_flop(bundle: Bundle, batch: int) -> float:
     """FLOP of one step at the native size with guidance: two rows a sample."""
+    return sum(flop(operation) for operation in step_model(bundle, batch).get_ordered_ops())
+
+
+def step_model(bundle: Bundle, batch: int) -> Any:
+    """OpenVINO's model of such a step, of fixed shapes."""
     spec = bundle.graph("denoiser", "fp32")
     factor = bundle.model.vae_scale_factor
     sizes = {
@@ -24,7 +29,7 @@ def step_flop(bundle: Bundle, batch: int) -> float:
     }
     model = import_openvino().Core().read_model(bundle.file(spec.path))
     model.reshape({tensor.name: _shape(tensor, sizes) for tensor in spec.inputs})
-    return sum(flop(operation) for operation in model.get_ordered_ops())
+    return model
 
 
 def _shape(tensor: TensorSpec, sizes: dict[str, int]) -> list[int]:

@@ -8,14 +8,13 @@ docs/explanation/benchmarks.md says what is measured and how.
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from peers import DEFAULT, EXPORTED, OPENERS, peer_spec
+from peers import PEERS, default_peers, peer_specs
 from roofline import measure_limit
 from trt_export.checkpoint.opening import EMBEDDED
 from trt_pipeline.backends import BACKENDS
@@ -40,16 +39,14 @@ def run(arguments: argparse.Namespace) -> Report:
     batches = arguments.batch
     workload = Workload(1, arguments.steps, arguments.guidance_scale, arguments.eta)
     with TemporaryDirectory() as folder:
-        graph = arguments.plain_graph or Path(folder) / "unet.onnx"
-        if set(EXPORTED) & set(arguments.peers) and not graph.exists():
-            _export_plain(arguments.checkpoint, graph)
         rows = watched(
-            _specs(arguments, backends, graph),
+            _specs(arguments, backends, arguments.work or Path(folder)),
             Plan(
                 [replace(workload, batch=batch) for batch in batches],
                 arguments.rounds,
                 arguments.cold_starts,
                 arguments.alone,
+                arguments.warm_up_calls,
             ),
         )
     limit = measure_limit(bundle, batches, arguments.threads)
@@ -57,10 +54,11 @@ def run(arguments: argparse.Namespace) -> Report:
 
 
 def _specs(
-    arguments: argparse.Namespace, backends: Sequence[str], graph: Path
+    arguments: argparse.Namespace, backends: Sequence[str], work: Path
 ) -> list[CandidateSpec]:
     bundle, checkpoint, threads = str(arguments.bundle), arguments.checkpoint, arguments.threads
-    specs = [peer_spec(name, checkpoint, graph, threads) for name in arguments.peers]
+    peers = default_peers(checkpoint) if arguments.peers is None else arguments.peers
+    specs = peer_specs(peers, checkpoint, work, threads)
     for name in backends:
         specs.append(our_spec(bundle, name, threads))
         if arguments.cpp:
@@ -72,12 +70,6 @@ def _cpp_spec(program: Path, bundle: str, backend: str, threads: int) -> Candida
     """The C++ runtime: runtime/cpp/benchmark, built with TRT_PIPELINE_BENCHMARK."""
     arguments = {"bundle": bundle, "backend": backend, "threads": threads}
     return CandidateSpec(f"{backend}, C++", (str(program), json.dumps(arguments)))
-
-
-def _export_plain(checkpoint: Path, graph: Path) -> None:
-    """In a process of its own, which gives its memory back."""
-    command = [sys.executable, str(HERE / "plain_unet.py"), str(checkpoint), str(graph)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
 
 
 def main() -> None:
@@ -119,10 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=10, help="timed calls of each candidate")
     parser.add_argument("--cold-starts", type=int, default=3, help="new processes of each")
+    parser.add_argument("--warm-up-calls", type=int, default=2, help="before timed ones")
     parser.add_argument("--guidance-scale", type=float, default=6.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=describe_machine().cores)
-    parser.add_argument("--peers", nargs="*", choices=OPENERS, default=list(DEFAULT))
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, help="by default, all of the checkpoint's kind"
+    )
     parser.add_argument("--backends", nargs="*", choices=BACKENDS, help="all that can run here")
     parser.add_argument(
         "--cpp", type=_program, metavar="FILE", help="trt_pipeline_candidate, to time C++ as well"
@@ -131,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "--alone", action="store_true", help="never two candidates in memory at once"
     )
     parser.add_argument(
-        "--plain-graph", type=Path, metavar="FILE", help="keep the plain ONNX export here"
+        "--work", type=Path, metavar="DIR", help="keep what peers run here, for the next time"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw charts; needs matplotlib")

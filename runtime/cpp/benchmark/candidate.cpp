@@ -5,6 +5,7 @@
 // Requests on stdin and answers on stdout are JSON objects, one a line, those of Python's
 // trt_pipeline.bench.worker. The first request opens the bundle.
 #include <chrono>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,9 @@ using nlohmann::json;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
+
+// Of all threads of this process.
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 // Resident memory of this process at most; ru_maxrss would count its parent's at the fork.
 std::uint64_t peak_host_bytes() {
@@ -43,6 +47,7 @@ trt_pipeline::Settings settings_of(const json& workload) {
   trt_pipeline::Settings settings;
   settings.num_inference_steps = workload.at("num_inference_steps");
   settings.guidance_scale = workload.at("guidance_scale");
+  settings.sampler = "ddim";
   settings.eta = workload.at("eta");
   settings.noise = TRT_PIPELINE_NOISE_TORCH;
   settings.seeds = {workload.at("seed").get<std::uint64_t>()};
@@ -57,14 +62,17 @@ std::vector<trt_pipeline::Prompt> prompts_of(const json& request) {
 json generate(const trt_pipeline::Pipeline& pipeline, const json& request) {
   const auto settings = settings_of(request.at("workload"));
   const auto prompts = prompts_of(request);
+  const double computed = cpu_seconds();
   const auto start = Clock::now();
   const trt_pipeline::Pictures pictures = pipeline.generate(prompts, settings);
   const double seconds = seconds_since(start);
+  const double cpu = cpu_seconds() - computed;
   const std::size_t count = pictures.size() * pictures.height() * pictures.width() * 3;
   trt_pipeline::benchmark::write_npy(request.at("pictures").get<std::string>(),
                                      {pictures.size(), pictures.height(), pictures.width(), 3},
                                      {pictures.get().pixels, count});
   return {{"seconds", seconds},
+          {"cpu_seconds", cpu},
           {"joules", nullptr},
           {"host_bytes", peak_host_bytes()},
           {"device_bytes", nullptr},

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -35,3 +36,5 @@ class CandidateSpec:
     name: str
     command: tuple[str, ...]
     """A program that answers requests as trt_pipeline.bench.worker does."""
+    opens: Path | None = None
+    """The folder of its model, for the size on disk."""

@@ -18,6 +18,8 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
+    "openvino-genai",
+    "openvino-tokenizers",
     "pillow",
     "tensorrt-cu13",
     "tensorrt-rtx-cu13",

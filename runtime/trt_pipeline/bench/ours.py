@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from trt_pipeline.text.tokenizer import Tokenizer
 def our_spec(bundle: str, backend: str, threads: int | None) -> CandidateSpec:
     """The candidate that runs a bundle on one backend."""
     arguments = {"bundle": bundle, "backend": backend, "threads": threads}
-    return CandidateSpec(backend, worker_command(f"{__name__}:BackendCandidate", arguments))
+    command = worker_command(f"{__name__}:BackendCandidate", arguments)
+    return CandidateSpec(backend, command, Path(bundle))
 
 
 class BackendCandidate:
@@ -71,6 +73,7 @@ def _call(pipeline: Pipeline, workload: Workload, prompts: Sequence[str]) -> Any
         list(prompts),
         num_inference_steps=workload.num_inference_steps,
         guidance_scale=workload.guidance_scale,
+        sampler="ddim",
         eta=workload.eta,
         generator=TorchGenerator(workload.seed),
         progress_bar=False,

@@ -28,6 +28,9 @@ class Row:
     """fp32, fp16, bf16, int8 or fp8, of the denoiser; reports of earlier releases do not say."""
     seconds: list[float] = field(default_factory=list)
     """Of each timed call, warm."""
+    cpu_seconds: list[float] = field(default_factory=list)
+    """That all threads of the process computed in each of these calls: unlike the time of day, it
+    hardly grows on a busy machine."""
     cold_seconds: list[float] = field(default_factory=list)
     """From the start of a process to its first pictures."""
     parts: Parts = field(default_factory=dict)
@@ -36,6 +39,8 @@ class Row:
     """Resident memory of the process at most."""
     device_bytes: int | None = None
     """GPU memory that the process held."""
+    disk_bytes: int | None = None
+    """Files in the folder of its model."""
     joules: float | None = None
     """GPU energy of a call, at the median."""
     difference: Difference | None = None

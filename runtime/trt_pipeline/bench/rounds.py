@@ -14,9 +14,6 @@ from trt_pipeline.bench.workload import Workload
 from trt_pipeline.closing import Closing
 from trt_pipeline.errors import BackendError
 
-WARM_UP_CALLS = 2
-"""Before the first timed one: a GPU backend captures its loop in the second."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -29,6 +26,8 @@ class Plan:
     """New processes of each candidate, for the time to the first picture."""
     alone: bool
     """Start a candidate again for each of its turns, where not all fit in memory together."""
+    warm_up_calls: int = 2
+    """Before the first timed one: a GPU backend captures its loop in the second."""
 
 
 @dataclass(slots=True)
@@ -37,7 +36,7 @@ class Roster(Closing):
 
     work: Path
     """Folder for pictures and logs."""
-    alone: bool
+    plan: Plan
     _running: dict[str, CandidateProcess] = field(default_factory=dict)
     _warm: set[tuple[str, Workload]] = field(default_factory=set)
 
@@ -47,13 +46,13 @@ class Roster(Closing):
 
     def warm(self, spec: CandidateSpec, workload: Workload) -> CandidateProcess:
         """The candidate's process, after calls like the workload."""
-        if self.alone and spec.name not in self._running:
+        if self.plan.alone and spec.name not in self._running:
             self.close()
         if spec.name not in self._running:
             self._running[spec.name] = self.start(spec)
         process = self._running[spec.name]
         if (spec.name, workload) not in self._warm:
-            for _ in range(WARM_UP_CALLS):
+            for _ in range(self.plan.warm_up_calls):
                 process.generate(workload, 0, self.work / "warm-up.npy")
             self._warm.add((spec.name, workload))
         return process
@@ -75,13 +74,15 @@ def measure(
     A candidate that fails keeps its error and takes no further turn. watch: told each turn.
     """
     rows: list[Row] = []
-    with Roster(work, plan.alone) as roster:
+    with Roster(work, plan) as roster:
         for workload in plan.workloads:
-            table = {spec.name: Row(spec.name, workload) for spec in specs}
+            table = {
+                spec.name: Row(spec.name, workload, disk_bytes=_size(spec.opens)) for spec in specs
+            }
             _take_turns(specs, table, workload, plan, roster, watch)
             rows += table.values()
     cold = {row.name: row for row in reversed(rows)}
-    with Roster(work, alone=True) as roster:
+    with Roster(work, plan) as roster:
         for number in range(plan.cold_starts):
             for spec in specs:
                 if cold[spec.name].error:
@@ -123,6 +124,7 @@ def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, referen
         row.error = str(error)
         return
     row.seconds.append(answer["seconds"])
+    row.cpu_seconds.append(answer["cpu_seconds"])
     row.device, row.arithmetic = answer["device"], answer.get("arithmetic", "")
     row.joules = answer["joules"]
     row.host_bytes, row.device_bytes = answer["host_bytes"], answer["device_bytes"]
@@ -130,6 +132,13 @@ def _take_turn(spec: CandidateSpec, row: Row, turn: int, roster: Roster, referen
     if spec.name != reference and expected.exists():
         now = difference(np.load(pictures), np.load(expected))
         row.difference = worst([one for one in (row.difference, now) if one])
+
+
+def _size(folder: Path | None) -> int | None:
+    """Bytes of the files in a folder, whatever they are for."""
+    if folder is None:
+        return None
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _start_cold(spec: CandidateSpec, row: Row, roster: Roster) -> None:

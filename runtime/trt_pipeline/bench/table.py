@@ -9,7 +9,8 @@ from trt_pipeline.bench.report import Limit, Report, Row
 
 COLUMNS = (
     f"{'candidate':<20} {'p50':>8} {'p95':>8} {'p99':>8} {'ratio':>7} {'pictures/s':>10} "
-    f"{'step':>8} {'limit':>6} {'cold':>7} {'host':>8} {'device':>8}  pictures"
+    f"{'step':>8} {'limit':>6} {'cold':>7} {'cpu':>8} {'host':>8} {'device':>8} "
+    f"{'disk':>8}  pictures"
 )
 
 
@@ -37,8 +38,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"opening begins by hashing {size / 1e6:.1f} MB, which took {seconds:.3f} s"
     yield (
         "seconds; ratio: how many times as fast as the first that ran; limit: part of the roofline "
-        "that a step reaches; cold: process start to first pictures; pictures: difference from the "
-        "first's that ran"
+        "that a step reaches; cold: process start to first pictures; cpu: seconds of all threads; "
+        "disk: files of the model; pictures: difference from the first's that ran"
     )
 
 
@@ -55,7 +56,8 @@ def _line(row: Row, first: Row, limit: Limit | None) -> str:
         f"{'' if step is None else f'{step:.4f}':>8}",
         f"{f'{least / step:.0%}' if least and step else '':>6}",
         f"{f'{np.median(row.cold_seconds):.2f}' if row.cold_seconds else '':>7}",
-        *(f"{_mebibytes(size):>8}" for size in (row.host_bytes, row.device_bytes)),
+        f"{f'{np.median(row.cpu_seconds):.3f}' if row.cpu_seconds else '':>8}",
+        *(f"{_mebibytes(size):>8}" for size in (row.host_bytes, row.device_bytes, row.disk_bytes)),
         f" {_agreement(row)}",
     )
     return " ".join(cells)

@@ -55,13 +55,15 @@ def answer(candidate: Candidate, nvml: Nvml, request: dict[str, Any]) -> dict[st
     if request["what"] == "parts":
         return {"parts": candidate.parts(workload, prompts)}
     before = nvml.joules()
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), time.process_time()
     pixels = candidate.generate(workload, prompts)
     seconds = time.perf_counter() - started
+    cpu_seconds = time.process_time() - computed
     after = nvml.joules()
     np.save(request["pictures"], pixels)
     return {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "joules": None if before is None or after is None else after - before,
         "host_bytes": peak_host_bytes(),
         "device_bytes": nvml.device_bytes(),
