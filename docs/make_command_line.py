@@ -52,7 +52,9 @@ def _section(context: click.Context) -> str:
 def _row(option: click.Option, context: click.Context) -> str:
     usage, text = option.get_help_record(context) or ("", "")
     names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len))
-    value = usage.rpartition(max(option.opts, key=len))[2].strip(" []").replace("|", ", ")
+    value = usage.rpartition(max(option.opts, key=len))[2].strip()
+    if value.startswith("["):
+        value = value.strip("[]").replace("|", ", ")
     meaning, *extras = re.split(r"  \[", f"  {text}")
     extra = "; ".join(one.removeprefix("default: ").rstrip("]") for one in extras)
     return f"| {names} | {value} | {meaning.strip()} | {extra} |\n".replace("<", "&lt;")

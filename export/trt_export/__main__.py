@@ -1,5 +1,6 @@
 """The command export-all, also `python -m trt_export`."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -21,8 +22,15 @@ def _run() -> int:
     return run(command)
 
 
+def _quiet() -> None:
+    """Keep remarks of diffusers and transformers off the terminal: what matters is checked here."""
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+
+
 def main() -> NoReturn:
     """Entry point of the console script."""
+    _quiet()
     exit_with(_run)
 
 

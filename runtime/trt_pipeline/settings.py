@@ -74,8 +74,8 @@ class Settings:
     )
     guidance_scale: float | None = setting(
         None,
-        "How strongly the prompt counts; 1 is without guidance and costs half. "
-        "By default, the bundle's.",
+        "How strongly the prompt counts; 1 is without guidance and costs half. With Stable "
+        "Diffusion, so is less than 1. By default, the bundle's.",
         scope="picture",
         bounds=(-1e6, 1e6),
     )

@@ -53,8 +53,8 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused() -> None:
 
 
 def test_an_unsupported_pipeline_is_named(checkpoint: Path) -> None:
-    edit_json(checkpoint / "model_index.json", _class_name="StableDiffusionPipeline")
-    with pytest.raises(CheckpointError, match="is a StableDiffusionPipeline; only LDMSuper"):
+    edit_json(checkpoint / "model_index.json", _class_name="FluxPipeline")
+    with pytest.raises(CheckpointError, match="is a FluxPipeline; only StableDiffusion"):
         load(checkpoint)
 
 

@@ -48,6 +48,13 @@ def test_a_bundle_of_the_same_checkpoint_is_replaced(bundle: Bundle) -> None:
     assert held(bundle) == "the bundle of this checkpoint in HERE"
 
 
+@pytest.mark.parametrize("name", ["loras/0/style.safetensors", "tiny_decoder/config.json"])
+def test_what_is_added_does_not_make_it_another_checkpoint(bundle: Bundle, name: str) -> None:
+    found = replaced(bundle.path, {**FILES, name: "c" * 64}, replace=False)
+    assert found is not None
+    assert found.other is None
+
+
 def test_nothing_is_replaced_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert replaced(tmp_path / "bundle", FILES, replace=False) is None
 

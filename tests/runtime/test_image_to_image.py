@@ -111,7 +111,7 @@ def test_a_picture_does_not_depend_on_what_shares_its_batch(pipe: Pipeline) -> N
         ({"image": GREY, "strength": 1.5}, "strength must be a finite number from 0 to 1, got 1.5"),
         (
             {"image": GREY, "strength": 0.05},
-            "strength 0.05 of 10 steps leaves none; use at least 0.1",
+            "strength 0.05 of 10 steps leaves none; use more steps, or a strength of 0.1 or more",
         ),
         ({"image": GREY, "mask_image": LEFT.resize((8, 8))}, "mask_image is 8x8 pixels, but image"),
         ({"image": GREY, "latents": np.zeros((1, 4, 8, 8))}, "latents and image both say"),

@@ -16,11 +16,16 @@ from trt_pipeline.errors import CheckpointError
 
 def with_safety_checker(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with its own safety checker; CheckpointError if it has none."""
-    entry = checkpoint.index.get("safety_checker") if checkpoint.path.is_dir() else None
+    if not checkpoint.path.is_dir():
+        raise CheckpointError(
+            f"{checkpoint.path} is a single file, which has no safety checker. Export a folder in "
+            "diffusers' layout, or leave --safety-checker out."
+        )
+    entry = checkpoint.index.get("safety_checker")
     if not isinstance(entry, list) or not any(entry):
         raise CheckpointError(
             f"{checkpoint.path} has no safety_checker that could be exported. Leave "
-            "--safety-checker out, or name a folder or hub id that has one."
+            "--safety-checker out."
         )
     parts = {**checkpoint.family.parts, **SAFETY_CHECKER}
     family = replace(checkpoint.family, parts=parts)

@@ -44,6 +44,10 @@ def refuse_foreign(folder: Path) -> None:
             )
 
 
+ADDED = ("loras/", "embeddings/", "tiny_decoder/", "safety_checker/", "feature_extractor/")
+"""How provenance names the files of what a bundle has on request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """A bundle that an export takes the place of."""
@@ -97,10 +101,12 @@ def replaced(target: Path, files: Mapping[str, str], replace: bool) -> Replaced 
 
 
 def _other(provenance: Any, files: Mapping[str, str]) -> str | None:
-    """A file of a checkpoint that a bundle was not made from, or the other way round."""
+    """A file of a checkpoint that a bundle was not made from, or the other way round. What is added
+    to a checkpoint does not make it another one."""
     known = provenance.get("files") if isinstance(provenance, dict) else None
     known = known if isinstance(known, dict) else {}
-    return next((n for n in [*files, *known] if files.get(n) != known.get(n)), None)
+    names = [name for name in (*files, *known) if not name.startswith(ADDED)]
+    return next((name for name in names if files.get(name) != known.get(name)), None)
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -83,8 +83,8 @@ std::size_t first_step(const trt_pipeline_settings& settings) {
       std::min(static_cast<std::int64_t>(static_cast<double>(steps) * strength), steps);
   if (left < 1) {
     throw InvalidInputError(concat("strength ", strength, " of ", counted(steps, "step"),
-                                   " leaves none; use at least ", 1 / static_cast<double>(steps),
-                                   "."));
+                                   " leaves none; use more steps, or a strength of ",
+                                   1 / static_cast<double>(steps), " or more."));
   }
   return static_cast<std::size_t>(steps - left);
 }

@@ -219,7 +219,7 @@ TEST_CASE("images that do not fit are refused") {
   CHECK(message([](Settings& s) { s.strength = 1.5; }) ==
         "strength must be a finite number from 0 to 1, got 1.5.");
   CHECK(message([](Settings& s) { s.strength = 0.05; }) ==
-        "strength 0.05 of 10 steps leaves none; use at least 0.1.");
+        "strength 0.05 of 10 steps leaves none; use more steps, or a strength of 0.1 or more.");
   CHECK(message([](Settings& s) { s.height = 64; }) ==
         "height is 64, but that of image is 32; this library does not resize.");
   CHECK(message([](Settings& s) { s.image.resize(s.image.size() * 2); }) ==

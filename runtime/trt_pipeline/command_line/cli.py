@@ -71,6 +71,8 @@ def _summary(bundle: Bundle) -> Iterator[str]:
     )
     if bundle.tokenizer:
         yield f"tokenizer  {bundle.tokenizer.kind}, {counted(bundle.tokenizer.max_length, 'token')}"
+        added = [token.content for token in bundle.tokenizer.added_tokens]
+        yield f"tokens     {', '.join(added) or 'none added'}"
     for name, precisions in bundle.graphs.items():
         for precision, graph in precisions.items():
             size = _megabytes({path: bundle.files[path] for path in (graph.path, graph.weights)})

@@ -174,7 +174,7 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
         )
     if "tiny_decoder" not in bundle.graphs:
         refused["decoder"] = (
-            "this bundle has no tiny_decoder. Export its checkpoint with --tiny-decoder"
+            "this bundle has no tiny decoder. Export its checkpoint with --tiny-decoder"
         )
     for name, reason in refused.items():
         value = getattr(request, name)
@@ -242,7 +242,7 @@ def _skipped_steps(settings: Settings, strength: float) -> int:
     if left < 1:
         raise InvalidInputError(
             f"strength {strength:g} of {arguments.counted(steps, 'step')} leaves none; "
-            f"use at least {1 / steps:g}."
+            f"use more steps, or a strength of {1 / steps:g} or more."
         )
     return steps - left
 
