@@ -17,11 +17,11 @@ from trt_export.engines.options import EngineOptions
 from trt_export.engines.plan import set_targets
 from trt_export.engines.targets import engine_targets
 from trt_export.export import ExportReport
+from trt_export.families.ldm_text_to_image import FAMILY
 from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline.backends.device.engine_choice import fitting_engine, machine_of
 from trt_pipeline.backends.device.tensorrt import load_engine
 from trt_pipeline.bundle import Bundle, load_bundle, manifest_json
-from trt_pipeline.bundle.manifest import GRAPHS
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli
 from trt_pipeline.errors import (
@@ -47,12 +47,12 @@ def engines(other_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bun
     folder = tmp_path_factory.mktemp("engines") / "bundle"
     shutil.copytree(other_bundle, folder)
     report = build_engines(folder, RTX)
-    assert len(report.built) == len(GRAPHS)
+    assert len(report.built) == len(FAMILY.graphs)
     return load_bundle(folder)
 
 
 def test_every_graph_has_a_plan_that_the_manifest_lists(engines: Bundle) -> None:
-    assert [engine.graph for engine in engines.engines] == list(GRAPHS)
+    assert [engine.graph for engine in engines.engines] == list(FAMILY.graphs)
     assert {engine.path for engine in engines.engines} <= engines.files.keys()
 
 
@@ -69,14 +69,14 @@ def test_a_key_names_what_makes_the_plan_stale(engines: Bundle) -> None:
 def test_engines_with_the_right_key_are_kept(engines: Bundle) -> None:
     before = {path: path.stat().st_mtime_ns for path in engines.path.rglob("*")}
     report = build_engines(engines.path, RTX)
-    assert (report.built, len(report.kept)) == ((), len(GRAPHS))
+    assert (report.built, len(report.kept)) == ((), len(FAMILY.graphs))
     assert {path: path.stat().st_mtime_ns for path in engines.path.rglob("*")} == before
 
 
 def test_a_target_named_twice_is_built_once(other_bundle: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(other_bundle, tmp_path / "bundle"))
     build_engines(folder, replace(RTX, compute_capabilities=("8.9", "8.9")))
-    assert len(load_bundle(folder, verify="full").engines) == len(GRAPHS)
+    assert len(load_bundle(folder, verify="full").engines) == len(FAMILY.graphs)
 
 
 def test_another_profile_replaces_the_engine(engines: Bundle, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_dry_run_names_the_engines_that_are_missing(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("is up to date; no graph to export.")
     assert lines[1] == "would build text_encoder as tensorrt_rtx engine for 8.9, fp16"
-    assert len(lines) == 1 + len(GRAPHS)
+    assert len(lines) == 1 + len(FAMILY.graphs)
 
 
 def test_an_operator_that_tensorrt_rejects_is_named(tmp_path: Path) -> None:

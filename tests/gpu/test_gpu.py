@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from trt_export.families.ldm_text_to_image import FAMILY
 from trt_export.networks.random_inputs import random_inputs
 from trt_pipeline import Bundle, Pipeline, PipelineOutput
 from trt_pipeline.backends.base import Backend
-from trt_pipeline.bundle.manifest import GRAPHS
 
 pytestmark = pytest.mark.gpu
 
@@ -34,7 +34,7 @@ def psnr(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", FAMILY.graphs)
 def test_each_graph_agrees_with_the_cpu(
     gpu_bundle: Bundle, gpu_backend: Backend, cpu_pipe: Pipeline, name: str
 ) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers import (
+    EulerDiscreteScheduler,
     LatentConsistencyModelImg2ImgPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -17,6 +17,7 @@ from diffusers import (
 from PIL import Image
 
 from tests.stable_diffusion import (
+    SCHEDULERS,
     assert_same,
     exported,
     make_inpaint,
@@ -35,17 +36,6 @@ pytestmark = [
 ]
 
 Model = tuple[Path, Path]
-SCHEDULERS = {
-    "ddpm": "DDPMScheduler",
-    "dpmsolver++": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "lcm": "LCMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "tcd": "TCDScheduler",
-    "unipc": "UniPCMultistepScheduler",
-}
-"""Sampler → the scheduler that it follows."""
 NOISY = "euler_ancestral"
 """A sampler that shows every draw in its pictures."""
 TWO: dict[str, Any] = {"prompt": ["a red circle", "3 cats"], "num_inference_steps": 4}
@@ -88,8 +78,7 @@ def check(
 ) -> None:
     """Compare the pictures of one generator, or of a list of them."""
     checkpoint, bundle = made
-    name = SCHEDULERS.get(sampler, "EulerAncestralDiscreteScheduler")
-    pipe = theirs(kind, checkpoint, getattr(diffusers, name))
+    pipe = theirs(kind, checkpoint, sampler)
     listed = seeds if isinstance(seeds, list) else [seeds]
     given = [torch.Generator().manual_seed(seed) for seed in listed]
     own = [TorchGenerator(seed) for seed in listed]
@@ -101,7 +90,7 @@ def check(
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("sampler", [NOISY, *SCHEDULERS])
+@pytest.mark.parametrize("sampler", [*SCHEDULERS])
 def test_a_picture_begins_in_the_middle_of_a_sampler(plain: Model, sampler: str) -> None:
     check(
         StableDiffusionImg2ImgPipeline,
@@ -114,7 +103,7 @@ def test_a_picture_begins_in_the_middle_of_a_sampler(plain: Model, sampler: str)
     )
 
 
-@pytest.mark.parametrize("sampler", [NOISY, *SCHEDULERS])
+@pytest.mark.parametrize("sampler", [*SCHEDULERS])
 def test_a_part_is_painted_again_with_a_sampler(plain: Model, sampler: str) -> None:
     check(
         StableDiffusionInpaintPipeline,
@@ -208,8 +197,9 @@ def test_given_latents_are_noise_of_the_first_level(plain: Model) -> None:
     noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32)
     settings: dict[str, Any] = {"prompt": "red", "num_inference_steps": 3, "output_type": "np"}
     pipe = theirs(StableDiffusionPipeline, checkpoint)
-    kind = diffusers.EulerDiscreteScheduler
-    pipe.scheduler = kind.from_config(pipe.scheduler.config, timestep_spacing="trailing")
+    pipe.scheduler = EulerDiscreteScheduler.from_config(
+        pipe.scheduler.config, timestep_spacing="trailing"
+    )
     size: dict[str, Any] = {"height": 64, "width": 64}
     expected = pipe(latents=torch.from_numpy(noise), **settings, **size).images
     ours: dict[str, Any] = {

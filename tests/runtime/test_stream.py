@@ -127,7 +127,8 @@ def test_a_callback_s_answer_of_another_kind_is_refused(pipe: Pipeline, answer: 
 
 
 def test_a_safety_checker_of_another_kind_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(InvalidInputError, match="safety_checker must be a function, got 5"):
+    expected = r'safety_checker must be a function or "bundle", got 5'
+    with pytest.raises(InvalidInputError, match=expected):
         trt_pipeline(bundle, safety_checker=5)  # type: ignore[arg-type]
     with (
         trt_pipeline(bundle, threads=1, safety_checker=lambda _: None) as pipe,  # type: ignore[arg-type, return-value]

@@ -167,7 +167,10 @@ def choose_sampler(name: str, config: Settings) -> str:
     """The name of the sampler that follows a scheduler; ValueError names all settings that the
     sampler would not honour."""
     if name not in SCHEDULERS:
-        raise ValueError(f"a {name} is not known; only {', '.join(SCHEDULERS)} can be exported")
+        raise ValueError(
+            f"a {name} is not known; only {', '.join(SCHEDULERS)} can be exported. Put one of them "
+            "into that file of a copy; the sampler of each picture is chosen in its call"
+        )
     settings, allowed = complete_settings(name, config), honoured_settings(name)
     wrong = {
         setting: value

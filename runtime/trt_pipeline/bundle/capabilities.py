@@ -86,6 +86,11 @@ def sees_sizes(bundle: Bundle) -> bool:
     return "time_ids" in bundle.inputs("time_embedding")
 
 
+def needs_images(bundle: Bundle) -> bool:
+    """Whether no picture can be made without one that is given."""
+    return enlarges(bundle) or changes_images(bundle) or sees_masks(bundle)
+
+
 def check_graphs(bundle: Bundle) -> None:
     """BundleError for a graph, or a graph's input or output, that this release does not know or
     that is missing."""

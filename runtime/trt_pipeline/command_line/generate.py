@@ -12,7 +12,7 @@ from PIL.Image import Image
 from trt_pipeline.arguments import counted
 from trt_pipeline.backends import BACKENDS
 from trt_pipeline.bundle import Bundle, load_bundle
-from trt_pipeline.bundle.capabilities import enlarges, takes_prompts
+from trt_pipeline.bundle.capabilities import needs_images, takes_prompts
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.delivery import Delivery, GridFile
 from trt_pipeline.command_line.destinations import (
@@ -220,7 +220,7 @@ def _jobs(bundle: Bundle, options: Mapping[str, Any]) -> list[Job]:
     base, sources = _base(bundle, options), _sources(options)
     count, seed, prompt_file = (options[n] for n in ("count", "seed", "prompt_file"))
     if prompt_file:
-        if not enlarges(bundle):  # what is wrong with the options is not a line's fault
+        if not needs_images(bundle):  # what is wrong with the options is not a line's fault
             checked_jobs(bundle, [Job(replace(base, seed=0), sources=sources)])
         jobs = file_jobs(prompt_file, base, count, seed, sources, takes_prompts(bundle))
     else:

@@ -185,6 +185,8 @@ def _refuse_what_does_not_apply(bundle: Bundle, request: Request) -> None:
 def _is_left_out(name: str, value: object) -> bool:
     if name == "guidance_scale":
         return value is None or (isinstance(value, int | float) and value == 1)
+    if name == "negative_prompt" and isinstance(value, list | tuple):
+        return all(_is_left_out(name, one) for one in value)
     plain = SETTINGS[name].default
     if value is None or (isinstance(value, str) and not value):
         return True
