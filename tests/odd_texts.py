@@ -11,7 +11,7 @@ from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
 
 ADDED_TOKENS = (
     AddedToken("<cat-toy>", normalized=True),
-    AddedToken("<cat-toy>_1", normalized=True),
+    AddedToken("<cat-toy>-1", normalized=True),
     AddedToken("<Dog>", normalized=False),
     AddedToken("sks", single_word=True, normalized=True),
     AddedToken("<L>", lstrip=True, normalized=False),

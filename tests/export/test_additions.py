@@ -100,9 +100,9 @@ def test_previews_are_the_tiny_decoders(made: tuple[Path, Path, Path]) -> None:
     settings = {**SETTINGS, "num_images_per_prompt": 1, "seed": 0}
     with trt_pipeline(made[2]) as pipe:
         *_, step, output = pipe.stream("a red circle", decoder="tiny", **settings)
-    assert isinstance(step, Step)
+        assert isinstance(step, Step)
+        (preview,) = step.preview()
     assert isinstance(output, PipelineOutput)
-    (preview,) = step.preview()
     assert preview.size == (96, 64)
     assert np.array_equal(np.asarray(preview), np.asarray(output.images[0]))
 

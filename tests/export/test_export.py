@@ -98,8 +98,8 @@ def test_an_interrupted_export_goes_on_with_its_stage(
     stages = stages_of(open_checkpoint(str(plain_checkpoint)))
     assert tuple(resumed_export.seconds) == tuple(stages)
     assert {stage.split()[-1] for stage in stages} >= {*FAMILY.graphs, "reference", "picture"}
-    assert resumed_export.seconds["trace text_encoder"] < 0.1
-    assert resumed_export.seconds["trace denoiser"] > 0.5
+    seconds = resumed_export.seconds
+    assert seconds["trace text_encoder"] < seconds["trace denoiser"] / 4
 
 
 def test_every_output_is_checked_and_close(resumed_export: ExportReport) -> None:

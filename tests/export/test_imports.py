@@ -24,7 +24,10 @@ ALLOWED = {
     "trt_pipeline.bundle.onnx_files",
     "trt_pipeline.bundle.signatures",
     "trt_pipeline.sampling.samplers",
+    "trt_pipeline.bundle.tokenizer_specs",
+    "trt_pipeline.text.engines",
     "trt_pipeline.text.tokenizer",
+    "trt_pipeline.text.vocabulary",
 }
 DRAWING = {
     "trt_pipeline",
