@@ -73,6 +73,11 @@ def mask(width: int, height: int, right: int = 3) -> Image.Image:
     return Image.fromarray(white)
 
 
+def alone_or_listed(given: list[Image.Image]) -> Any:
+    """One picture is for all prompts, several are for one each."""
+    return given if len(given) > 1 else given[0]
+
+
 def check(
     kind: Any, made: Model, sampler: str, seeds: int | list[int] = 0, **settings: Any
 ) -> None:
@@ -146,8 +151,7 @@ def test_a_mask_is_resized_before_it_is_black_and_white(inpainting: Model, mode:
 def test_generators_draw_for_images_as_in_diffusers(
     plain: Model, seeds: int | list[int], images: int
 ) -> None:
-    given: Any = [picture(64, 64, seed) for seed in range(images)]
-    image = given if images > 1 else given[0]
+    image = alone_or_listed([picture(64, 64, seed) for seed in range(images)])
     check(StableDiffusionImg2ImgPipeline, plain, NOISY, seeds, image=image, **TWO)
 
 
@@ -164,8 +168,8 @@ def test_generators_draw_for_masked_images_as_in_diffusers(
         request.getfixturevalue(kind),
         NOISY,
         seeds,
-        image=[picture(64, 64, seed) for seed in range(images)],
-        mask_image=[mask(64, 64, 9 * number) for number in range(masks)],
+        image=alone_or_listed([picture(64, 64, seed) for seed in range(images)]),
+        mask_image=alone_or_listed([mask(64, 64, 9 * number) for number in range(masks)]),
         height=64,
         width=64,
         strength=0.8,
