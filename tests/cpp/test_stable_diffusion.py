@@ -12,7 +12,10 @@ from tests.cpp.families import MAKERS, write_bundle
 from tests.shared import once
 from trt_pipeline import Pipeline, TorchGenerator, read_settings, trt_pipeline
 
-pytestmark = pytest.mark.slow  # the build takes minutes
+pytestmark = [
+    pytest.mark.slow,  # the build takes minutes
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # diffusers
+]
 
 Settings = dict[str, Any]
 
