@@ -10,7 +10,17 @@ from trt_export.families import (
     Part,
 )
 
-EULER = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+DISTILLED = (
+    # LCM-LoRA, arXiv:2311.05556, and trajectory consistency, arXiv:2402.19159, fused.
+    Distilled(("LCMScheduler", "TCDScheduler"), 4),
+    # SD-Turbo and SDXL-Turbo, arXiv:2311.17042.
+    Distilled(
+        ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
+        1,
+        settings={"timestep_spacing": "trailing", "prediction_type": "epsilon"},
+    ),
+)
+"""Of every Stable Diffusion, XL as well."""
 
 FAMILY = Family(
     pipeline="StableDiffusionPipeline",
@@ -39,14 +49,7 @@ FAMILY = Family(
     image_to_image=True,
     num_inference_steps=50,
     guidance_scale=7.5,
-    distilled=(
-        # LCM-LoRA, arXiv:2311.05556, and trajectory consistency, arXiv:2402.19159, fused.
-        Distilled(("LCMScheduler", "TCDScheduler"), 4),
-        # SD-Turbo, arXiv:2311.17042.
-        Distilled(
-            EULER, 1, settings={"timestep_spacing": "trailing", "prediction_type": "epsilon"}
-        ),
-    ),
+    distilled=DISTILLED,
     guides_above_1_only=True,
     reference="StableDiffusionPipeline",
     scheduler_settings={"clip_sample": False, "steps_offset": 1},

@@ -6,12 +6,10 @@ from trt_export.families import (
     DIFFUSERS_WEIGHTS,
     SCHEDULER,
     TRANSFORMERS_WEIGHTS,
-    Distilled,
     Family,
     Part,
 )
-
-EULER = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+from trt_export.families.stable_diffusion import DISTILLED
 
 FAMILY = Family(
     pipeline="StableDiffusionXLPipeline",
@@ -43,14 +41,7 @@ FAMILY = Family(
     image_to_image=True,
     num_inference_steps=50,
     guidance_scale=5.0,
-    distilled=(
-        # LCM-LoRA, arXiv:2311.05556, and trajectory consistency, arXiv:2402.19159, fused.
-        Distilled(("LCMScheduler", "TCDScheduler"), 4),
-        # SDXL-Turbo, arXiv:2311.17042.
-        Distilled(
-            EULER, 1, settings={"timestep_spacing": "trailing", "prediction_type": "epsilon"}
-        ),
-    ),
+    distilled=DISTILLED,
     guides_above_1_only=True,
     zeros_for_empty_prompt=True,
     reference="StableDiffusionXLPipeline",
