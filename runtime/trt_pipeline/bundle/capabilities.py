@@ -135,8 +135,9 @@ def _check_names(bundle: Bundle, graph: str, kind: str, names: list[str]) -> Non
         known, optional = INPUTS[graph], OPTIONAL_INPUTS
     else:
         known = OUTPUTS[graph]
-        optional = {"text_embeds"}
-        optional |= set() if "cached_denoiser" in bundle.graphs else {"features"}
+        optional = (
+            {"text_embeds"} if "cached_denoiser" in bundle.graphs else {"text_embeds", "features"}
+        )
     unknown = [name for name in names if name not in known]
     missing = sorted(known - optional - {*names})
     if unknown:

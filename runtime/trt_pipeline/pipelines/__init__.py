@@ -1,1 +1,1 @@
-"""Pipelines: one class for each kind of model, and what its call takes and gives."""
+"""The pipeline: what a call takes, its four parts, and what it gives."""
