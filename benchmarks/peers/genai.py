@@ -6,7 +6,6 @@ Weights stay float32. optimum-intel, which would write the same, does not go wit
 transformers.
 """
 
-import io
 import json
 import sys
 import time
@@ -21,6 +20,7 @@ from peers.watched import noise
 from trt_pipeline.arguments import counted
 from trt_pipeline.backends.openvino import import_openvino
 from trt_pipeline.bench.candidate import Parts
+from trt_pipeline.bench.finishing import finishing_parts
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.pictures.images import to_pil
 
@@ -68,16 +68,11 @@ class GenaiPeer:
         pixels = self.generate(workload, prompts)
         called = time.perf_counter()
         metrics = self._pipeline.get_performance_metrics()
-        images = to_pil(pixels)
-        copied = time.perf_counter()
-        for image in images:
-            image.save(io.BytesIO(), "PNG")
         return {
             "text_encoder": [ms / 1e3 for ms in metrics.get_text_encoder_infer_duration().values()],
             "denoiser": [ms / 1e6 for ms in metrics.raw_metrics.unet_inference_durations],
             "decoder": [metrics.get_vae_decoder_infer_duration() / 1e3],
-            "copy": [copied - called],
-            "png": [time.perf_counter() - copied],
+            **finishing_parts(lambda: to_pil(pixels)),
             "total": [called - started],
         }
 

@@ -1,6 +1,5 @@
 """What peers that are pipelines of diffusers' kind share: a call, and the time of its parts."""
 
-import io
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trt_pipeline.bench.candidate import Parts
+from trt_pipeline.bench.finishing import finishing_parts
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.pictures.images import to_pil
 from trt_pipeline.sampling.noise import TorchGenerator
@@ -54,19 +54,13 @@ class WatchedPeer:
         self._seconds.clear()
         started = time.perf_counter()
         pixels = self._pixels(workload, prompts)
-        images = to_pil(pixels)
+        to_pil(pixels)
         called = time.perf_counter()
         self.pipeline.tokenizer(list(prompts), padding="max_length", max_length=77, truncation=True)
-        tokenized = time.perf_counter()
-        to_pil(pixels)
-        copied = time.perf_counter()
-        for image in images:
-            image.save(io.BytesIO(), "PNG")
         return {
-            "tokenize": [tokenized - called],
+            "tokenize": [time.perf_counter() - called],
             **{part: list(seconds) for part, seconds in self._seconds.items()},
-            "copy": [copied - tokenized],
-            "png": [time.perf_counter() - copied],
+            **finishing_parts(lambda: to_pil(pixels)),
             "total": [called - started],
         }
 

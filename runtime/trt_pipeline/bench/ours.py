@@ -1,6 +1,5 @@
 """The candidates of this project: one for each backend."""
 
-import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from trt_pipeline import Pipeline, TorchGenerator, load_bundle
 from trt_pipeline.backends import Backend, Graph, open_backend
 from trt_pipeline.backends.base import Tensors
 from trt_pipeline.bench.candidate import CandidateSpec, Parts
+from trt_pipeline.bench.finishing import finishing_parts
 from trt_pipeline.bench.worker import worker_command
 from trt_pipeline.bench.workload import Workload
 from trt_pipeline.bundle.manifest import Arithmetic, Precision
@@ -54,16 +54,10 @@ class BackendCandidate:
         images = _call(pipeline, workload, prompts)
         called = time.perf_counter()
         self._tokenizer.encode(prompts)
-        tokenized = time.perf_counter()
-        to_pil(np.stack([np.asarray(image) for image in images]))
-        copied = time.perf_counter()
-        for image in images:
-            image.save(io.BytesIO(), "PNG")
         return {
-            "tokenize": [tokenized - called],
+            "tokenize": [time.perf_counter() - called],
             **watched.seconds,
-            "copy": [copied - tokenized],
-            "png": [time.perf_counter() - copied],
+            **finishing_parts(lambda: to_pil(np.stack([np.asarray(image) for image in images]))),
             "total": [called - started],
         }
 
