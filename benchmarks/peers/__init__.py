@@ -37,7 +37,12 @@ class Peer:
 
 OPTIMUM = Environment(
     "optimum-onnx",
-    ("optimum-onnx[onnxruntime]==0.1.0", "diffusers==0.36.0", "transformers==4.57.6"),
+    (
+        "optimum-onnx[onnxruntime]==0.1.0",
+        "diffusers==0.36.0",
+        "transformers==4.57.6",
+        "torch==2.13.0",
+    ),
 )
 STABLE_DIFFUSION_CPP = Environment(
     "stable-diffusion.cpp", ("cyllama==0.2.18", "numpy", "pillow", "safetensors")

@@ -99,12 +99,17 @@ def test_missing_and_unknown_weights_are_counted(checkpoint: Path) -> None:
     expected = r"1 missing \(first: conv_in.weight\) and 1 unknown \(first: conv_inn.weight\)"
     with pytest.raises(CheckpointError, match=expected):
         load(checkpoint)
+    with pytest.raises(CheckpointError, match=expected):  # from the header, before an export
+        describe(open_checkpoint(str(checkpoint)))
 
 
 def test_a_weight_of_another_shape_is_named(checkpoint: Path) -> None:
-    edit_json(checkpoint / "unet" / "config.json", cross_attention_dim=40)
-    with pytest.raises(CheckpointError, match=r"attn2.to_k.weight has shape \(32, 48\), but"):
+    edit_json(checkpoint / "unet" / "config.json", norm_num_groups=8, block_out_channels=[32, 72])
+    expected = r"unet/diff.*: .* has shape \(.*\), but its configuration asks for \("
+    with pytest.raises(CheckpointError, match=expected):
         load_networks(open_checkpoint(str(checkpoint)), "fp16")
+    with pytest.raises(CheckpointError, match=expected):
+        describe(open_checkpoint(str(checkpoint)))
 
 
 def test_a_weight_that_is_not_finite_is_named(checkpoint: Path) -> None:

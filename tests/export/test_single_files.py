@@ -482,6 +482,16 @@ def test_a_yaml_of_other_sizes_is_refused(file: Path) -> None:
         load_networks(open_checkpoint(str(file), config=changed), "fp32")
 
 
+def test_a_dry_run_counts_the_weights_of_a_single_file(file: Path, tmp_path: Path) -> None:
+    weights = load_file(file)
+    lost = "first_stage_model.post_quant_conv.bias"
+    weights.pop(lost)
+    path = tmp_path / "model.safetensors"
+    save_file(weights, path)
+    with pytest.raises(CheckpointError, match=r"1 missing \(first: post_quant_conv.bias\)"):
+        describe(open_checkpoint(str(path)))
+
+
 XL_YAML: dict[str, Any] = {
     "target": "sgm.models.diffusion.DiffusionEngine",
     "params": {

@@ -152,6 +152,13 @@ def test_the_trained_schedule_is_scaled_linear_in_diffusers() -> None:
     np.testing.assert_allclose(trained_schedule(LEADING).alphas_cumprod, theirs, rtol=1e-5)
 
 
+@pytest.mark.parametrize("last", [1e-12, 2**-24])
+def test_a_schedule_that_ends_without_signal_was_never_trained_by_compvis(last: float) -> None:
+    ending = replace(LEADING, alphas_cumprod=(*ALPHAS_CUMPROD[:-1], last))
+    with pytest.raises(InvalidInputError, match=r'ends without signal.* Use schedule="published"'):
+        trained_schedule(ending)
+
+
 def test_a_schedule_is_chosen_by_name() -> None:
     assert choose_schedule(LEADING, "published") == LEADING
     assert choose_schedule(LEADING, "trained") == trained_schedule(LEADING)

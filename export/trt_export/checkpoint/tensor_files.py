@@ -90,6 +90,14 @@ def read_shapes(path: Path) -> Shapes:
         return {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
+def read_headers(path: Path) -> "dict[str, Tensor]":
+    """The same on the meta device: shapes without numbers."""
+    import torch
+
+    shapes = read_shapes(path).items()
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes}
+
+
 def read_metadata(path: Path) -> Mapping[str, str]:
     """What the header of a safetensors file says besides; nothing of a pickle."""
     if path.suffix != ".safetensors":

@@ -12,7 +12,7 @@ from trt_export.networks.defaults import defaults_of, notes_of_defaults
 from trt_export.networks.dry_run import check_shapes
 from trt_export.networks.loras import check_loras
 from trt_export.networks.unet_settings import MIN_SIZE
-from trt_export.networks.weights import Networks, empty_networks
+from trt_export.networks.weights import Networks, check_weights_fit, empty_networks
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 
@@ -72,6 +72,7 @@ def describe(checkpoint: Checkpoint) -> Description:
             *notes_of_defaults(checkpoint, defaults),
         ),
     )
+    check_weights_fit(checkpoint)
     check_shapes(checkpoint, networks)
     return description
 

@@ -1,7 +1,7 @@
 """Networks from a checkpoint's files, with every weight accounted for."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from trt_export.checkpoint.config_bounds import check_bounds
 from trt_export.checkpoint.config_keys import known_settings
 from trt_export.checkpoint.corrections import corrected_unet
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.tensor_files import first_line, read_weights
+from trt_export.checkpoint.tensor_files import first_line, read_headers, read_weights
 from trt_export.checkpoint.weight_files import differences
 from trt_export.families import Role
 from trt_export.networks.clip import fill_positions
@@ -185,43 +185,71 @@ def build_empty(checkpoint: Checkpoint, role: Role) -> Any:
 def _load(module: nn.Module, checkpoint: Checkpoint, role: Role, needs: Needs) -> None:
     """Give every parameter that is needed its weight, as float32; one shard is in memory at a
     time."""
-    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    expected = _shapes(module)
     if not any(needs(role, name) for name in expected):
         return
-    files, config = checkpoint.weights[role], checkpoint.configs[role]
     loaded = dict[str, Tensor]()
-    if files.index:
-        placed = _current(files.placed, role, files.index, expected)
-        _check_names(expected, placed, files.index, config)
-    for path in files.paths:
-        weights = _read_part(checkpoint, role, path, expected)
-        if not files.index:
-            _check_names(expected, weights, path, config)
-        needed = {name: weight for name, weight in weights.items() if needs(role, name)}
-        loaded.update(_as_float32(needed, expected, path))
-        del weights, needed  # before the next shard is read
+    for path, weights in _checked(expected, checkpoint, role, read_weights):
+        for name in [name for name in weights if needs(role, name)]:
+            loaded[name] = as_float32(weights.pop(name), name, path)
+        weights.clear()  # before the next shard is read
     module.load_state_dict(loaded, strict=False, assign=True)
     fill_positions(module)
 
 
+def check_weights_fit(checkpoint: Checkpoint) -> None:
+    """CheckpointError for weights that are missing, unknown, or of another shape than the
+    configurations ask for; of safetensors files, only headers are read."""
+    for role in checkpoint.weights:
+        expected = _shapes(build_empty(checkpoint, role).module)
+        for _ in _checked(expected, checkpoint, role, read_headers):
+            pass
+
+
+def _shapes(module: nn.Module) -> Mapping[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def _checked(
+    expected: Mapping[str, torch.Size],
+    checkpoint: Checkpoint,
+    role: Role,
+    read: Callable[[Path], dict[str, Tensor]],
+) -> Iterator[tuple[Path, dict[str, Tensor]]]:
+    """Each weight file of a part with its weights, which have the names and shapes expected."""
+    files, config = checkpoint.weights[role], checkpoint.configs[role]
+    if files.index:
+        placed = _current(files.placed, role, files.index, expected)
+        _check_names(expected, placed, files.index, config)
+    for path in files.paths:
+        weights = _read_part(checkpoint, role, path, expected, read)
+        if not files.index:
+            _check_names(expected, weights, path, config)
+        _check_shapes(expected, weights, path)
+        yield path, weights
+
+
 def _read_part(
-    checkpoint: Checkpoint, role: Role, path: Path, expected: Collection[str]
+    checkpoint: Checkpoint,
+    role: Role,
+    path: Path,
+    expected: Collection[str],
+    read: Callable[[Path], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    state = read_weights(path)
+    state = read(path)
     checkpoint.weights[role].check_shard(path, state)
     return _current(checkpoint.weights_of(role, state), role, path, expected)
 
 
-def _as_float32(
-    weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: Path
-) -> Iterator[tuple[str, Tensor]]:
+def _check_shapes(
+    expected: Mapping[str, torch.Size], weights: Mapping[str, Tensor], path: Path
+) -> None:
     for name, weight in weights.items():
         if weight.shape != expected[name]:
             raise CheckpointError(
                 f"{path}: {name} has shape {tuple(weight.shape)}, but its configuration asks for "
                 f"{tuple(expected[name])}."
             )
-        yield name, as_float32(weight, name, path)
 
 
 def _check_names(

@@ -93,6 +93,11 @@ ScheduleSpec trained_schedule(const ScheduleSpec& published) {
   const Doubles& alphas = published.alphas_cumprod;
   const auto beta = [&](std::size_t t) { return 1 - alphas[t] / (t ? alphas[t - 1] : 1.0); };
   const auto root = [](double number) { return std::pow(std::nearbyint(number * 1e6) / 1e6, 0.5); };
+  constexpr double no_signal = 1e-6;
+  if (alphas.back() < no_signal)
+    throw InvalidInputError(
+        "schedule is \"trained\", but the noise schedule of this bundle ends without signal, which "
+        "no model of CompVis was trained with. Use schedule=\"published\".");
   ScheduleSpec trained = published;
   double product = 1;
   const Doubles roots =

@@ -14,6 +14,8 @@ from trt_pipeline.bundle.manifest import ScheduleSpec, TimestepSpacing
 from trt_pipeline.errors import InvalidInputError
 
 KARRAS_RHO = 7.0
+NO_SIGNAL = 1e-6
+"""A last alphas_cumprod below it leaves noise only: 0 or, in some of diffusers' classes, 2^-24."""
 DISTILLED_STEPS = 50
 """Steps of the solver that consistency models were distilled from: original_inference_steps."""
 
@@ -34,8 +36,14 @@ def trained_schedule(published: ScheduleSpec) -> ScheduleSpec:
     """The schedule of CompVis' own code, where "linear" betas are the squares of evenly spaced √β.
 
     It keeps the published first and last beta, to the six decimals that float32 leaves of them.
+    InvalidInputError for a schedule that ends without signal, as CompVis' never do.
     """
     alphas = np.array(published.alphas_cumprod)
+    if alphas[-1] < NO_SIGNAL:
+        raise InvalidInputError(
+            'schedule is "trained", but the noise schedule of this bundle ends without signal, '
+            'which no model of CompVis was trained with. Use schedule="published".'
+        )
     betas = 1 - alphas / np.concatenate([[1.0], alphas[:-1]])
     first, last = betas[[0, -1]].round(6)
     trained = np.cumprod(1 - np.linspace(first**0.5, last**0.5, len(alphas)) ** 2)
