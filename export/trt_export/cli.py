@@ -382,6 +382,8 @@ def _plan(
         "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
         "would_build": planned_engines(current, engines, graphs) if engines else [],
         "options": asdict(options),
+        "loras": [f"{lora.path}:{lora.scale:g}" for lora in checkpoint.loras],
+        "tokens": checkpoint.new_tokens,
         "read_bytes": {name: path.stat().st_size for name, path in checkpoint.read_files.items()},
         "stages": list(stages_of(checkpoint)),
     }

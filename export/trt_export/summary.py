@@ -56,7 +56,10 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"would export {plan['checkpoint']} ({size / 1e6:.1f} MB) to {plan['bundle']}"
         if plan["would_replace"]:
             yield f"  replaces {Replaced(**plan['would_replace'])}"
-        yield from (f"  {name} = {value}" for name, value in plan["options"].items())
+        chosen = {name: value for name, value in plan["options"].items() if value is not None}
+        yield from (f"  {name} = {value}" for name, value in chosen.items())
+        yield from (f"  fuses {lora}" for lora in plan["loras"])
+        yield from (f"  adds the token {token}" for token in plan["tokens"])
         yield f"  stages: {', '.join(plan['stages'])}"
     else:
         yield f"{plan['bundle']} is up to date; no graph to export."

@@ -329,6 +329,12 @@ def test_a_dry_run_checks_loras(plain_checkpoint: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(export_all, [str(plain_checkpoint), "--lora", f"{path}:2", *out])
     assert result.exit_code == 0, result.output
     assert "loras/0/lora.safetensors" in json.loads(result.stdout)["read_bytes"]
+    assert json.loads(result.stdout)["loras"] == [f"{path}:2"]
+    printed = CliRunner().invoke(
+        export_all, [str(plain_checkpoint), "--lora", f"{path}:2", *out[:-1]]
+    )
+    assert f"  fuses {path}:2\n" in printed.stdout
+    assert "None" not in printed.stdout
     save_file({"lora_te_x.alpha": torch.ones(1)}, path)
     result = CliRunner().invoke(export_all, [str(plain_checkpoint), "--lora", str(path), *out])
     assert isinstance(result.exception, CheckpointError)

@@ -1,6 +1,7 @@
 """Stable Diffusion XL: pictures of its bundles against diffusers' pipelines."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.checkpoints import edit_json
 from tests.stable_diffusion_xl import (
     make_inpaint_xl,
     make_other_xl,
@@ -269,3 +271,14 @@ def test_a_text_encoder_of_other_length_is_refused_by_name(tmp_path: Path) -> No
     folder = make_xl(tmp_path / "checkpoint", text_encoder_2={"max_position_embeddings": 64})
     with pytest.raises(CheckpointError, match="max_position_embeddings is 64, but 77 in"):
         describe(open_checkpoint(str(folder)))
+
+
+def test_an_entry_that_no_xl_pipeline_reads_is_passed_over(
+    xl_checkpoint: Path, tmp_path: Path
+) -> None:
+    checkpoint = Path(shutil.copytree(xl_checkpoint, tmp_path / "xl"))
+    edit_json(
+        checkpoint / "model_index.json",
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+    )
+    assert open_checkpoint(str(checkpoint)).family.pipeline == "StableDiffusionXLPipeline"

@@ -35,6 +35,7 @@ FAMILY = Family(
     },
     unread={
         "feature_extractor": "it prepares pictures for IP adapters",
+        "safety_checker": "no pipeline of XL runs one",
         "image_encoder": "IP adapters read it, which a checkpoint does not hold",
     },
     refused={"requires_aesthetics_score": "it is a refiner, which reads another model's latents"},
