@@ -18,7 +18,7 @@ import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
-from trt_export.networks.precision import round_weights
+from trt_export.networks.weights.precision import round_weights
 from trt_pipeline import PipelineOutput, TorchGenerator, trt_pipeline
 
 PROMPTS = ("a red circle", "a large blue square above a small green triangle")

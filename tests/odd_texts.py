@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AddedToken, CLIPTokenizerFast
 
-from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
+from trt_export.checkpoint.tokenizers.clip_vocabulary import write_clip_tokenizer
 
 ADDED_TOKENS = (
     AddedToken("<cat-toy>", normalized=True),

@@ -15,16 +15,22 @@ from diffusers import (
     DDIMScheduler,
     UNet2DConditionModel,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from tests.compvis_checkpoints import State, original_unet, original_vae
 from tests.stable_diffusion import END, SCHEDULE, make_stable_diffusion
 from tests.stable_diffusion_xl import make_xl
-from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
+from trt_export.checkpoint.folder import Checkpoint
+from trt_export.checkpoint.tokenizers.clip_vocabulary import write_clip_tokenizer
+from trt_export.networks.weights.loading import load_networks
 
 Generation = Literal["1.x", "2.x", "xl"]
+Both = tuple[Path, Path]
+"""A folder, and the same as one file."""
+FIXTURES: Mapping[Generation, str] = {"1.x": "first", "2.x": "second", "xl": "xl"}
+"""Of tests, which give both."""
 UNET: dict[str, Any] = {"norm_num_groups": 32}
 """As every published model has it."""
 WIDE: dict[str, Any] = {"block_out_channels": (64, 128), "attention_head_dim": (1, 2)}
@@ -183,3 +189,35 @@ def open_clip(text: Any) -> State:
     if hasattr(text, "text_projection"):
         state["text_projection"] = text.text_projection.weight.T
     return state
+
+
+def make_both(folder: Path, generation: Generation, **unet: Any) -> Both:
+    made = make_folder(folder / "folder", generation, **unet)
+    return made, write_single_file(made, folder / "model.safetensors", generation)
+
+
+def change(file: Path, edit: Callable[[State], object], **metadata: str) -> Path:
+    state = load_file(file)
+    edit(state)
+    save_file(state, file, metadata or None)
+    return file
+
+
+def settings_of(network: Any) -> dict[str, Any]:
+    """A configuration without what changes nothing."""
+    config = network.config if isinstance(network.config, dict) else network.config.to_dict()
+    unread = {"_class_name", "_diffusers_version", "_use_default_values", "_name_or_path"}
+    unread |= {"architectures", "dtype", "initializer_factor", "transformers_version"}
+    unread |= {"bos_token_id", "pad_token_id", "sample_size", "force_upcast", "upcast_attention"}
+    unread |= {"projection_dim"} if "hidden_act" in config else set()
+    return {name: value for name, value in config.items() if name not in unread}
+
+
+def assert_same_networks_of(folder: Checkpoint, file: Checkpoint) -> None:
+    theirs, ours = (load_networks(one, "fp32") for one in (folder, file))
+    for role in folder.weights:
+        known, found = (getattr(networks, role).module for networks in (theirs, ours))
+        assert settings_of(found) == settings_of(known)
+        expected, loaded = known.state_dict(), found.state_dict()
+        assert loaded.keys() == expected.keys()
+        assert all(torch.equal(loaded[name], expected[name]) for name in expected)

@@ -20,7 +20,7 @@ from diffusers import DiffusionPipeline
 
 from trt_export.engines.build import build_engines
 from trt_export.engines.options import EngineOptions
-from trt_export.networks.precision import round_weights
+from trt_export.networks.weights.precision import round_weights
 from trt_export.quantization.bundles import quantize_bundle
 from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 

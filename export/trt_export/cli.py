@@ -11,25 +11,20 @@ import click
 from trt_export.checkpoint.adapters.files import embedding_file, lora_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.engines.build import build_engines, planned_engines
+from trt_export.dry_run import Plan
+from trt_export.engines.build import build_engines
 from trt_export.engines.options import EngineOptions
 from trt_export.engines.profiles import pixel_ranges
 from trt_export.engines.targets import engine_targets
 from trt_export.export import (
     ExportOptions,
     ExportReport,
-    defaults_of,
     export_checkpoint,
     limits_of,
     stages_of,
-    to_be_replaced,
-    up_to_date,
 )
-from trt_export.publishing.hashes import Hashes
 from trt_export.publishing.signing import UNSIGNED, Signer
-from trt_export.publishing.target import Replaced
 from trt_export.summary import table
-from trt_pipeline.bundle import Bundle
 from trt_pipeline.bundle.manifest import (
     FLAVOURS,
     MAX_SIZE,
@@ -262,7 +257,9 @@ def command(
     if engines and (engines.heights or engines.widths):
         _check_sizes(checkpoint, options, engines)
     if dry_run:
-        summary = _plan(checkpoint, out, replace, options, engines, quantize, prompts)
+        plan = Plan(checkpoint, out, replace, options, engines, quantize, prompts)
+        summary = plan.summary()
+        _say(plan.notes())
     else:
         report = _export(checkpoint, out, replace, options, signer)
         _say(report.notes)
@@ -355,55 +352,11 @@ def _build(out: Path, options: EngineOptions, signer: Signer) -> dict[str, Any]:
     }
 
 
-def _plan(
-    checkpoint: Checkpoint,
-    out: Path,
-    replace: bool,
-    options: ExportOptions,
-    engines: EngineOptions | None,
-    quantize: bool,
-    prompts: list[str] | None,
-) -> dict[str, Any]:
-    hashes, graphs, before = Hashes.remembered(out), checkpoint.family.graphs, None
-    current = up_to_date(checkpoint, out, options, hashes)
-    if current is None:
-        from trt_export.networks.description import describe
-
-        before = to_be_replaced(checkpoint, out, hashes, replace)
-        description = describe(checkpoint)
-        limits_of(description, options)  # raises what the export would
-        defaults_of(checkpoint, description, options)
-        _say(description.notes)
-    return {
-        "checkpoint": str(checkpoint.path),
-        "bundle": str(out),
-        "would_export": current is None,
-        "would_replace": _document(before),
-        "would_quantize": quantize and not (current and _is_quantized(current, prompts)),
-        "would_build": planned_engines(current, engines, graphs) if engines else [],
-        "options": asdict(options),
-        "loras": [f"{lora.path}:{lora.scale:g}" for lora in checkpoint.loras],
-        "tokens": checkpoint.new_tokens,
-        "read_bytes": {name: path.stat().st_size for name, path in checkpoint.read_files.items()},
-        "stages": list(stages_of(checkpoint)),
-    }
-
-
-def _document(before: Replaced | None) -> dict[str, Any] | None:
-    return before.document if before else None
-
-
-def _is_quantized(bundle: Bundle, prompts: list[str] | None) -> bool:
-    from trt_export.quantization.bundles import is_quantized
-
-    return is_quantized(bundle, prompts)
-
-
 def _summary(report: ExportReport) -> dict[str, Any]:
     return {
         "bundle": str(report.bundle.path),
         "exported": report.exported,
-        "replaced": _document(report.replaced),
+        "replaced": report.replaced.document if report.replaced else None,
         "seconds": {name: round(spent, 2) for name, spent in report.seconds.items()},
         "bytes": {name: file.size for name, file in report.bundle.files.items()},
         "parity": list(report.parity),

@@ -318,7 +318,7 @@ def _save_reference(tracing: "Tracing", work: WorkFolder) -> dict[str, str]:
 
 
 def _check_picture(work: WorkFolder, reference: str) -> dict[str, Any]:
-    from trt_export.networks.reference_pipeline import Drawing
+    from trt_export.networks.reference.pipeline import Drawing
     from trt_export.onnx_graphs.picture import check_picture
 
     return asdict(check_picture(work.path, reference, Drawing.load(work.scratch)))

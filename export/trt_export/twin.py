@@ -20,8 +20,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 from huggingface_hub import save_torch_state_dict
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
-from trt_export.checkpoint.text_files import read_object
+from trt_export.checkpoint.files.texts import read_object
+from trt_export.checkpoint.tokenizers.clip_vocabulary import write_clip_tokenizer
 from trt_pipeline.command_line.console import run
 from trt_pipeline.errors import InvalidInputError
 

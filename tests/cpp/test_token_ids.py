@@ -10,8 +10,8 @@ import pytest
 from tests.cpp.build import Build, call
 from tests.cpp.test_cpp import without_sanitizers
 from tests.odd_texts import clip_ids, odd_texts, write_with_added_tokens
-from trt_export.checkpoint.clip_vocabulary import END
-from trt_export.checkpoint.tokenizers import read_tokenizer
+from trt_export.checkpoint.tokenizers.clip_vocabulary import END
+from trt_export.checkpoint.tokenizers.description import read_tokenizer
 
 pytestmark = pytest.mark.slow  # the build takes minutes
 

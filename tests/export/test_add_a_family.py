@@ -16,7 +16,7 @@ from tests.checkpoints import Architecture, edit_json, make_checkpoint
 from trt_export import families
 from trt_export.cli import command as export_all
 from trt_export.engines.profiles import rows_per_sample
-from trt_export.networks.precision import round_weights
+from trt_export.networks.weights.precision import round_weights
 from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 from trt_pipeline.command_line import console
 from trt_pipeline.command_line.cli import cli

@@ -17,8 +17,8 @@ from tests.shared import once
 from tests.stable_diffusion import make_stable_diffusion
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportOptions, export_checkpoint
-from trt_export.networks.clip_pictures import CLIPPictures
 from trt_export.networks.description import describe
+from trt_export.networks.safety.clip_pictures import CLIPPictures
 from trt_pipeline import PipelineOutput, Step, TorchGenerator, load_bundle, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from tests.architectures import DEEP, PLAIN, RESNET, TEXT, Changes, blocks, write
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.networks.dry_run import check_shapes
 from trt_export.networks.graphs import checked_inputs, modules, signatures, traced_inputs
-from trt_export.networks.precision import store_half
-from trt_export.networks.reference import reference_outputs
+from trt_export.networks.reference.answers import reference_outputs
+from trt_export.networks.shape_check import check_shapes
 from trt_export.networks.signatures import graph_outputs
-from trt_export.networks.weights import Networks, empty_networks
+from trt_export.networks.weights.loading import Networks, empty_networks
+from trt_export.networks.weights.precision import store_half
 
 
 def with_weights(networks: Networks) -> Networks:

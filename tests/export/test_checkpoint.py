@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.checkpoints import edit_json
 from trt_export.checkpoint.opening import EMBEDDED, open_checkpoint
 from trt_export.networks.description import describe
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights.loading import load_networks
 from trt_pipeline.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

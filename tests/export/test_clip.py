@@ -12,10 +12,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from tests.checkpoints import edit_json
 from tests.stable_diffusion import ONE_LEVEL, make_stable_diffusion
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.networks.clip import CLIPText
 from trt_export.networks.description import describe
-from trt_export.networks.precision import round_weights, store_half
-from trt_export.networks.weights import load_networks
+from trt_export.networks.texts.clip import CLIPText
+from trt_export.networks.weights.loading import load_networks
+from trt_export.networks.weights.precision import round_weights, store_half
 from trt_pipeline.errors import CheckpointError
 
 SMALL: dict[str, Any] = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from transformers import AddedToken, CLIPTokenizerFast
 
 from tests.odd_texts import ADDED_TOKENS, clip_ids, odd_texts, write_with_added_tokens
-from trt_export.checkpoint.clip_vocabulary import END, write_clip_tokenizer
-from trt_export.checkpoint.tokenizers import read_tokenizer
+from trt_export.checkpoint.tokenizers.clip_vocabulary import END, write_clip_tokenizer
+from trt_export.checkpoint.tokenizers.description import read_tokenizer
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.text.tokenizer import Tokenizer
 

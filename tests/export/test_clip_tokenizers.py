@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from transformers import AddedToken, CLIPTokenizerFast
 
-from trt_export.checkpoint.clip_vocabulary import END, START, write_clip_tokenizer
-from trt_export.checkpoint.tokenizer_proof import ODD_TEXTS
-from trt_export.checkpoint.tokenizers import DescribedTokenizer, read_tokenizer
+from trt_export.checkpoint.tokenizers.clip_vocabulary import END, START, write_clip_tokenizer
+from trt_export.checkpoint.tokenizers.description import DescribedTokenizer, read_tokenizer
+from trt_export.checkpoint.tokenizers.proof import ODD_TEXTS
 from trt_pipeline.errors import CheckpointError
 from trt_pipeline.text.tokenizer import Tokenizer
 

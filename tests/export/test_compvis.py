@@ -30,7 +30,7 @@ from tests.compvis_checkpoints import (
 )
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.schedules.schedule import load_schedule
 from trt_export.checkpoint.single_files.compvis import (
     PUBLISHED_CONFIG,
     PUBLISHED_VOCAB,
@@ -43,7 +43,7 @@ from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.families import Role
 from trt_export.families.ldm_text_to_image import FAMILY as TEXT_TO_IMAGE
 from trt_export.networks.description import describe
-from trt_export.networks.weights import build_empty, load_networks
+from trt_export.networks.weights.loading import build_empty, load_networks
 from trt_export.twin import TEXT_TO_IMAGE as PUBLISHED
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError

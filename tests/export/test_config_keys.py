@@ -26,9 +26,9 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from tests.checkpoints import edit_json
-from trt_export.checkpoint.config_keys import CONFIG_CLASSES, HARMLESS, known_settings, settings_of
+from trt_export.checkpoint.configs.keys import CONFIG_CLASSES, HARMLESS, known_settings, settings_of
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.schedulers import SCHEDULERS
+from trt_export.checkpoint.schedules.schedulers import SCHEDULERS
 from trt_export.networks.description import describe
 from trt_pipeline.errors import CheckpointError
 

@@ -20,7 +20,7 @@ from trt_export.checkpoint.adapters.files import EmbeddingFile, embedding_file
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.networks.description import describe
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights.loading import load_networks
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 from trt_pipeline.text.tokenizer import PromptTruncatedWarning, Tokenizer
 

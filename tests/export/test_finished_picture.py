@@ -22,8 +22,8 @@ from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command
 from trt_export.export import ExportOptions, ExportReport, export_checkpoint
 from trt_export.networks.description import describe
-from trt_export.networks.reference_pipeline import Drawing, draw
-from trt_export.networks.weights import load_networks
+from trt_export.networks.reference.pipeline import Drawing, draw
+from trt_export.networks.weights.loading import load_networks
 from trt_export.onnx_graphs.picture import check_picture
 from trt_pipeline.command_line import console
 from trt_pipeline.errors import CheckpointError, ParityError

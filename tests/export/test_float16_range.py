@@ -16,8 +16,8 @@ from tests.checkpoints import Architecture, edit_json, make_checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.export import ExportReport
 from trt_export.networks.float16_range import watched
-from trt_export.networks.precision import round_graphs
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights.loading import load_networks
+from trt_export.networks.weights.precision import round_graphs
 from trt_export.onnx_graphs.parity import check_parity
 from trt_export.onnx_graphs.to_onnx import read_specs
 from trt_export.onnx_graphs.tracing import Tracing

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from tests.checkpoints import edit_json
+from trt_export.checkpoint.files.tensors import read_weights
+from trt_export.checkpoint.files.texts import MAX_CONFIG_BYTES
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.tensor_files import read_weights
-from trt_export.checkpoint.text_files import MAX_CONFIG_BYTES
 from trt_export.families import Role
 from trt_export.networks.description import describe
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights.loading import load_networks
 from trt_pipeline.errors import CheckpointError
 
 

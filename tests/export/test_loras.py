@@ -33,8 +33,8 @@ from trt_export.checkpoint.adapters.layer_names import names_of
 from trt_export.checkpoint.adapters.lora_keys import lora_layers
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.cli import command as export_all
-from trt_export.networks.loras import check_loras, product
-from trt_export.networks.weights import Networks, empty_networks, load_networks
+from trt_export.networks.weights.loading import Networks, empty_networks, load_networks
+from trt_export.networks.weights.loras import check_loras, product
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 SCALE = 0.5

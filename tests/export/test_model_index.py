@@ -11,10 +11,10 @@ from diffusers import LDMPipeline
 
 from tests.checkpoints import edit_json
 from tests.stable_diffusion import ONE_LEVEL, make_stable_diffusion
-from trt_export.checkpoint.model_index import family_of
+from trt_export.checkpoint.configs.model_index import family_of
 from trt_export.checkpoint.opening import open_checkpoint
 from trt_export.networks.description import describe
-from trt_export.networks.weights import load_networks
+from trt_export.networks.weights.loading import load_networks
 from trt_pipeline.errors import CheckpointError
 
 

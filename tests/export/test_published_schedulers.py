@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 
 from tests.trajectories import ours, started, theirs, worst
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.schedules.schedule import load_schedule
 from trt_export.families import ldm_text_to_image, stable_diffusion
 from trt_pipeline.bundle.manifest import ScheduleSpec
 from trt_pipeline.errors import CheckpointError

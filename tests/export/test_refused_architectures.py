@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from tests.architectures import PLAIN, TEXT, blocks, write
 from trt_export.families import Role
-from trt_export.networks.autoencoder_settings import KL, VQ
-from trt_export.networks.autoencoders import KLAutoencoder
-from trt_export.networks.dry_run import check_shapes
-from trt_export.networks.ldm_bert import SETTINGS
+from trt_export.networks.autoencoders.autoencoder import KLAutoencoder
+from trt_export.networks.autoencoders.settings import KL, VQ
 from trt_export.networks.settings import HARMLESS, Rules, settings_of
-from trt_export.networks.unet_settings import CONDITIONAL, UNCONDITIONAL
-from trt_export.networks.weights import empty_networks
+from trt_export.networks.shape_check import check_shapes
+from trt_export.networks.texts.ldm_bert import SETTINGS
+from trt_export.networks.unets.settings import CONDITIONAL, UNCONDITIONAL
+from trt_export.networks.weights.loading import empty_networks
 from trt_pipeline.errors import CheckpointError
 
 REFUSED: list[tuple[str, Role, dict[str, Any], str]] = [

@@ -17,7 +17,7 @@ import torch
 
 from tests.checkpoints import edit_json
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.schedule import load_schedule
+from trt_export.checkpoint.schedules.schedule import load_schedule
 from trt_pipeline import TorchGenerator, load_bundle, trt_pipeline
 from trt_pipeline.bundle import manifest_json
 from trt_pipeline.errors import CheckpointError

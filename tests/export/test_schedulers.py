@@ -15,8 +15,8 @@ import torch
 from tests.checkpoints import edit_json
 from tests.trajectories import ours, started, theirs, worst
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.schedule import load_schedule
-from trt_export.checkpoint.schedulers import (
+from trt_export.checkpoint.schedules.schedule import load_schedule
+from trt_export.checkpoint.schedules.schedulers import (
     BESIDE_KARRAS,
     OF_THE_SCHEDULE,
     SCHEDULERS,

@@ -17,9 +17,9 @@ from transformers import AddedToken, BertTokenizerFast
 from tests.checkpoints import make_saved
 from tests.runtime.tiny_bundle import added_token
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.tokenizer_files import MAX_FILE_BYTES
-from trt_export.checkpoint.tokenizer_proof import check_ids
-from trt_export.checkpoint.tokenizers import DescribedTokenizer, blaming, read_tokenizer
+from trt_export.checkpoint.tokenizers.description import DescribedTokenizer, blaming, read_tokenizer
+from trt_export.checkpoint.tokenizers.files import MAX_FILE_BYTES
+from trt_export.checkpoint.tokenizers.proof import check_ids
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.networks.description import describe
 from trt_pipeline import trt_pipeline

@@ -13,14 +13,14 @@ from diffusers import LDMPipeline, UNet2DModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertModel
 from safetensors.torch import load_file, save_file
 
+from trt_export.checkpoint.files.texts import MAX_CONFIG_BYTES
+from trt_export.checkpoint.files.weight_names import Choice, choose, with_variant
+from trt_export.checkpoint.files.weights import find_weights
 from trt_export.checkpoint.opening import open_checkpoint
-from trt_export.checkpoint.text_files import MAX_CONFIG_BYTES
-from trt_export.checkpoint.weight_files import find_weights
-from trt_export.checkpoint.weight_names import Choice, choose, with_variant
 from trt_export.cli import command as export_all
 from trt_export.export import ExportOptions, export_checkpoint
 from trt_export.families import DIFFUSERS_WEIGHTS, TRANSFORMERS_WEIGHTS
-from trt_export.networks.weights import Networks, load_networks
+from trt_export.networks.weights.loading import Networks, load_networks
 from trt_pipeline import TorchGenerator, trt_pipeline
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 

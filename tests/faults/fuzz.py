@@ -68,7 +68,7 @@ def read_merges(data: bytes) -> None:
 def read_safetensors(data: bytes) -> None:
     """A weight file."""
     with atheris.instrument_imports(include=["trt_export"]):  # here, as it imports torch
-        from trt_export.checkpoint.tensor_files import read_weights
+        from trt_export.checkpoint.files.tensors import read_weights
 
     read_weights(written("model.safetensors", data))
 

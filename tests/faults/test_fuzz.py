@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.golden.make_byte_pair import FOLDER, byte_pair
 from tests.runtime.tiny_bundle import VOCABULARY
-from trt_export.checkpoint.tensor_files import read_weights
+from trt_export.checkpoint.files.tensors import read_weights
 from trt_pipeline import Bundle, TrtPipelineError, load_bundle
 from trt_pipeline.bundle import Bundle as Manifest
 from trt_pipeline.bundle import manifest_json, parse_json, parse_manifest

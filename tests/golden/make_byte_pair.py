@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.golden.make_golden import HERE, TEXTS, cut_off, dense, digests
-from trt_export.checkpoint.clip_vocabulary import END, START, clip_tokens, published_merges
+from trt_export.checkpoint.tokenizers.clip_vocabulary import (
+    END,
+    START,
+    clip_tokens,
+    published_merges,
+)
 from trt_pipeline.bundle.tokenizer_specs import AddedToken, BytePairSpec
 from trt_pipeline.text import engines
 from trt_pipeline.text.tokenizer import Tokenizer

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trt_export.families.ldm_text_to_image import FAMILY
-from trt_export.networks.random_inputs import random_inputs
+from trt_export.networks.reference.random_inputs import random_inputs
 from trt_pipeline import Bundle, Pipeline, PipelineOutput
 from trt_pipeline.backends.base import Backend
 

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.configs.model_index import check_index
+from trt_export.checkpoint.files.texts import read_object
+from trt_export.checkpoint.files.weights import WeightFiles, find_weights
 from trt_export.checkpoint.folder import Checkpoint, check_files
-from trt_export.checkpoint.model_index import check_index
-from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import WeightFiles, find_weights
 from trt_export.families import SAFETY_CHECKER, TINY_DECODER, Role
 from trt_pipeline.errors import CheckpointError
 

@@ -16,9 +16,9 @@ from trt_export.checkpoint.adapters.textual_inversions import (
     Inversion,
     read_inversions,
 )
-from trt_export.checkpoint.model_index import INDEX, folder_of
-from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import WeightFiles, check_weights, find_weights
+from trt_export.checkpoint.configs.model_index import INDEX, folder_of
+from trt_export.checkpoint.files.texts import read_object
+from trt_export.checkpoint.files.weights import WeightFiles, check_weights, find_weights
 from trt_export.families import TOKENIZERS, Family, Role
 from trt_pipeline.errors import CheckpointError
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from trt_export.checkpoint.model_index import INDEX, check_index, family_of, folder_of
-from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import read_index
-from trt_export.checkpoint.weight_names import Choice, check_taken, choose
+from trt_export.checkpoint.configs.model_index import INDEX, check_index, family_of, folder_of
+from trt_export.checkpoint.files.texts import read_object
+from trt_export.checkpoint.files.weight_names import Choice, check_taken, choose
+from trt_export.checkpoint.files.weights import read_index
 from trt_export.families import DIFFUSERS_WEIGHTS, Part, Role
 from trt_pipeline.errors import CheckpointError
 

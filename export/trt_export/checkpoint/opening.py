@@ -8,11 +8,11 @@ from pathlib import Path
 
 from trt_export.checkpoint.adapters.files import EmbeddingFile, LoraFile, check_adapters
 from trt_export.checkpoint.additions import with_safety_checker, with_tiny_decoder
+from trt_export.checkpoint.configs.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.files.weight_names import check_taken
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.hub import from_hub, part_from_hub
-from trt_export.checkpoint.model_index import INDEX, check_index, family_of
 from trt_export.checkpoint.single_files.opening import open_file
-from trt_export.checkpoint.weight_names import check_taken
 from trt_export.families import SAFETY_CHECKER, Part, Role
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.schedulers import complete_settings
+from trt_export.checkpoint.schedules.schedulers import complete_settings
 from trt_export.families import Distilled
-from trt_export.networks.weights import Networks
+from trt_export.networks.weights.loading import Networks
 from trt_pipeline.bundle.decoding import decode
 from trt_pipeline.bundle.manifest import Defaults, ScheduleSpec
 from trt_pipeline.errors import CheckpointError, InvalidInputError

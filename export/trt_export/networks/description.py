@@ -6,13 +6,13 @@ from functools import lru_cache
 
 from trt_export.checkpoint.adapters.textual_inversions import notes_of_tokens
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.schedule import load_schedule
-from trt_export.checkpoint.tokenizers import DescribedTokenizer, describe_tokenizer
+from trt_export.checkpoint.schedules.schedule import load_schedule
+from trt_export.checkpoint.tokenizers.description import DescribedTokenizer, describe_tokenizer
 from trt_export.networks.defaults import defaults_of, notes_of_defaults
-from trt_export.networks.dry_run import check_shapes
-from trt_export.networks.loras import check_loras
-from trt_export.networks.unet_settings import MIN_SIZE
-from trt_export.networks.weights import Networks, check_weights_fit, empty_networks
+from trt_export.networks.shape_check import check_shapes
+from trt_export.networks.unets.settings import MIN_SIZE
+from trt_export.networks.weights.loading import Networks, check_weights_fit, empty_networks
+from trt_export.networks.weights.loras import check_loras
 from trt_pipeline.bundle.manifest import Defaults, ModelSpec, ScheduleSpec
 from trt_pipeline.errors import CheckpointError
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from trt_export.networks.graph_weights import layers_of, unet_graphs
-from trt_export.networks.precision import LARGEST_HALF, is_norm
-from trt_export.networks.weights import Networks
+from trt_export.networks.weights.loading import Networks
+from trt_export.networks.weights.of_graphs import layers_of, unet_graphs
+from trt_export.networks.weights.precision import LARGEST_HALF, is_norm
 from trt_pipeline.bundle.manifest import FIRST_STAGE
 from trt_pipeline.errors import CheckpointError
 

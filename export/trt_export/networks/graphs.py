@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from trt_export.families import Family
-from trt_export.networks.context import ContextEncoder
-from trt_export.networks.denoisers import CachedDenoiser, Denoiser
-from trt_export.networks.random_inputs import random_inputs
+from trt_export.networks.reference.random_inputs import random_inputs
 from trt_export.networks.signatures import Widths, graph_inputs
-from trt_export.networks.time_embedding import TimeEmbedding
-from trt_export.networks.unets import context_sizes, downsamplers
-from trt_export.networks.weights import Networks
+from trt_export.networks.texts.context import ContextEncoder
+from trt_export.networks.unets.denoisers import CachedDenoiser, Denoiser
+from trt_export.networks.unets.time_embedding import TimeEmbedding
+from trt_export.networks.unets.unet import context_sizes, downsamplers
+from trt_export.networks.weights.loading import Networks
 from trt_pipeline.bundle.manifest import Precision, TensorSpec
 
 TRACED_SIZES = {"batch": 3, "rows": 5, "steps": 7, "latent_height": 8, "latent_width": 9}

@@ -5,13 +5,13 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import nn
 
-from trt_export.networks.autoencoders import KLAutoencoder, VQAutoencoder
-from trt_export.networks.clip import CLIPText
-from trt_export.networks.clip_pair import CLIPTextWithProjection
-from trt_export.networks.ldm_bert import LDMBert
-from trt_export.networks.safety_checker import SafetyChecker
-from trt_export.networks.tiny_autoencoders import TinyAutoencoder
-from trt_export.networks.unets import ConditionalUNet, UnconditionalUNet
+from trt_export.networks.autoencoders.autoencoder import KLAutoencoder, VQAutoencoder
+from trt_export.networks.autoencoders.tiny import TinyAutoencoder
+from trt_export.networks.safety.checker import SafetyChecker
+from trt_export.networks.texts.clip import CLIPText
+from trt_export.networks.texts.clip_pair import CLIPTextWithProjection
+from trt_export.networks.texts.ldm_bert import LDMBert
+from trt_export.networks.unets.unet import ConditionalUNet, UnconditionalUNet
 
 
 class KnownPart(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trt_export.networks.reference_pipeline import Drawing
+from trt_export.networks.reference.pipeline import Drawing
 from trt_export.onnx_graphs.parity import Parity
 from trt_pipeline import Pipeline, TorchGenerator, trt_pipeline
 from trt_pipeline.errors import ParityError

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from trt_export.checkpoint.folder import Checkpoint
+from trt_export.networks.autoencoders.preview import fit_preview
 from trt_export.networks.float16_range import beyond_half, check_finite, watched
 from trt_export.networks.graphs import (
     checked_inputs,
@@ -14,11 +15,10 @@ from trt_export.networks.graphs import (
     signatures,
     traced_inputs,
 )
-from trt_export.networks.precision import store_half
-from trt_export.networks.preview import fit_preview
-from trt_export.networks.reference import reference_outputs
-from trt_export.networks.reference_pipeline import Drawing, draw
-from trt_export.networks.weights import Networks, load_networks
+from trt_export.networks.reference.answers import reference_outputs
+from trt_export.networks.reference.pipeline import Drawing, draw
+from trt_export.networks.weights.loading import Networks, load_networks
+from trt_export.networks.weights.precision import store_half
 from trt_export.onnx_graphs import to_onnx
 from trt_pipeline.bundle.manifest import Precision
 

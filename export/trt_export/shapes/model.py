@@ -10,7 +10,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
 )
 from torch import nn
 
-from trt_export.checkpoint.tokenizers import read_tokenizer
+from trt_export.checkpoint.tokenizers.description import read_tokenizer
 from trt_export.shapes.scenes import SIDE
 from trt_pipeline.text.tokenizer import Tokenizer
 from trt_pipeline.text.vocabulary import read_vocabulary

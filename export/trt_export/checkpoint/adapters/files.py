@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trt_export.checkpoint.weight_files import WeightFiles, check_weights
+from trt_export.checkpoint.files.weights import WeightFiles, check_weights
 from trt_pipeline.errors import CheckpointError, InvalidInputError
 
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")

@@ -11,8 +11,8 @@ from typing import Any
 from trt_export.checkpoint.adapters.files import PEFT_CONFIG
 from trt_export.checkpoint.adapters.layer_names import TEXT_MODEL
 from trt_export.checkpoint.adapters.lora_keys import LoraLayer
-from trt_export.checkpoint.tensor_files import read_metadata
-from trt_export.checkpoint.text_files import read_object
+from trt_export.checkpoint.files.tensors import read_metadata
+from trt_export.checkpoint.files.texts import read_object
 from trt_pipeline.errors import CheckpointError
 
 METADATA = "lora_adapter_metadata"

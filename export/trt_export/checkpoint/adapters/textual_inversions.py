@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from trt_export.checkpoint.adapters.files import EmbeddingFile
-from trt_export.checkpoint.tensor_files import read_content
+from trt_export.checkpoint.files.tensors import read_content
 from trt_export.families import Role
 from trt_pipeline.errors import CheckpointError
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.files.weights import WeightFiles
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.single_files.compvis_config import LatentDiffusion, read_config
 from trt_export.checkpoint.single_files.renaming import renamer
@@ -18,7 +19,6 @@ from trt_export.checkpoint.single_files.weights import (
     renamed,
     weights_below,
 )
-from trt_export.checkpoint.weight_files import WeightFiles
 from trt_export.families import Role
 from trt_pipeline.errors import CheckpointError
 

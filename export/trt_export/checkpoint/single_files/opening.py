@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from trt_export.checkpoint.files.tensors import read_shapes
+from trt_export.checkpoint.files.weights import WeightFiles, check_weights
 from trt_export.checkpoint.folder import Checkpoint
 from trt_export.checkpoint.single_files.compvis import open_compvis
 from trt_export.checkpoint.single_files.generations import is_bert
 from trt_export.checkpoint.single_files.stable_diffusion import open_stable_diffusion
-from trt_export.checkpoint.tensor_files import read_shapes
-from trt_export.checkpoint.weight_files import WeightFiles, check_weights
 from trt_pipeline.errors import InvalidInputError
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trt_export.checkpoint.configs.model_index import INDEX, check_index, family_of
+from trt_export.checkpoint.files.tensors import Shapes
 from trt_export.checkpoint.folder import Checkpoint
-from trt_export.checkpoint.model_index import INDEX, check_index, family_of
 from trt_export.checkpoint.single_files.compvis_config import LatentDiffusion
 from trt_export.checkpoint.single_files.generations import UNET, Generation
 from trt_export.checkpoint.single_files.marks import Marks
@@ -20,7 +21,6 @@ from trt_export.checkpoint.single_files.part_configs import (
 from trt_export.checkpoint.single_files.shapes import below, shape_of
 from trt_export.checkpoint.single_files.unet_config import unet_config
 from trt_export.checkpoint.single_files.yaml_networks import PREDICTIONS
-from trt_export.checkpoint.tensor_files import Shapes
 from trt_export.families import Family, Role, families
 from trt_pipeline.errors import CheckpointError
 

@@ -2,7 +2,7 @@
 
 import re
 
-from trt_export.checkpoint.tensor_files import Shapes
+from trt_export.checkpoint.files.tensors import Shapes
 
 
 def shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from trt_export.checkpoint.clip_vocabulary import write_clip_tokenizer
+from trt_export.checkpoint.files.tensors import Shapes, read_metadata
+from trt_export.checkpoint.files.texts import read_object
+from trt_export.checkpoint.files.weights import WeightFiles
 from trt_export.checkpoint.folder import Checkpoint, check_files
 from trt_export.checkpoint.single_files.generations import Generation, generation_of
 from trt_export.checkpoint.single_files.marks import V_PREDICTION, ZERO_SNR, Marks
@@ -23,9 +25,7 @@ from trt_export.checkpoint.single_files.weights import (
     renamed,
     weights_below,
 )
-from trt_export.checkpoint.tensor_files import Shapes, read_metadata
-from trt_export.checkpoint.text_files import read_object
-from trt_export.checkpoint.weight_files import WeightFiles
+from trt_export.checkpoint.tokenizers.clip_vocabulary import write_clip_tokenizer
 from trt_export.families import TOKENIZERS, Role
 from trt_pipeline.errors import CheckpointError
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trt_export.checkpoint.files.tensors import Shapes
 from trt_export.checkpoint.single_files.shapes import numbers_in, shape_of
-from trt_export.checkpoint.tensor_files import Shapes
 
 
 @dataclass(frozen=True, slots=True)

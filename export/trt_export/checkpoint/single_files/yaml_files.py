@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from trt_export.checkpoint.text_files import read_text
+from trt_export.checkpoint.files.texts import read_text
 from trt_pipeline.errors import CheckpointError
 
 MAX_YAML_BYTES = 2**15

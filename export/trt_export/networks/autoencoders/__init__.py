@@ -1,0 +1,1 @@
+"""First stages, and the graphs decoder, encoder and tiny_decoder."""

@@ -1,0 +1,1 @@
+"""What diffusers itself answers: the measure of every graph and picture."""

@@ -1,0 +1,1 @@
+"""The safety checker, and the graph of the same name."""

@@ -1,0 +1,1 @@
+"""Text encoders, and the graph text_encoder."""

@@ -1,0 +1,1 @@
+"""UNets, and the graphs that are made of them."""

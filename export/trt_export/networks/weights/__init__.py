@@ -1,0 +1,1 @@
+"""Weights: from files, with LoRAs, in the precision of the bundle."""
