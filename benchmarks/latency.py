@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> Report:
                 arguments.cold_starts,
                 arguments.alone,
                 arguments.warm_up_calls,
+                arguments.warm_up_steps,
             ),
         )
     limit = measure_limit(bundle, batches, arguments.threads)
@@ -112,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=10, help="timed calls of each candidate")
     parser.add_argument("--cold-starts", type=int, default=3, help="new processes of each")
     parser.add_argument("--warm-up-calls", type=int, default=2, help="before timed ones")
+    parser.add_argument(
+        "--warm-up-steps", type=int, help="of such a call; by default, as many as timed"
+    )
     parser.add_argument("--guidance-scale", type=float, default=6.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=describe_machine().cores)

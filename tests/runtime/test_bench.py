@@ -1,6 +1,7 @@
 """The shape of what a benchmark reports; never a time."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -79,6 +80,35 @@ def test_a_candidate_that_fails_does_not_stop_the_others(
         "batch 2, round 1 of 2: broken",
         "batch 2, round 2 of 2: onnxruntime",
     ]
+
+
+COUNTING = """
+import numpy as np
+
+class Counting:
+    device = arithmetic = ""
+    def __init__(self, log):
+        self.log = log
+    def generate(self, workload, prompts):
+        with open(self.log, "a") as stream:
+            print(workload.num_inference_steps, file=stream)
+        return np.zeros((len(prompts), 8, 8, 3), np.uint8)
+    def parts(self, workload, prompts):
+        return {}
+"""
+
+
+def test_calls_before_the_timed_ones_may_take_fewer_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    log = tmp_path / "steps"
+    counting = CandidateSpec("counting", worker_command("counting:Counting", {"log": str(log)}))
+    plan = Plan([QUICK], 2, 1, False, warm_up_calls=2, warm_up_steps=1)
+    (row,) = measure([counting], plan, tmp_path, print)
+    assert row.error is None
+    assert log.read_text().split() == ["1", "1", "3", "3", "3"]  # the last one from cold
 
 
 def test_the_first_that_runs_is_what_the_others_are_compared_with(

@@ -1,7 +1,7 @@
 """Rounds: all candidates take turns, A B C, A B C, so that drift of the machine hits all alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class Plan:
     """Start a candidate again for each of its turns, where not all fit in memory together."""
     warm_up_calls: int = 2
     """Before the first timed one: a GPU backend captures its loop in the second."""
+    warm_up_steps: int | None = None
+    """Of a call before the first timed one; None for as many as timed."""
 
 
 @dataclass(slots=True)
@@ -52,8 +54,10 @@ class Roster(Closing):
             self._running[spec.name] = self.start(spec)
         process = self._running[spec.name]
         if (spec.name, workload) not in self._warm:
+            steps = self.plan.warm_up_steps or workload.num_inference_steps
+            shorter = replace(workload, num_inference_steps=steps)
             for _ in range(self.plan.warm_up_calls):
-                process.generate(workload, 0, self.work / "warm-up.npy")
+                process.generate(shorter, 0, self.work / "warm-up.npy")
             self._warm.add((spec.name, workload))
         return process
 
