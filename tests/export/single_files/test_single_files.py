@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.compvis_checkpoints import State
+from tests.loras import as_kohya, make_pairs
 from tests.single_files import (
     FIXTURES,
     Both,
@@ -23,6 +24,7 @@ from tests.single_files import (
     settings_of,
 )
 from trt_export import twin
+from trt_export.checkpoint.adapters.files import LoraFile
 from trt_export.checkpoint.configs.keys import known_settings
 from trt_export.checkpoint.configs.model_index import family_of
 from trt_export.checkpoint.folder import Checkpoint
@@ -54,6 +56,24 @@ def test_a_file_loads_as_the_networks_of_the_folder(
     generation: Generation, request: pytest.FixtureRequest
 ) -> None:
     assert_same_networks(*request.getfixturevalue(FIXTURES[generation]))
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_a_lora_is_fused_into_a_file_as_into_the_folder(
+    generation: Generation, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder, file = request.getfixturevalue(FIXTURES[generation])
+    networks = load_networks(open_checkpoint(str(folder)), "fp32").modules
+    parts = {role: module for role, module in networks.items() if role != "vae"}
+    pairs = make_pairs(parts, lambda name: name.endswith(("to_q", "fc1")))
+    lora = LoraFile(tmp_path / "lora.safetensors", 0.5)
+    save_file(as_kohya(pairs, first="lora_te1" if generation == "xl" else "lora_te"), lora.path)
+    before = networks["unet"].state_dict()
+    assert_same_networks_of(*(open_checkpoint(str(one), loras=[lora]) for one in (folder, file)))
+    after = load_networks(open_checkpoint(str(file), loras=[lora]), "fp32").unet.module
+    changed = [name for name, one in after.state_dict().items() if not before[name].equal(one)]
+    assert changed
+    assert all(name.endswith("to_q.weight") for name in changed)
 
 
 @pytest.mark.parametrize("generation", get_args(Generation))
