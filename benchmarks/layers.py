@@ -41,6 +41,7 @@ def step_layers(bundle: Bundle, threads: int, runs: int) -> list[Kind]:
     """Kinds of layers, those that take longest first, of a guided step of one picture."""
     model = step_model(bundle, batch=1)
     costs = {one.get_friendly_name(): (_label(one), flop(one)) for one in model.get_ordered_ops()}
+    products = {one.get_friendly_name(): _products(one) for one in model.get_ordered_ops()}
     config = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
@@ -49,12 +50,26 @@ def step_layers(bundle: Bundle, threads: int, runs: int) -> list[Kind]:
     }
     compiled = import_openvino().Core().compile_model(model, "CPU", config)
     fused = {
-        node.get_friendly_name(): str(node.get_rt_info()["originalLayersNames"].value).split(",")
+        node.get_friendly_name(): _with_products(
+            str(node.get_rt_info()["originalLayersNames"].value).split(","), products
+        )
         for node in compiled.get_runtime_model().get_ordered_ops()
         if "originalLayersNames" in node.get_rt_info()
     }
     measured = min(_runs(compiled, runs), key=lambda layers: sum(layers.values()))
     return sorted(_kinds(measured, fused, costs), key=lambda kind: -kind.seconds)
+
+
+def _products(operation: Any) -> list[str]:
+    """The matrix products that a sum adds to: OpenVINO names the fused layer like the sum alone."""
+    if operation.get_type_name() != "Add":
+        return []
+    inputs = [value.get_node() for value in operation.input_values()]
+    return [one.get_friendly_name() for one in inputs if one.get_type_name() == "MatMul"]
+
+
+def _with_products(names: list[str], products: Mapping[str, list[str]]) -> list[str]:
+    return [*dict.fromkeys([*names, *(one for name in names for one in products.get(name, []))])]
 
 
 def _label(operation: Any) -> str:
