@@ -77,6 +77,14 @@ TEST_CASE("an unknown sampler and an eta without a use are refused") {
   }
 }
 
+TEST_CASE("CompVis never trained with a schedule that ends without signal") {
+  auto schedule = schedule_of(golden("samplers.json")["schedules"]["leading"]);
+  choose_schedule(schedule, "trained");
+  schedule.alphas_cumprod.back() = 1e-7;
+  CHECK_THROWS_AS(choose_schedule(schedule, "trained"), InvalidInputError);
+  choose_schedule(schedule, "published");
+}
+
 TEST_CASE("consistency models need a schedule with the timesteps they were distilled from") {
   auto schedule = schedule_of(golden("samplers.json")["schedules"]["leading"]);
   schedule.alphas_cumprod.resize(50);
