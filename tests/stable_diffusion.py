@@ -244,7 +244,9 @@ class Pair:
 
     def check(self, kind: Any, sampler: str | None = None, seed: int = 0, **settings: Any) -> None:
         """Compare the bundle's pictures with those of a pipeline of diffusers."""
-        pipe = theirs(kind, self.checkpoint, sampler)
+        # What the file of another scheduler does not state, each class of diffusers decides.
+        ends_at_one = self.own.bundle.schedule.set_alpha_to_one
+        pipe = theirs(kind, self.checkpoint, sampler, set_alpha_to_one=ends_at_one)
         generator = torch.Generator().manual_seed(seed)
         expected = pipe(**settings, generator=generator, output_type="np").images
         ours = {**settings, "generator": TorchGenerator(seed), "sampler": sampler}
@@ -263,14 +265,15 @@ def pair_of(make: Callable[[Path], Path]) -> Any:
     return pair
 
 
-def theirs(kind: Any, checkpoint: Path, sampler: str | None = None) -> Any:
-    """diffusers' pipeline of a checkpoint; sampler: another one than its own."""
+def theirs(kind: Any, checkpoint: Path, sampler: str | None = None, **stated: Any) -> Any:
+    """diffusers' pipeline of a checkpoint; sampler: another one than its own, with what its file
+    would state."""
     pipe = kind.from_pretrained(checkpoint, safety_checker=None, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     if sampler is not None:
         scheduler = getattr(diffusers, SCHEDULERS[sampler])
         pipe.scheduler = scheduler.from_config(
-            pipe.scheduler.config, clip_sample=False, skip_prk_steps=True
+            pipe.scheduler.config, clip_sample=False, skip_prk_steps=True, **stated
         )
     return pipe
 

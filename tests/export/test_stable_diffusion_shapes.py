@@ -35,6 +35,8 @@ pytestmark = [
     pytest.mark.slow,
     # diffusers turns tensors into arrays in a way that NumPy 2 deprecates.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # diffusers repeats one image for several pictures, and says that it will not for ever.
+    pytest.mark.filterwarnings("ignore:You have passed 3 text prompts:FutureWarning"),
 ]
 
 TWO_LEVELS: dict[str, Any] = {
