@@ -64,7 +64,7 @@ def test_a_lora_is_fused_into_a_file_as_into_the_folder(
 ) -> None:
     folder, file = request.getfixturevalue(FIXTURES[generation])
     networks = load_networks(open_checkpoint(str(folder)), "fp32").modules
-    parts = {role: module for role, module in networks.items() if role != "vae"}
+    parts: dict[str, Any] = {role: one for role, one in networks.items() if role != "vae"}
     pairs = make_pairs(parts, lambda name: name.endswith(("to_q", "fc1")))
     lora = LoraFile(tmp_path / "lora.safetensors", 0.5)
     save_file(as_kohya(pairs, first="lora_te1" if generation == "xl" else "lora_te"), lora.path)
