@@ -69,6 +69,7 @@ def _products(operation: Any) -> list[str]:
 
 
 def _with_products(names: list[str], products: Mapping[str, list[str]]) -> list[str]:
+    """Names of operations, and of the products that they add to, each once."""
     return [*dict.fromkeys([*names, *(one for name in names for one in products.get(name, []))])]
 
 

@@ -132,9 +132,9 @@ def _cut(config: dict[str, Any], levels: int) -> dict[str, Any]:
     return {**config, **cut, "up_block_types": config["up_block_types"][-levels:]}
 
 
-def write_config(path: Path, **changes: Any) -> None:
-    """Write CONFIG with other settings; a dotted name leads below model.params."""
-    config = json.loads(json.dumps(CONFIG))
+def write_config(path: Path, model: Mapping[str, Any] = CONFIG, /, **changes: Any) -> Path:
+    """Write a model's YAML with other settings; a dotted name leads below model.params."""
+    config = json.loads(json.dumps(model))
     for name, value in changes.items():
         *sections, last = name.split(".")
         section = config["params"]
@@ -142,6 +142,7 @@ def write_config(path: Path, **changes: Any) -> None:
             section = section[part]
         section[last] = value
     path.write_text(yaml.safe_dump({"model": config}))
+    return path
 
 
 def original_state(

@@ -43,9 +43,6 @@ from trt_pipeline.errors import CheckpointError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 """diffusers' Euler ancestral scheduler gives it."""
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-"""How the names of their weights begin."""
-
 
 def assert_same_networks(folder: Path, file: Path) -> None:
     assert_same_networks_of(open_checkpoint(str(folder)), open_checkpoint(str(file)))

@@ -1,6 +1,5 @@
 """YAML files beside single files of Stable Diffusion, and folders of configurations."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from tests.compvis_checkpoints import State
+from tests.compvis_checkpoints import State, write_config
 from tests.single_files import (
     Both,
     assert_same_networks_of,
@@ -23,8 +22,8 @@ from trt_pipeline.errors import CheckpointError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 """diffusers' Euler ancestral scheduler gives it."""
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-"""How the names of their weights begin."""
+UNET = "model.diffusion_model."
+"""How the names of its weights begin."""
 
 
 YAML: dict[str, Any] = {
@@ -85,15 +84,7 @@ CLIP = YAML["params"]["cond_stage_config"]
 
 def write_yaml(path: Path, **changes: Any) -> Path:
     """YAML with other settings; a dotted name leads below model.params."""
-    model = json.loads(json.dumps(YAML))
-    for name, value in changes.items():
-        *sections, last = name.split(".")
-        section = model["params"]
-        for part in sections:
-            section = section[part]
-        section[last] = value
-    path.write_text(yaml.safe_dump({"model": model}))
-    return path
+    return write_config(path, YAML, **changes)
 
 
 def test_a_yaml_with_the_file_s_name_is_taken(file: Path) -> None:
